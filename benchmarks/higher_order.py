@@ -1,0 +1,79 @@
+"""All pairs of sources from one joint pass against pair by pair from features.
+
+Run: `python benchmarks/higher_order.py`, about a minute on 2 cores. All numbers of one
+run share one machine and load: trust the ratios. On one core alone
+(`OPENBLAS_NUM_THREADS=1 taskset -c 0 ...`) they hardly vary. Eigendecompositions of
+pairs are what the joint pass saves; the products of features with each other, which it
+does not, take over as the examples grow, and the ratio falls: it ends at 28 * 2^2 / 8^2
+= 1.75 for 8 sources.
+"""
+
+import argparse
+from itertools import combinations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from timing import best_time
+
+from jtransfer.higher_order import source_subsets, subset_h_scores
+from jtransfer.moments import class_moments
+from jtransfer.scores import h_score
+
+
+def main() -> None:
+    """Prints one line a number of examples."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, nargs="+", default=[1000, 2000, 4000])
+    parser.add_argument("--d", type=int, default=256)
+    parser.add_argument("--num-sources", type=int, default=8)
+    parser.add_argument("--num-classes", type=int, default=10)
+    args = parser.parse_args()
+    sizes = (args.d,) * args.num_sources
+    pairs = source_subsets(args.num_sources, order=2)
+    print(f"{len(pairs)} pairs of {args.num_sources} sources, d = {args.d}, float32")
+
+    @jax.jit
+    def joint(sources, labels):
+        features = jnp.concatenate(sources, axis=1)
+        moments = class_moments(features, labels, num_classes=args.num_classes)
+        return subset_h_scores(moments, pairs, sizes=sizes)
+
+    @jax.jit
+    def pair(a, b, labels):
+        features = jnp.concatenate([a, b], axis=1)
+        return h_score(class_moments(features, labels, num_classes=args.num_classes))
+
+    def pair_by_pair(sources, labels):
+        return [pair(a, b, labels) for a, b in combinations(sources, 2)]
+
+    for n in args.n:
+        sources, labels = correlated_sources(n, args.d, args.num_sources)
+        labels = labels % args.num_classes
+        ours, theirs = joint(sources, labels), jnp.array(pair_by_pair(sources, labels))
+        error = float(jnp.abs(ours / theirs - 1).max())
+        ours = best_time(joint, sources, labels, repeats=7)
+        theirs = best_time(pair_by_pair, sources, labels, repeats=7)
+        print(
+            f"n = {n}: joint pass {ours.wall:.3f} s, pair by pair {theirs.wall:.3f} s, "
+            f"ratio {theirs.wall / ours.wall:.1f} (of processor time "
+            f"{theirs.cpu / ours.cpu:.1f}); largest difference {error:.0e}",
+            flush=True,
+        )
+
+
+def correlated_sources(n: int, d: int, num_sources: int):
+    """Rectified random projections of shared factors, as networks' features are."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(1000, size=n).astype(np.int32)
+    factors = rng.normal(size=(n, d)) + rng.normal(size=(1000, d))[labels] / 2
+    sources = []
+    for _ in range(num_sources):
+        mixing = rng.normal(size=(d, d)) / np.sqrt(d)
+        noisy = factors @ mixing + rng.normal(size=(n, d))
+        sources.append(jnp.asarray(np.maximum(noisy, 0), jnp.float32))
+    return tuple(sources), jnp.asarray(labels)
+
+
+if __name__ == "__main__":
+    main()
