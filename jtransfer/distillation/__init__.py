@@ -14,6 +14,12 @@ from jtransfer.distillation.attention import (
 from jtransfer.distillation.attention import (
     pooled_attention_map as pooled_attention_map,
 )
+from jtransfer.distillation.attention_transfer import (
+    attention_transfer as attention_transfer,
+)
+from jtransfer.distillation.fitnet import Regressor as Regressor
+from jtransfer.distillation.fitnet import fitnet_loss as fitnet_loss
+from jtransfer.distillation.fitnet import fitnet_regressor as fitnet_regressor
 from jtransfer.distillation.forgetting import lwf_loss as lwf_loss
 from jtransfer.distillation.gradients import SelectedGradient as SelectedGradient
 from jtransfer.distillation.gradients import (
@@ -37,6 +43,8 @@ from jtransfer.distillation.jacobians import match_jacobians as match_jacobians
 from jtransfer.distillation.jacobians import (
     match_normalized_jacobians as match_normalized_jacobians,
 )
+from jtransfer.distillation.knowledge_distillation import ban_loss as ban_loss
+from jtransfer.distillation.knowledge_distillation import kd_loss as kd_loss
 from jtransfer.distillation.noise import (
     noise_augmented_matching as noise_augmented_matching,
 )
@@ -58,3 +66,14 @@ from jtransfer.distillation.projections import (
 from jtransfer.distillation.projections import (
     stochastic_match_jacobians as stochastic_match_jacobians,
 )
+from jtransfer.distillation.refilled import (
+    match_local_classifiers as match_local_classifiers,
+)
+from jtransfer.distillation.refilled import match_triplets as match_triplets
+from jtransfer.distillation.relations import match_angles as match_angles
+from jtransfer.distillation.relations import match_distances as match_distances
+from jtransfer.distillation.transport import sinkhorn_matches as sinkhorn_matches
+from jtransfer.distillation.transport import sinkhorn_matching as sinkhorn_matching
+from jtransfer.distillation.vid import Predictor as Predictor
+from jtransfer.distillation.vid import vid_loss as vid_loss
+from jtransfer.distillation.vid import vid_predictors as vid_predictors
