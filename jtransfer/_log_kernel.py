@@ -88,14 +88,18 @@ def _corrected(logs, wrong, potentials, kernel):
     def with_room_for(size):
         def written(_):
             rows = jnp.nonzero(wrong, size=size, fill_value=n)[0]
-            sums = _written_out(potentials.at[rows].get(mode="clip"), kernel)
+            sums = written_out_log_sums(potentials.at[rows].get(mode="clip"), kernel)
             return logs.at[rows].set(sums, mode="drop")
 
         return written
 
-    sizes = sorted({-(-n // 16), -(-n // 4), n})
-    room = sum((wrong.sum() > size).astype(jnp.int32) for size in (0, *sizes[:-1]))
-    branches = [lambda _: logs, *map(with_room_for, sizes)]
+    def with_room_for_all(_):
+        return jnp.where(wrong[:, None], written_out_log_sums(potentials, kernel), logs)
+
+    # Rooms for a part of few rows would take longer to compile than they save.
+    sizes = [-(-n // 16), -(-n // 4)] if n > 16 else []
+    room = sum((wrong.sum() > size).astype(jnp.int32) for size in (0, *sizes))
+    branches = [lambda _: logs, *map(with_room_for, sizes), with_room_for_all]
     return jax.lax.switch(room, branches, None)
 
 
@@ -107,7 +111,8 @@ def positive_probs(probs: jax.Array) -> jax.Array:
     return jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)
 
 
-def _written_out(potentials, kernel):
+def written_out_log_sums(potentials: jax.Array, kernel: LogKernel) -> jax.Array:
+    """Returns what `log_sums` returns, without the product: right at every range."""
     terms = potentials[:, None, :] - kernel.scores[None]
     top = jax.lax.stop_gradient(jnp.max(terms, axis=2))
     return jnp.log(jnp.sum(jnp.exp(terms - top[:, :, None]), axis=2)) + top

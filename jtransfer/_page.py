@@ -1,15 +1,22 @@
 """The rows of a ranking -> one self-contained HTML page."""
 
-import base64
-import hashlib
-import importlib.resources
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from jtransfer import _charts
+from jtransfer import _charts, _plan_map
 from jtransfer._charts import escape, finite, number
+from jtransfer._page_shell import document
 from jtransfer._page_table import places_of, table
-from jtransfer._page_words import METHOD, Ranking, concerns, note, ranking_of, verdict
+from jtransfer._page_words import (
+    METHOD,
+    Ranking,
+    chance_words,
+    concerns,
+    note,
+    ranking_of,
+    verdict,
+)
+from jtransfer._pair_page import panel
 
 _AGREEMENT = (
     ("pearson", "Pearson", 2),
@@ -24,6 +31,7 @@ def page(
     rows: Iterable[Mapping],
     agreement: Iterable[Mapping] = (),
     rank_correlation: Mapping | None = None,
+    pair: Mapping | None = None,
 ) -> str:
     """Returns a ranking as one HTML page that needs no other file.
 
@@ -33,27 +41,17 @@ def page(
       agreement: one dict per score, its agreement with the accuracy after transfer:
         `score, pearson, spearman, weighted_kendall, regret_1, regret_3, n_sources`.
       rank_correlation: `scores`, and `matrix` with their Spearman correlations.
+      pair: a pair of networks, as in `pair.json`, shown below the ranking; or None.
 
     Returns:
       The page. The texts in `rows` are escaped: they can bring in no markup.
     """
     ranking = ranking_of(rows)
-    files = importlib.resources.files("jtransfer")
-    style = files.joinpath("_page.css").read_text("utf-8")
-    script = files.joinpath("_page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     sections = [_header(ranking), _panels(ranking), table(ranking)]
     sections += [_scatters(ranking, agreement), _heat_map(rank_correlation or {})]
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
-style-src 'unsafe-inline'; script-src 'sha256-{digest}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
-<title>Transfer to {escape(_target(ranking))}</title><style>{style}</style></head>
-<body><main>{"".join(sections)}{_notes(ranking)}</main>
-<script>{script}</script></body></html>
-"""
+    sections += [_plan_map.section(ranking), panel(pair) if pair else ""]
+    body = f"{''.join(sections)}{_notes(ranking)}"
+    return document(f"Transfer to {_target(ranking)}", body)
 
 
 def _target(ranking: Ranking) -> str:
@@ -112,20 +110,21 @@ def _panels(ranking: Ranking) -> str:
         label = f"{note(score)[0]} of each source"
         chart = _charts.interval_chart(marks, label=label, places=places)
         tab = f'type="radio" name="score" id="score-{i}"{"" if i else " checked"}'
+        words += _legend(marks, score)
         parts.append(
             f'<input {tab}><label for="score-{i}">{title}</label><figure><figcaption>'
-            f"<b>{title}.</b> {words}{_legend(marks)}</figcaption>{chart}</figure>"
+            f"<b>{title}.</b> {words}</figcaption>{chart}</figure>"
         )
     tabs = f"<fieldset><legend>Score</legend>{''.join(parts)}</fieldset>"
     return f"<section><h2>Ranking</h2>{tabs}</section>" if parts else ""
 
 
-def _legend(marks: Sequence[_charts.Mark]) -> str:
+def _legend(marks: Sequence[_charts.Mark], score: str) -> str:
     groups = [mark.group for mark in marks if mark.group is not None]
     keys = [
         (any(m.low is not None for m in marks), "interval", "value and 95% interval"),
         (any(map(_charts.at_chance, marks)), "hollow", "not above chance"),
-        (any(m.chance_high is not None for m in marks), "shade", "shuffled labels"),
+        (any(m.chance_high is not None for m in marks), "shade", chance_words(score)),
         (len(set(groups)) < len(groups), "tie", "cannot be told apart"),
     ]
     items = [f'<li class="{css}">{name}</li>' for shown, css, name in keys if shown]

@@ -30,8 +30,9 @@ to about 1, more where its own attacks were too weak. Different attacks do not c
 alpha2: Alpha 2. How alike attacks move the outputs of two models. 0 to 1. Chance alone
 gives 1 over the root of n: compare at equal n only.
 alpha12: Alpha 1 and 2. Both at once, weighted example by example; the limits of both.
-sinkhorn: Sinkhorn. Minus the cost of carrying the teacher's class probabilities to the
-student's. No fixed range. Compares under one regularisation and one scale of costs.
+sinkhorn: Sinkhorn. Minus the cost of carrying the teacher's class probabilities to a
+linear student's. No fixed range. Flat predictions alone raise it, so read it beside its
+chance level (of 5 shuffles here, and at most 1000 examples).
 gradient_matching: Gradient matching. Minus the distance between gradients after the
 best affine map. At most 0. Noisy with few examples.
 function_matching: Function matching. Minus the distance between outputs after the best
@@ -51,7 +52,8 @@ _KNOWN = {
 METHOD = """Intervals are at 95%: a jackknife that leaves out one of 10 blocks of
 examples at a time, Student t with 9 degrees of freedom. Chance is what the same
 features give for shuffled labels, over 20 permutations: its mean (dashed) and its high
-end (shaded). Sources of one group cannot be told apart on that score. All this covers
+end (shaded). For attacks and gradients it is what those of other examples give, over 5
+pairings. Sources of one group cannot be told apart on that score. All this covers
 the draw of the labelled examples, not that of a model's training. Higher is better for
 every score; units differ from score to score."""
 _BASELINES = {
@@ -59,6 +61,15 @@ _BASELINES = {
     "source_accuracy": "the source accuracy",
     "parameters": "the number of parameters",
 }
+
+
+_PAIRED = ("alpha1", "alpha2", "alpha12", "gradient_matching")
+"""Scores of two functions on the same examples."""
+
+
+def chance_words(score: str) -> str:
+    """Returns where the chance level of a score comes from."""
+    return "examples paired wrongly" if score in _PAIRED else "shuffled labels"
 
 
 class Ranking(NamedTuple):
@@ -159,8 +170,8 @@ def verdict(ranking: Ranking) -> list[str]:
     low, high = finite(first.get("low")), finite(first.get("chance_high"))
     if high is not None and (first["value"] if low is None else low) <= high:
         said.append(
-            f"Beware: {name} is not above what shuffled labels give, so this ranking "
-            "may mean nothing."
+            f"Beware: {name} is not above what {chance_words(ranking.scores[0])} give, "
+            "so this ranking may mean nothing."
         )
     return [*said, *_baselines(ranking, ties), *_truth(ranking, ties[0]), *failed]
 

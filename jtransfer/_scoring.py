@@ -8,7 +8,13 @@ import jax
 import numpy as np
 import scipy.stats
 
-from jtransfer import _dealing, _estimates, _logit_estimates
+from jtransfer import (
+    _dealing,
+    _estimates,
+    _logit_estimates,
+    _pair_estimates,
+    _transport_estimates,
+)
 from jtransfer.zoo import Source, SourceError, Target, is_number, one_line
 
 STATIC = ("parameters", "source_accuracy")
@@ -25,14 +31,27 @@ class Score(NamedTuple):
     needs: str
     """What it is computed from. `moments`: the function is called with `Moments` of the
     source's features. `probe`, `probabilities`, `source_labels`: the ridge probe, LEEP
-    and NCE, which `_estimates` and `_logit_estimates` compute from streams. Anything
-    else is a reason in a row."""
+    and NCE, which `_estimates` and `_logit_estimates` compute from streams.
+    `transport`: the Sinkhorn score, which `_transport_estimates` computes. `attacks`,
+    `jacobians`: the function is called with `pairs.AttackSums`, `pairs.Grams` of the
+    source's function and the reference's. Anything else is a reason in a row."""
     reference: str
     """Where it was published."""
 
 
+ON_REQUEST = ("transport",)
+"""Needs whose scores are computed only by name: they take many times longer."""
+OF_REFERENCE = ("attacks", "jacobians")
+"""Needs that only a request with a reference meets."""
+
+
 def source_rows(
-    source: Source, target: Target, scores: dict[str, Score], *, seed: int
+    source: Source,
+    target: Target,
+    scores: dict[str, Score],
+    *,
+    seed: int,
+    comparison: _pair_estimates.Comparison | None = None,
 ) -> list[dict]:
     """Computes the scores of one source, as rows that are not ranked yet.
 
@@ -43,6 +62,7 @@ def source_rows(
       target: the labelled examples.
       scores: some of `ranking.SCORES`.
       seed: decides the blocks and the shuffles, alike for all sources.
+      comparison: where the source meets the reference, if the request names one.
 
     Returns:
       A dict a score, with what `ranked` needs; one dict with a `reason` if the source
@@ -52,7 +72,7 @@ def source_rows(
     facts = {"source": source.name, "facts": source.facts}
     try:
         with jax.enable_x64(True):
-            rows = list(_scored(source, target, scores, seed))
+            rows = list(_scored(source, target, scores, seed, comparison))
     except SourceError as error:
         return [{**facts, "reason": str(error)}]
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -61,7 +81,8 @@ def source_rows(
     return [{**facts, **row, "seconds": seconds} for row in rows]
 
 
-def _row(estimate: _estimates.Estimate) -> dict:
+def estimate_row(estimate: _estimates.Estimate) -> dict:
+    """Returns a value with its interval, its chance level and its replicates."""
     value, replicates = float(estimate.value), estimate.replicates
     error = standard_error(replicates)
     return {
@@ -81,15 +102,16 @@ def standard_error(replicates: np.ndarray) -> float:
     return float(np.sqrt((g - 1) / g * np.sum((replicates - replicates.mean()) ** 2)))
 
 
-def _scored(source, target, scores, seed) -> Iterator[dict]:
+def _scored(source, target, scores, seed, comparison) -> Iterator[dict]:
     labels = _dealing.dealt_labels(
         target.labels, num_classes=target.num_classes, seed=seed
     )
     n = int((target.labels >= 0).sum())
     facts = {"n": n, "num_classes": target.num_classes}
     found: dict[str, _estimates.Estimate] = {}
+    transport = None
     needs = {score.needs for score in scores.values()}
-    if source.features is not None and needs & {"moments", "probe"}:
+    if source.features is not None and needs & {"moments", "probe", "transport"}:
         statistics = _estimates.feature_statistics(source.features(), labels)
         facts["d"] = statistics.rows.shape[1]
         of_moments = {k: s.function for k, s in scores.items() if s.needs == "moments"}
@@ -99,22 +121,48 @@ def _scored(source, target, scores, seed) -> Iterator[dict]:
             found |= _named(
                 scores, "probe", _estimates.probe_estimate(statistics, labels)
             )
+        if "transport" in needs and source.logits is not None:
+            transport = _transport_estimates.transport_estimate(
+                statistics, source.logits, labels, head=source.head
+            )
+            found |= _named(scores, "transport", transport.estimate)
     if source.logits is not None and needs & {"probabilities", "source_labels"}:
         estimates = _logit_estimates.logit_estimates(source.logits, labels)
         facts["num_source_classes"] = estimates.num_source_classes
         found |= _named(scores, "probabilities", estimates.leep)
         found |= _named(scores, "source_labels", estimates.nce)
+    of_functions, why = _of_functions(source, scores, comparison)
+    found |= of_functions
     for name, score in scores.items():
-        if name not in found:
-            need = _LACKS.get(score.needs, score.needs)
-            reason = f"It needs {need}, which the source or the request lacks."
+        estimate = found.get(name)
+        reason = _reason(score, estimate, why)
+        if reason:
             yield {"score": name, "reason": reason}
-        elif not np.isfinite([found[name].value, *found[name].replicates]).all():
-            reason = "It is not finite: the features are too large; rescale them."
-            yield {"score": name, "reason": reason}
+        elif score.needs in OF_REFERENCE:
+            own = {"n": len(comparison.images), "num_classes": target.num_classes}
+            warnings = _pair_warnings(estimate, own["n"])
+            yield {"score": name, **estimate_row(estimate), **own, "warnings": warnings}
         else:
-            warnings = _warnings(name, score, found[name], target, facts)
-            yield {"score": name, **_row(found[name]), **facts, "warnings": warnings}
+            warnings = _warnings(name, score, estimate, target, facts)
+            row = {**estimate_row(estimate), **facts}
+            if score.needs == "transport":
+                warnings += transport.warnings
+                row |= _transport_estimates.plan_facts(transport, source.facts)
+            yield {"score": name, **row, "warnings": warnings}
+
+
+def _reason(score: Score, estimate, why: str | None) -> str | None:
+    """Why a score has no value, or None."""
+    of_reference = score.needs in OF_REFERENCE
+    if estimate is None:
+        need = _LACKS.get(score.needs, score.needs)
+        reason = f"It needs {need}, which the source or the request lacks."
+        return why if of_reference and why else reason
+    if np.isfinite([estimate.value, *estimate.replicates]).all():
+        return None
+    if of_reference:
+        return "It is not finite: neither are outputs or gradients of the functions."
+    return "It is not finite: the features are too large; rescale them."
 
 
 _LACKS = {
@@ -122,7 +170,25 @@ _LACKS = {
     "probe": "features",
     "probabilities": "logits",
     "source_labels": "logits",
+    "transport": "features and logits",
+    "attacks": "a function",
+    "jacobians": "a function",
 }
+
+
+def _of_functions(source, scores, comparison) -> tuple[dict, str | None]:
+    """The estimates of scores of functions, or none and why."""
+    wanted = {name: s for name, s in scores.items() if s.needs in OF_REFERENCE}
+    if not wanted:
+        return {}, None
+    if comparison is None:
+        return {}, "It needs --reference, the model of the target's task."
+    if source.function is None:
+        return {}, None
+    try:
+        return _pair_estimates.function_estimates(wanted, source, comparison), None
+    except SourceError as error:
+        return {}, str(error)
 
 
 def _named(scores: dict[str, Score], needs: str, estimate) -> dict:
@@ -143,6 +209,18 @@ def static_rows(source: Source) -> list[dict]:
         for name in STATIC
         if is_number(source.facts.get(name))
     ]
+
+
+def _pair_warnings(estimate, n: int) -> list[str]:
+    warnings = []
+    if estimate.value <= estimate.shuffled.max():
+        warnings.append("Not above what examples that are paired wrongly give.")
+    if n < 3 * _dealing.NUM_BLOCKS:
+        warnings.append(_FEW.format(n=n))
+    return warnings
+
+
+_FEW = "n = {n}: too few examples for a sound interval."
 
 
 def _warnings(
@@ -176,5 +254,5 @@ def _warnings(
     if single:
         warnings.append(f"{single} of the classes have a single example.")
     if n < 3 * _dealing.NUM_BLOCKS:
-        warnings.append(f"n = {n}: too few examples for a sound interval.")
+        warnings.append(_FEW.format(n=n))
     return warnings

@@ -7,7 +7,7 @@ start, so they need as many of them.
 import jax
 import jax.numpy as jnp
 
-from jtransfer._log_kernel import log_sums, positive_probs
+from jtransfer._log_kernel import log_sums, positive_probs, written_out_log_sums
 
 
 def ott_potentials(
@@ -57,7 +57,7 @@ def batch_potentials(probs, kernels, tolerance, max_iterations):
         return potentials, logs, num_iterations, active
 
     zeros, n = jnp.zeros_like(log_student), len(log_student)
-    logs = log_sums(jnp.zeros((1, zeros.shape[1]), zeros.dtype), by_row)
+    logs = written_out_log_sums(jnp.zeros((1, zeros.shape[1]), zeros.dtype), by_row)
     logs = jnp.broadcast_to(logs, log_teacher.shape)
     start = (zeros, logs, jnp.zeros(n, jnp.int32), jnp.ones(n, bool))
     potentials, _, num_iterations, _ = jax.lax.while_loop(unfinished, improved, start)

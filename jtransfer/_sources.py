@@ -1,20 +1,23 @@
 """Sources: pretrained models as files of features, shards, or trained networks."""
 
-import functools
 import glob
-import hashlib
-import json
-import math
 import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from jtransfer._network_sources import is_network, layer_sources, network_source
+from jtransfer._source_types import NUMBERS
+from jtransfer._source_types import Source as Source
+from jtransfer._source_types import SourceError as SourceError
+from jtransfer._source_types import file_digest as file_digest
+from jtransfer._source_types import is_number as is_number
+from jtransfer._source_types import one_line as one_line
+from jtransfer._source_types import pieces as pieces
 from jtransfer._targets import RequestError, Target
-from jtransfer.data import DataError, npz_headers, npz_rows
+from jtransfer.data import DataError, npz_arrays, npz_headers, npz_rows
 
 PIECE_BYTES = 2**23
 """Bytes read from a file at a time."""
@@ -22,49 +25,18 @@ MAX_COLUMNS = 2**15
 """Most features or logits; the scatter of more would not fit in most memories."""
 
 
-NUMBERS = frozenset(("parameters", "source_accuracy", "accuracy"))
-"""Facts that are compared with scores."""
-
-
-class SourceError(ValueError):
-    """A source that cannot be scored; its message is the reason in its row."""
-
-
-class Source(NamedTuple):
-    """One pretrained model, as seen through the target's examples.
-
-    `features` and `logits` return the rows for the target's examples, in its order:
-    one array or an iterator of arrays. Each call starts afresh.
-    """
-
-    name: str
-    """The name, unique in the zoo."""
-    facts: dict
-    """What is known of it: `parameters`, `source_accuracy`, `accuracy` (of the model
-    on the target after transfer), and whatever else its owner declares."""
-    features: Callable | None = None
-    """Returns features `[n, d]`."""
-    logits: Callable | None = None
-    """Returns logits of the source's own classes, `[n, Z]`."""
-    function: Callable | None = None
-    """Returns a function from one example to the outputs `[m]`."""
-    digest: Callable | None = None
-    """Returns a string that changes when the source's content does."""
-    test_features: Callable | None = None
-    """Returns features of the target's test examples, which `--verify` uses."""
-    network: Callable | None = None
-    """Returns a `jtransfer.networks.Network`, which `--fine-tune` trains on."""
-
-
-def sources(spec: str, target: Target | None = None) -> list[Source]:
+def sources(
+    spec: str, target: Target | None = None, *, layers: bool = False
+) -> list[Source]:
     """Returns the sources that a zoo's name stands for.
 
     Args:
       spec: a folder of `.npz` files, of folders of `.npz` shards and of networks that
-        `jtransfer train` has made; a glob of these; one of them; or a `.toml` file
-        with a table `[[source]]` each, holding `name`, `path` (relative to the file)
-        and any facts.
+        `jtransfer train` has made; a glob of these; one of them;
+        `imagenet:efficientnet_lite0`; or a `.toml` file with a table `[[source]]` each,
+        holding `name`, `path` (relative to the file) and any facts.
       target: holds the images that networks are applied to.
+      layers: whether each layer of a network is a source of its own.
 
     Returns:
       The sources, in natural order of their names; of a TOML file in its own order.
@@ -75,9 +47,9 @@ def sources(spec: str, target: Target | None = None) -> list[Source]:
     path = Path(spec)
     if path.suffix == ".toml":
         found = _declared(path, target)
-    elif path.is_dir() and not _is_network(path):
+    elif path.is_dir() and not is_network(path):
         found = [_source(entry, target) for entry in _entries(path)]
-    elif path.exists():
+    elif path.exists() or is_network(path):
         found = [_source(path, target)]
     else:
         matches = sorted((Path(match) for match in glob.glob(spec)), key=_natural)
@@ -87,57 +59,13 @@ def sources(spec: str, target: Target | None = None) -> list[Source]:
             f"No source in --zoo {spec}; give a folder or glob of .npz files, of "
             "folders of .npz shards or of networks, or a .toml file."
         )
+    if layers:
+        found = [layer for source in found for layer in layer_sources(source, target)]
     names = [source.name for source in found]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise RequestError(f"--zoo {spec} names {repeated[0]!r} twice.")
     return found
-
-
-def pieces(batches) -> Iterator[np.ndarray]:
-    """Yields what a source's callable has returned, an array or an iterable of arrays.
-
-    Args:
-      batches: an array, or an iterable of arrays.
-
-    Yields:
-      The arrays.
-
-    Raises:
-      SourceError: if the source fails, whatever its error is.
-    """
-    iterator = iter((batches,) if hasattr(batches, "shape") else batches)
-    while True:
-        try:
-            piece = np.asarray(next(iterator))
-        except StopIteration:
-            return
-        except SourceError:
-            raise
-        except Exception as error:  # The code of a user's source is not ours.
-            raise SourceError(f"{type(error).__name__}: {one_line(error)}") from error
-        yield piece
-
-
-def one_line(error: BaseException) -> str:
-    """Returns the message of an error on one line."""
-    return " ".join(str(error).split())
-
-
-def file_digest(paths: list[Path]) -> str:
-    """Returns the SHA-256 of the contents of files, in the given order, as hex.
-
-    Raises:
-      SourceError: if a file cannot be read.
-    """
-    total = hashlib.sha256()
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error}") from error
-    return total.hexdigest()
 
 
 def _declared(path: Path, target: Target | None) -> list[Source]:
@@ -158,16 +86,11 @@ def _declared(path: Path, target: Target | None) -> list[Source]:
                     f"--zoo {path}: {fact} of source {number} must be a number, got "
                     f"{facts[fact]!r}."
                 )
-        source = _source(path.parent / table["path"], target)
+        place = Path(table["path"])
+        source = _source(place if is_network(place) else path.parent / place, target)
         name = str(table.get("name", source.name))
         found.append(source._replace(name=name, facts={**source.facts, **facts}))
     return found
-
-
-def is_number(value) -> bool:
-    """Tells whether a declared fact is a finite number."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and math.isfinite(value)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -178,10 +101,6 @@ def _is_entry(path: Path) -> bool:
     return path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz")))
 
 
-def _is_network(path: Path) -> bool:
-    return (path / "network.json").is_file()
-
-
 def _natural(path: Path) -> list:
     """Sorts shard-2 before shard-10."""
     parts = re.split(r"(\d+)", path.name)
@@ -189,61 +108,7 @@ def _natural(path: Path) -> list:
 
 
 def _source(path: Path, target: Target | None) -> Source:
-    return _network_source(path, target) if _is_network(path) else _npz_source(path)
-
-
-def _network_source(path: Path, target: Target | None) -> Source:
-    """A network and the images of the target; the import of Flax waits for its use."""
-
-    @functools.cache
-    def network():
-        from jtransfer import networks
-
-        try:
-            return networks.read(path)
-        except DataError as error:
-            raise SourceError(str(error)) from error
-
-    def outputs(part: int, images) -> Iterator[np.ndarray]:
-        from jtransfer import networks
-
-        if images is None:
-            raise SourceError(
-                "It is a network: give --target a data set of images, not of labels."
-            )
-        try:
-            for batch in networks.outputs(network(), images):
-                yield batch[part]
-        except DataError as error:
-            raise SourceError(str(error)) from error
-
-    def function():
-        from jtransfer import networks
-
-        return networks.function(network())
-
-    images = None if target is None else target.images
-    test_images = None if target is None else target.test_images
-    files = [path / "network.json", path / "variables.npz"]
-    return Source(
-        name=path.name,
-        facts=_network_facts(path),
-        features=lambda: outputs(0, images),
-        logits=lambda: outputs(1, images),
-        function=function,
-        digest=lambda: file_digest(files),
-        test_features=lambda: outputs(0, test_images),
-        network=network,
-    )
-
-
-def _network_facts(path: Path) -> dict:
-    try:
-        described = json.loads((path / "network.json").read_text(encoding="utf-8"))
-        facts = dict(described["facts"])
-        return {**facts, "source_classes": list(described["class_names"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}  # Its row says why, when it is read.
+    return network_source(path, target) if is_network(path) else _npz_source(path)
 
 
 def _npz_source(path: Path) -> Source:
@@ -261,7 +126,15 @@ def _npz_source(path: Path) -> Source:
         logits=member("logits") if "logits" in held else None,
         digest=lambda: file_digest(_shards(path)),
         test_features=member("test_features") if "test_features" in held else None,
+        head=(lambda: _head(path)) if "classifier" in held else None,
     )
+
+
+def _head(path: Path) -> np.ndarray:
+    try:
+        return npz_arrays(_shards(path)[0], required=["classifier"])["classifier"]
+    except DataError as error:
+        raise SourceError(str(error)) from error
 
 
 def _shards(path: Path) -> list[Path]:

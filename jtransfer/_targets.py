@@ -27,7 +27,8 @@ class Target(NamedTuple):
     test_labels: np.ndarray | None = None
     """Labels of further examples, which take part in no score."""
     images: np.ndarray | None = None
-    """The examples themselves, uint8 `[n, h, w, c]`, for sources that are networks."""
+    """The examples themselves, `[n, h, w, c]`, uint8 or floats in [0, 1], for sources
+    that are networks."""
     test_images: np.ndarray | None = None
     """The further examples."""
 

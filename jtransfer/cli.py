@@ -4,8 +4,13 @@ import os
 import sys
 from pathlib import Path
 
+from jtransfer import _terminal
+from jtransfer._distill_command import distill
 from jtransfer._image_commands import extract, train
+from jtransfer._pair_command import pair
 from jtransfer._paths import check_writable
+from jtransfer._select_command import select
+from jtransfer._tasks_command import tasks
 from jtransfer._version import __version__
 
 
@@ -16,6 +21,10 @@ def rank(
     scores: tuple[str, ...] = (),
     verify: bool = False,
     fine_tune: bool = False,
+    layers: bool = False,
+    reference: str | None = None,
+    data: str | None = None,
+    num_images: int | None = None,
     out: Path | None = None,
     json: bool = False,
     seed: int = 0,
@@ -39,17 +48,31 @@ def rank(
 
       jtransfer rank --target cifar10 --per-class 20 --zoo networks/ --fine-tune
 
+      jtransfer rank --target cifar10 --zoo networks/resnet18 --layers
+
+      jtransfer rank --target cifar10 --zoo networks/ --reference own --scores alpha1
+
     Args:
       target: An .npz file with labels [n], optionally class_names and test_labels; or
         a data set of images (a TFDS name, imagefolder:DIR or npz:FILE) for networks.
       zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z] and
         test_features), of folders of .npz shards or of networks that jtransfer train
-        has made; or a .toml file naming sources.
+        has made; or a .toml file naming sources; or imagenet:efficientnet_lite0.
       scores: Scores to compute (see jtransfer ls), the deciding one first; all of them
-        if none is named. LogME, regularized H-score and the ridge probe always are.
+        if none is named, but for sinkhorn, and those that need --reference without it.
+        LogME, regularized H-score and the ridge probe always are.
       verify: Also train a linear head on each source and compare the scores with its
         test accuracy.
       fine_tune: Also fine-tune the whole of each network, and compare with that.
+      layers: Rank each layer of a network as a source of its own.
+      reference: The model of the target's task, made by jtransfer train (or the name of
+        a network inside the package). With it networks are also ranked by alpha1,
+        alpha2, alpha12 (attacks on the reference, fed to the source) and
+        gradient_matching, in minutes rather than seconds. See jtransfer pair for the
+        attack.
+      data: Images on which reference and sources meet, the test split of a data set;
+        by default the labelled images of --target.
+      num_images: How many of them, at most, drawn at random; 500 by default.
       out: Folder for ranking.jsonl, ranking.csv and report.html; a rerun goes on.
       json: Print the rows as JSON lines instead of the table.
       seed: Seed of the blocks, the shuffled labels and the heads.
@@ -69,6 +92,8 @@ def rank(
         raise zoos.RequestError(f"--{given} needs --{missing} beside it.")
     if seed < 0:
         raise zoos.RequestError(f"--seed must not be negative, got {seed}.")
+    if reference is None and (data is not None or num_images is not None):
+        raise zoos.RequestError("--data and --num-images need --reference beside them.")
     for name in scores:
         if name not in ranking.SCORES:
             raise zoos.RequestError(ranking.unknown_score(name))
@@ -86,17 +111,28 @@ def rank(
                 data_dir=data_dir,
                 image_size=image_size,
             )
-        sources = zoos.sources(zoo, labels)
+        sources = zoos.sources(zoo, labels, layers=layers)
+    compared = None
+    if reference is not None:
+        compared = zoos.reference(
+            reference,
+            labels,
+            data_spec=data,
+            num_images=zoos.NUM_IMAGES if num_images is None else num_images,
+            data_dir=data_dir,
+            image_size=image_size,
+        )
     if out is not None:
         check_writable(out)
     heads = verification.head_accuracy if verify else None
-    with _progress(len(sources)) as announce:
+    with _terminal.progress(len(sources)) as announce:
         rows = ranking.rank(
             sources,
             labels,
             scores,
             seed=seed,
             verify=verification.fine_tuned_accuracy if fine_tune else heads,
+            reference=compared,
             folder=out,
             announce=announce,
         )
@@ -104,33 +140,41 @@ def rank(
     if json:
         print("\n".join(report.json_line(row) for row in rows))
     else:
-        _show(rows)
+        _terminal.show(rows)
+    for line in report.missing(rows, scores):
+        print(f"Not computed: {line}", file=sys.stderr)
     for path in paths:
         print(f"Wrote {path}", file=sys.stderr)
     return 1 if report.failures(rows) else 0
 
 
 def report(folder: Path, /) -> int:
-    """Show a ranking again, and write its report.html and ranking.csv anew.
+    """Show a ranking or a pair again, and write its pages anew.
 
     Try these:
       jtransfer report demo
 
     Args:
-      folder: A folder that jtransfer rank --out has filled.
+      folder: A folder that jtransfer rank --out or jtransfer pair --out has filled.
 
     Returns:
       0, or 1 if a source had failed.
     """
+    from jtransfer import _pair_report
     from jtransfer import report as reports
 
-    rows = reports.read(folder)
-    check_writable(folder)
-    paths = reports.written(rows, folder)
-    _show(rows)
-    for path in paths:
+    shown, faulty, paths = _pair_report.read(folder), [], []
+    if shown is None or (folder / reports.ROWS_FILE).exists():
+        rows = reports.read(folder)
+        check_writable(folder)
+        paths, faulty = reports.written(rows, folder), reports.failures(rows)
+        _terminal.show(rows)
+    if shown is not None:
+        paths += _pair_report.written(shown, folder)
+        _pair_report.show(shown)
+    for path in dict.fromkeys(paths):
         print(f"Wrote {path}", file=sys.stderr)
-    return 1 if reports.failures(rows) else 0
+    return 1 if faulty else 0
 
 
 def ls() -> int:
@@ -145,10 +189,11 @@ def ls() -> int:
     from jtransfer import embedded, ranking
 
     scores = Table("score", "needs", "reference", header_style="bold")
+    needs = {"probabilities": "logits", "source_labels": "logits"}
+    needs |= dict.fromkeys(ranking.OF_REFERENCE, "a network, --reference")
+    needs |= dict.fromkeys(ranking.ON_REQUEST, "features, logits; by name only")
     for name, score in ranking.SCORES.items():
-        of_logits = score.needs in ("probabilities", "source_labels")
-        needs = "logits" if of_logits else "features"
-        scores.add_row(name, needs, score.reference)
+        scores.add_row(name, needs.get(score.needs, "features"), score.reference)
     networks = Table("embedded source", "accuracy there", "what it learned")
     for network in embedded.networks():
         accuracy = network.facts.get("source_accuracy")
@@ -170,7 +215,11 @@ def main() -> None:
     commands = {
         "rank": rank,
         "train": train,
+        "distill": distill,
+        "select": select,
         "extract": extract,
+        "pair": pair,
+        "tasks": tasks,
         "report": report,
         "ls": ls,
     }
@@ -197,57 +246,3 @@ def main() -> None:
         print(f"jtransfer: {error}", file=sys.stderr)
         code = 2
     sys.exit(code)
-
-
-def _show(rows: list[dict]) -> None:
-    import shutil
-
-    from rich.console import Console
-
-    from jtransfer import report
-
-    # Without a terminal, as wide as most files and logs are read.
-    width = shutil.get_terminal_size((110, 24)).columns if sys.stdout.isatty() else 110
-    console = Console(width=width)
-    console.print(report.table(rows, width=width))
-    agreement = report.agreement_table(rows)
-    if agreement is not None:
-        console.print(agreement)
-    for line in report.warnings(rows):
-        print(f"Warning: {line}", file=sys.stderr)
-    for line in report.failures(rows):
-        print(f"Failed: {line}", file=sys.stderr)
-
-
-def _progress(total: int):
-    """A context that yields what is called with each finished source."""
-    import contextlib
-
-    @contextlib.contextmanager
-    def plain():
-        done = 0
-
-        def announce(name, outcome):
-            nonlocal done
-            done += 1
-            print(f"[{done}/{total}] {name}: {outcome}", file=sys.stderr, flush=True)
-
-        yield announce
-
-    @contextlib.contextmanager
-    def rich():
-        from rich.console import Console
-        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-            task = progress.add_task("Ranking", total=total)
-
-            def announce(name, outcome):
-                progress.console.print(f"{name}: {outcome}", markup=False)
-                progress.advance(task)
-
-            yield announce
-
-    return rich() if sys.stderr.isatty() else plain()

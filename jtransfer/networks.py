@@ -9,7 +9,7 @@ import functools
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +58,8 @@ def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Modu
 
     Args:
       architecture: one of `fully_connected`, `lenet`, `alexnet`, `vgg4`, `vgg9`,
-        `resnet18`, `resnet34`, `resnet50`, `wrn-DEPTH-WIDTH`, `mobilenet` or
-        `mobilenet-WIDTH`.
+        `resnet18`, `resnet34`, `resnet50`, `wrn-DEPTH-WIDTH`, `mobilenet`,
+        `mobilenet-WIDTH` or `efficientnet_lite0`.
       rngs: source of the initial weights.
       dtype: precision of the computation; that of the inputs by default.
 
@@ -86,6 +86,8 @@ def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Modu
         return models.LeNet(image_size=a.image_size, **shared)
     if a.model == "alexnet":
         return models.AlexNet(**shared)
+    if a.model == "efficientnet_lite0":
+        return models.EfficientNetLite0(**shared)
     if found := re.fullmatch(r"vgg(4|9)", a.model):
         return models.VGG(depth=int(found[1]), **shared)
     if found := re.fullmatch(r"resnet(18|34|50)", a.model):
@@ -119,17 +121,35 @@ def function(network: Network) -> Callable[[jax.Array], jax.Array]:
       network: a trained network.
 
     Returns:
-      A pure function, in evaluation mode; callers write `jax.vmap`.
+      A pure function, in evaluation mode; callers write `jax.vmap`. It is a pytree of
+      the weights, a `jax.tree_util.Partial`: as an argument of a jitted function it
+      compiles once an architecture. Grey images are repeated for a network that takes
+      colours; it raises DataError for images of another shape.
     """
-    apply_fn, flat = _apply_fn(network.architecture)
-    mean, std = (jnp.asarray(part)[None, None] for part in network.statistics)
-    std = jnp.where(std > 0, std, 1)
+    return jax.tree_util.Partial(
+        _pixel_function(network.architecture), network.variables, network.statistics
+    )
 
-    def f(x):
-        x = (x - mean) / std
-        return apply_fn(network.variables, x.reshape(-1) if flat else x)[0]
 
-    return f
+@functools.lru_cache(maxsize=64)
+def _pixel_function(architecture: Architecture):
+    """The function of weights, statistics and one image that an architecture is."""
+    apply_fn, flat = _apply_fn(architecture)
+    side, channels = architecture.image_size, architecture.num_channels
+
+    def pixel_function(variables, statistics, x):
+        if x.ndim == 3 and x.shape[-1] == 1:
+            x = jnp.broadcast_to(x, (*x.shape[:-1], channels))
+        if x.shape != (side, side, channels):
+            raise DataError(
+                f"The network takes images of shape {[side, side, channels]}, got "
+                f"{list(x.shape)}."
+            )
+        mean, std = (jnp.asarray(part)[None, None] for part in statistics)
+        x = (x - mean) / jnp.where(std > 0, std, 1)
+        return apply_fn(variables, x.reshape(-1) if flat else x)[0]
+
+    return pixel_function
 
 
 def outputs(
@@ -156,6 +176,33 @@ def outputs(
     Raises:
       DataError: if the images do not fit or there is no such layer.
     """
+    for features, logits in layer_outputs(
+        network, images, names=(layer,), batch_size=batch_size
+    ):
+        yield features[0], logits
+
+
+def layer_outputs(
+    network: Network,
+    images: np.ndarray,
+    *,
+    names: tuple[str, ...],
+    batch_size: int = 128,
+) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+    """Applies a network to stored images, as `outputs`, for several layers at once.
+
+    Args:
+      network: a trained network.
+      images: uint8, shape ``[n, h, w, c]``.
+      names: of the layers, see `layers`.
+      batch_size: images at a time.
+
+    Yields:
+      Features ``[m, d]`` of each layer, and logits ``[m, C]``.
+
+    Raises:
+      DataError: if the images do not fit or there is no such layer.
+    """
     channels = network.architecture.num_channels
     if images.shape[-1] == 1 and channels == 3:
         images = np.broadcast_to(images, (*images.shape[:-1], 3))
@@ -174,9 +221,10 @@ def outputs(
             network.statistics,
             architecture=network.architecture,
             side=None if images.shape[1:3] == (side, side) else side,
-            layer=layer,
+            layers=names,
         )
-        yield np.asarray(features)[: len(batch)], np.asarray(logits)[: len(batch)]
+        features = [np.asarray(found)[: len(batch)] for found in features]
+        yield features, np.asarray(logits)[: len(batch)]
 
 
 def layers(network: Network) -> list[str]:
@@ -246,19 +294,36 @@ def read(folder: Path) -> Network:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is damaged ({error!r}); train it again.") from error
-    wanted = _abstract(architecture)[1]
-    leaves, structure = jax.tree_util.tree_flatten_with_path(wanted)
-    names = [_name(path) for path, _ in leaves]
-    arrays = npz_arrays(folder / ARRAYS_FILE, required=names)
-    for name, (_, leaf) in zip(names, leaves, strict=True):
-        if arrays[name].shape != leaf.shape or arrays[name].dtype != leaf.dtype:
-            raise DataError(
-                f"{name} in {folder / ARRAYS_FILE} is {arrays[name].dtype}"
-                f"{list(arrays[name].shape)}, a {architecture.model} has "
-                f"{leaf.dtype}{list(leaf.shape)}."
-            )
-    variables = jax.tree.unflatten(structure, [jnp.asarray(arrays[n]) for n in names])
+    arrays = npz_arrays(folder / ARRAYS_FILE, required=variable_names(architecture))
+    variables = variables_of(architecture, arrays, folder / ARRAYS_FILE)
     return Network(architecture, variables, statistics, class_names, facts)
+
+
+def variable_names(architecture: Architecture) -> list[str]:
+    """Returns what the arrays of a network are called on disk."""
+    leaves = jax.tree_util.tree_leaves_with_path(_abstract(architecture)[1])
+    return [_name(path) for path, _ in leaves]
+
+
+def variables_of(
+    architecture: Architecture, arrays: Mapping[str, np.ndarray], file: Path
+) -> models.Variables:
+    """Puts the arrays of a network, read from `file`, in their places.
+
+    Raises:
+      DataError: if an array does not fit the architecture.
+    """
+    leaves, structure = jax.tree.flatten(_abstract(architecture)[1])
+    found = [arrays[name] for name in variable_names(architecture)]
+    for name, array, leaf in zip(
+        variable_names(architecture), found, leaves, strict=True
+    ):
+        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+            raise DataError(
+                f"{name} in {file} is {array.dtype}{list(array.shape)}, a "
+                f"{architecture.model} has {leaf.dtype}{list(leaf.shape)}."
+            )
+    return jax.tree.unflatten(structure, [jnp.asarray(array) for array in found])
 
 
 def _name(path) -> str:
@@ -279,13 +344,18 @@ def _apply_fn(architecture: Architecture):
     return apply_fn, flat
 
 
-@functools.partial(jax.jit, static_argnames=("architecture", "side", "layer"))
-def _outputs(variables, images, statistics, *, architecture, side, layer):
+@functools.partial(jax.jit, static_argnames=("architecture", "side", "layers"))
+def _outputs(variables, images, statistics, *, architecture, side, layers):
     apply_fn, flat = _apply_fn(architecture)
     x = normalized(images, mean=statistics.mean, std=statistics.std)
     if side is not None:
         x = jax.image.resize(x, (len(x), side, side, x.shape[-1]), "linear")
     logits, out = apply_fn(variables, x.reshape(len(x), -1) if flat else x)
+    return logits, [_features(out, layer) for layer in layers]
+
+
+def _features(out: dict, layer: str) -> jax.Array:
+    """One layer of a network's intermediates, averaged over pixels."""
     name, _, index = layer.partition(".")
     found = out.get(name)
     if index and isinstance(found, tuple | list):
@@ -296,4 +366,4 @@ def _outputs(variables, images, statistics, *, architecture, side, layer):
         raise DataError(f"There is no layer {layer!r}.")
     if found.ndim == 4:
         found = found.mean(axis=(1, 2))
-    return logits, found.astype(jnp.float32)
+    return found.astype(jnp.float32)

@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
+from jtransfer import _pair_report
 from jtransfer._files import write_atomically
 from jtransfer.zoo import RequestError
 
@@ -34,6 +36,8 @@ _COLUMNS = (
 def written(rows: list[dict], folder: Path) -> list[Path]:
     """Writes `ranking.jsonl`, `ranking.csv` and `report.html`, each atomically.
 
+    The page shows the pair that `jtransfer pair --out` has left in the folder.
+
     Args:
       rows: rows of a ranking.
       folder: where to; made if absent.
@@ -44,7 +48,7 @@ def written(rows: list[dict], folder: Path) -> list[Path]:
     texts = {
         ROWS_FILE: "".join(json_line(row) + "\n" for row in rows),
         "ranking.csv": _csv(rows),
-        "report.html": page(rows),
+        "report.html": page(rows, _pair_report.read(folder)),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -90,11 +94,12 @@ def _is_row(row) -> bool:
     return numbers and isinstance(row.get("score"), str)
 
 
-def page(rows: list[dict]) -> str:
-    """Returns the report as one self-contained HTML page."""
+def page(rows: list[dict], pair: dict | None = None) -> str:
+    """Returns the report, and a pair of networks, as one self-contained HTML page."""
     from jtransfer import _page, ranking
 
-    return _page.page(rows, ranking.agreement(rows), ranking.rank_correlation(rows))
+    found = ranking.agreement(rows), ranking.rank_correlation(rows)
+    return _page.page(rows, *found, pair)
 
 
 def table(rows: list[dict], *, width: int):
@@ -218,9 +223,26 @@ def warnings(rows: list[dict]) -> list[str]:
     total = len({row["source"] for row in rows})
     lines = []
     for (score, warning), sources in concerned.items():
-        who = "all sources" if len(sources) == total else ", ".join(sources)
-        lines.append(f"{score} ({who}): {warning}")
+        lines.append(f"{score} ({_who(sources, total)}): {warning}")
     return lines
+
+
+def missing(rows: list[dict], names: Iterable[str]) -> list[str]:
+    """Returns why some of the named scores have no value, each reason once."""
+    concerned: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.get("score") in set(names) and "reason" in row:
+            key = row["score"], row["reason"]
+            concerned.setdefault(key, []).append(row["source"])
+    total = len({row["source"] for row in rows})
+    return [
+        f"{score} ({_who(sources, total)}): {reason}"
+        for (score, reason), sources in concerned.items()
+    ]
+
+
+def _who(sources: list[str], total: int) -> str:
+    return "all sources" if len(sources) == total else ", ".join(sources)
 
 
 def json_line(row: dict) -> str:

@@ -7,6 +7,13 @@ them, or from the networks inside the package.
 
 from jtransfer._embedded_zoo import embedded_sources as embedded_sources
 from jtransfer._embedded_zoo import embedded_target as embedded_target
+from jtransfer._references import NUM_IMAGES as NUM_IMAGES
+from jtransfer._references import Reference as Reference
+from jtransfer._references import held_out_images as held_out_images
+from jtransfer._references import images_digest as images_digest
+from jtransfer._references import model as model
+from jtransfer._references import reference as reference
+from jtransfer._references import reference_facts as reference_facts
 from jtransfer._sources import Source as Source
 from jtransfer._sources import SourceError as SourceError
 from jtransfer._sources import file_digest as file_digest

@@ -4,12 +4,22 @@ import json
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import references
 from tasks import NUM_CLASSES, gaussian_task
 
-from jtransfer import _dealing, ranking, report, verification, zoo
+from jtransfer import (
+    _dealing,
+    _pair_estimates,
+    cli,
+    pairs,
+    ranking,
+    report,
+    verification,
+    zoo,
+)
 
 SHAPE = (60, 8)
 HEAD = verification.head_accuracy
@@ -408,3 +418,202 @@ def test_agreement_with_known_accuracies(target):
     matrix = ranking.rank_correlation(rows)
     assert matrix["matrix"][0][0] == pytest.approx(1)
     assert not ranking.agreement(rows[:1])
+
+
+OF_FUNCTIONS = ("alpha1", "alpha2", "alpha12", "gradient_matching")
+PIXELS = np.random.default_rng(5).uniform(0.3, 0.7, (60, 2, 2, 1)).astype(np.float32)
+MATRICES = np.random.default_rng(6).normal(size=(3, 2, 4)).astype(np.float32)
+
+
+def _curved(weights, x):
+    return jnp.tanh(3 * weights @ x.ravel())
+
+
+def function_source(name, matrix, apply=_curved):
+    function = jax.tree_util.Partial(apply, matrix)
+    return source(name)._replace(
+        function=lambda: function, digest=lambda: f"{name}{matrix.sum()}"
+    )
+
+
+@pytest.fixture(scope="module")
+def shown(target):
+    return target._replace(images=PIXELS)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return zoo.Reference(function_source("own", MATRICES[0]))
+
+
+@pytest.fixture(scope="module")
+def function_rows(shown, reference):
+    """The scores of three sources, one of them the reference, one without function."""
+    same, other = (function_source(f"f{i}", MATRICES[i]) for i in range(2))
+    return ranking.rank(
+        [other, same, source("bare")], shown, OF_FUNCTIONS, reference=reference
+    )
+
+
+def test_scores_of_functions_are_those_of_the_pair(function_rows, shown, reference):
+    comparison = _pair_estimates.comparison(reference, shown, seed=0)
+    functions = (
+        reference.source.function(),
+        jax.tree_util.Partial(_curved, MATRICES[1]),
+    )
+    own, other = (
+        pairs.attacked(f, comparison.images, comparison.key) for f in functions
+    )
+    found = pairs.transfer(own, other, comparison.images, comparison.blocks).blocks
+    grams = pairs.gradients(*functions, comparison.images, comparison.blocks).blocks
+    expected = {
+        "alpha1": (pairs.alpha1, found),
+        "alpha2": (pairs.alpha2, found),
+        "alpha12": (pairs.alpha12, found),
+        "gradient_matching": (lambda sums: -pairs.distance(sums), grams),
+    }
+    for row in function_rows:
+        if row["source"] == "f1" and row["score"] in expected:
+            function, sums = expected[row["score"]]
+            assert row["value"] == pytest.approx(function(pairs.merged(sums)), rel=1e-5)
+            without = [function(pairs.without(sums, i)) for i in range(10)]
+            error = np.sqrt(0.9 * np.sum((without - np.mean(without)) ** 2))
+            assert row["standard_error"] == pytest.approx(error, rel=1e-3)
+            assert row["n"] == 60
+            assert row["reference"] == "own"
+
+
+def test_the_reference_itself_is_the_best_source(function_rows):
+    best = {row["score"]: row for row in function_rows if row.get("rank") == 1}
+    for name in OF_FUNCTIONS:
+        assert best[name]["source"] == "f0"
+    assert best["alpha1"]["value"] == 1
+    assert best["gradient_matching"]["value"] == pytest.approx(0, abs=1e-6)
+    reasons = {r["score"]: r["reason"] for r in function_rows if "reason" in r}
+    assert set(reasons) == set(OF_FUNCTIONS)
+    assert "needs a function" in reasons["alpha1"]
+
+
+def test_one_output_turns_as_itself(shown):
+    """With one output all deviations lie on one line, so alpha2 is 1."""
+    linear = function_source("line", MATRICES[0][:1], lambda w, x: w @ x.ravel())
+    call = {"reference": zoo.Reference(linear)}
+    rows = ranking.rank([linear], shown, ["alpha2", "alpha1"], **call)
+    assert [row["value"] for row in rows[:2]] == pytest.approx([1, 1])
+
+
+def test_scores_of_functions_wait_for_a_reference(shown):
+    one = function_source("f0", MATRICES[0])
+    rows = ranking.rank([one], shown)
+    assert not {row.get("score") for row in rows} & set(OF_FUNCTIONS)
+    rows = ranking.rank([one], shown, ["alpha1"])
+    (row,) = (row for row in rows if row.get("score") == "alpha1")
+    assert "--reference" in row["reason"]
+    assert report.missing(rows, ["alpha1"]) == [
+        f"alpha1 (all sources): {row['reason']}"
+    ]
+    assert not report.missing(rows, ["logme"])
+    names = ranking.score_names(with_reference=True)
+    assert set(OF_FUNCTIONS) < set(names)
+
+
+def test_a_function_that_fails_is_a_reason_beside_the_other_scores(shown, reference):
+    def broken(weights, x):
+        raise KeyError("lost")
+
+    wide = function_source("wide", np.ones((2, 5), np.float32))
+    lost = function_source("lost", MATRICES[0], broken)
+    nan = function_source("nan", MATRICES[0] * np.float32(np.nan))
+    rows = ranking.rank(
+        [wide, lost, nan], shown, ["gradient_matching"], reference=reference
+    )
+    found = {row["source"]: row for row in rows if row["score"] == "gradient_matching"}
+    assert "KeyError: 'lost'" in found["lost"]["reason"]
+    assert "Error" in found["wide"]["reason"]
+    assert "not finite" in found["nan"]["reason"]
+    assert len([row for row in rows if row["score"] == "logme"]) == 3
+
+
+def test_withheld_and_surplus_images_take_no_part(shown, reference):
+    labels = shown.labels.copy()
+    labels[:20] = -1
+    found = _pair_estimates.comparison(reference, shown._replace(labels=labels), seed=0)
+    assert len(found.images) == 40
+    kept = {image.tobytes() for image in PIXELS[20:]}
+    assert {image.tobytes() for image in found.images} == kept
+    counts = [np.bincount(found.blocks[found.labels == y]) for y in range(NUM_CLASSES)]
+    assert all(count.max() - count.min() <= 1 for count in counts)
+    few = reference._replace(num_images=17)
+    assert len(_pair_estimates.comparison(few, shown, seed=0).images) == 17
+
+
+def test_images_that_do_not_fit_the_reference_are_refused(shown, reference):
+    with pytest.raises(zoo.RequestError, match="at least 10"):
+        ranking.rank([], shown, reference=reference._replace(num_images=9))
+    other = reference._replace(images=np.ones((20, 3, 3, 1), np.float32))
+    with pytest.raises(zoo.RequestError, match="--reference"):
+        ranking.rank([], shown, reference=other)
+    with pytest.raises(zoo.RequestError, match="target lacks"):
+        ranking.rank([], shown._replace(images=None), reference=reference)
+
+
+def test_results_are_found_again_only_for_the_same_reference(
+    shown, reference, tmp_path
+):
+    log = []
+    one = function_source("f1", MATRICES[1])
+    call = {"folder": tmp_path, "announce": lambda _, outcome: log.append(outcome)}
+    changed = (
+        reference,
+        reference,
+        None,
+        zoo.Reference(function_source("own", MATRICES[2])),
+        reference._replace(images=PIXELS[::-1].copy()),
+        reference._replace(num_images=30),
+        zoo.Reference(reference.source._replace(digest=None)),
+        zoo.Reference(reference.source._replace(digest=None)),
+    )
+    for other in changed:
+        ranking.rank([one], shown, ["alpha1"], reference=other, **call)
+    assert [outcome == "found finished" for outcome in log] == [False, True] + 6 * [
+        False
+    ]
+
+
+def test_references_by_name(shown, tmp_path):
+    embedded = zoo.embedded_target()
+    found = zoo.reference("mnist", embedded, num_images=20)
+    assert (found.source.name, found.images) == ("mnist", None)
+    assert embedded.images.shape == (200, 8, 8, 1)
+    bare = shown._replace(images=None)
+    with pytest.raises(zoo.RequestError, match="give --target a data set of images"):
+        zoo.reference("mnist", bare)
+    with pytest.raises(zoo.RequestError, match="neither a folder"):
+        zoo.reference("nowhere", shown)
+    with pytest.raises(zoo.RequestError, match="--data npz:none.npz"):
+        zoo.reference("mnist", shown, data_spec="npz:none.npz")
+    arrays = {"images": np.zeros((12, 8, 8, 1), np.uint8), "labels": np.arange(12) % 2}
+    np.savez(tmp_path / "x.npz", **arrays)
+    found = zoo.reference("mnist", bare, data_spec=f"npz:{tmp_path / 'x.npz'}")
+    assert found.images.shape == (12, 8, 8, 1)
+
+
+def test_ls_tells_what_scores_need(capsys):
+    assert cli.ls() == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in OF_FUNCTIONS:
+        (line,) = (line for line in lines if f" {name} " in line)
+        assert "--reference" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({"data": "npz:x.npz"}, "need --reference beside them"),
+        ({"num_images": 20}, "need --reference beside them"),
+        ({"reference": "nowhere"}, "nowhere is neither a folder"),
+    ],
+)
+def test_requests_of_a_reference_that_are_wrong(arguments, fault):
+    with pytest.raises(zoo.RequestError, match=fault):
+        cli.rank(**arguments)

@@ -1,6 +1,9 @@
 """Networks of the papers: each call returns `(logits, out)`, intermediates named."""
 
 from jtransfer.models.alexnet import AlexNet as AlexNet
+from jtransfer.models.batch_statistics import moved_statistics as moved_statistics
+from jtransfer.models.batch_statistics import self_normalized as self_normalized
+from jtransfer.models.efficientnet_lite import EfficientNetLite0 as EfficientNetLite0
 from jtransfer.models.fully_connected import FullyConnected as FullyConnected
 from jtransfer.models.functions import Variables as Variables
 from jtransfer.models.functions import functional as functional

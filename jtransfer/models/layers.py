@@ -112,9 +112,13 @@ def linear(
 
 
 def batch_norm(
-    num_features: int, *, dtype: DTypeLike | None, rngs: nnx.Rngs
+    num_features: int,
+    *,
+    epsilon: float = 1e-5,
+    dtype: DTypeLike | None,
+    rngs: nnx.Rngs,
 ) -> nnx.BatchNorm:
-    """Batch normalisation in evaluation mode: momentum 0.9, epsilon 1e-5.
+    """Batch normalisation in evaluation mode: momentum 0.9, epsilon 1e-5 unless told.
 
     The arithmetic is float32 or wider whatever `dtype`, to which the result is cast;
     the running variance is the biased one.
@@ -123,7 +127,7 @@ def batch_norm(
         num_features,
         use_running_average=True,
         momentum=0.9,
-        epsilon=1e-5,
+        epsilon=epsilon,
         dtype=dtype,
         promote_dtype=_unpromoted,
         rngs=rngs,

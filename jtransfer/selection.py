@@ -1,0 +1,186 @@
+"""Selective distillation: assess the teachers of a zoo, choose, and distil.
+
+Algorithm 1 of "Selective Cross-Task Distillation" in three steps: `ranking.rank` with
+the score `sinkhorn`, `selected`, and `distilled`. Several teachers, weighted by their
+assessments, go beyond the paper, whose section 7 leaves the weights open.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.special
+
+from jtransfer import students, teacher_outputs
+from jtransfer._files import write_atomically
+from jtransfer._transport_estimates import EPSILON
+from jtransfer.data import Images
+from jtransfer.networks import Architecture, Network
+from jtransfer.students import StudentRecipe
+from jtransfer.zoo import RequestError, Source, Target
+
+FILE = "selection.json"
+
+
+class Selection(NamedTuple):
+    """The teachers chosen, best first."""
+
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    """Minus Eq. (24)."""
+    weights: tuple[float, ...]
+    """Parts of the Sinkhorn term of the student's loss, of sum one."""
+    teachers: tuple[Network, ...]
+
+
+def selected(
+    rows: Iterable[dict], sources: Sequence[Source], *, num_teachers: int = 1
+) -> Selection:
+    r"""Chooses the networks with the best Sinkhorn scores.
+
+    Their weights are :math:`\operatorname{softmax}(Q / \epsilon)`: a score lower by the
+    strength of the entropy, 0.1, divides the weight by e. That is our choice.
+
+    Args:
+      rows: of `ranking.rank`, with the score `sinkhorn`.
+      sources: the zoo that was ranked.
+      num_teachers: how many to choose; fewer if fewer have a score.
+
+    Returns:
+      The choice.
+
+    Raises:
+      RequestError: if no network has the score.
+
+    Example:
+      >>> from jtransfer import zoo
+      >>> rows = [{"source": "a", "score": "sinkhorn", "value": -1.1},
+      ...         {"source": "b", "score": "sinkhorn", "value": -1.0}]
+      >>> sources = [zoo.Source(n, {}, network=lambda n=n: f"net {n}") for n in "ab"]
+      >>> found = selected(rows, sources, num_teachers=2)
+      >>> found.names, [round(weight, 2) for weight in found.weights], found.teachers
+      (('b', 'a'), [0.73, 0.27], ('net b', 'net a'))
+
+    References:
+      Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 4 and section 7.
+    """
+    scores = {
+        row["source"]: row["value"]
+        for row in rows
+        if row.get("score") == "sinkhorn" and "value" in row
+    }
+    known = [s for s in sources if s.network is not None and s.name in scores]
+    if not known:
+        raise RequestError(
+            "No network of the zoo could be assessed; the table above says why."
+        )
+    best = sorted(known, key=lambda source: -scores[source.name])[:num_teachers]
+    values = tuple(float(scores[source.name]) for source in best)
+    return Selection(
+        tuple(source.name for source in best),
+        values,
+        tuple(scipy.special.softmax(np.array(values) / EPSILON).tolist()),
+        tuple(source.network() for source in best),
+    )
+
+
+def distilled(
+    selection: Selection,
+    target: Target,
+    *,
+    model: str,
+    base_width: int | None = None,
+    alpha: float = 1.0,
+    beta: float = 10.0,
+    recipe: StudentRecipe,
+    folder: Path,
+    seed: int,
+) -> Network:
+    """Distils the teachers chosen into a student of the target; a killed run goes on.
+
+    Args:
+      selection: the teachers; the first one's statistics normalise the images.
+      target: with images of the teachers' size, and test images.
+      model: of the student, see `networks.model`.
+      base_width: channels of its first layer; None for the published number.
+      alpha: weight of the cross-entropy.
+      beta: weight of the Sinkhorn distances together.
+      recipe: how to train.
+      folder: gets `selection.json`, the student in `student` and what the teachers say
+        in `teacher_outputs`.
+      seed: of weights and order.
+
+    Returns:
+      The student.
+
+    Raises:
+      DataError: if the images do not fit a teacher or the student.
+      RequestError: if the target has no test images.
+    """
+    train, test = _images(target)
+    first, *others = selection.teachers
+    cache = folder / "teacher_outputs"
+    told = [
+        teacher_outputs.computed(
+            teacher_outputs.logits, teacher, train.images, train.labels, folder=cache
+        )["teacher_logits"]
+        for teacher in others
+    ]
+    costs = [students.class_cost(teacher, train) for teacher in selection.teachers]
+    architecture = Architecture(
+        model=model,
+        num_classes=target.num_classes,
+        num_channels=first.architecture.num_channels,
+        image_size=first.architecture.image_size,
+        base_width=base_width,
+    )
+    network = students.distilled(
+        first,
+        architecture,
+        train,
+        test,
+        method=students.sinkhorn(
+            costs,
+            weights=selection.weights,
+            other_logits=told,
+            alpha=alpha,
+            beta=beta,
+        ),
+        recipe=recipe,
+        folder=folder / "student",
+        cache=cache,
+        seed=seed,
+        facts={
+            "source": f"{target.name}, {target.num_classes} classes",
+            "model": model,
+            "teacher": ", ".join(selection.names),
+            "method": "sinkhorn",
+        },
+    )
+    chosen = {
+        "teachers": [
+            {"name": name, "score": score, "weight": weight, "largest_cost": cost}
+            for name, score, weight, cost in zip(
+                *selection[:3], (float(cost.max()) for cost in costs), strict=True
+            )
+        ],
+        "student": model,
+        "accuracy": network.facts["source_accuracy"],
+    }
+    write_atomically(folder / FILE, (json.dumps(chosen, indent=1) + "\n").encode())
+    return network
+
+
+def _images(target: Target) -> tuple[Images, Images]:
+    """Labelled and test images; of classes without a label none are tested."""
+    if target.test_images is None:
+        raise RequestError(f"{target.name} has no test images.")
+    known = target.test_labels >= 0
+    return (
+        Images(target.images, target.labels, target.class_names),
+        Images(
+            target.test_images[known], target.test_labels[known], target.class_names
+        ),
+    )

@@ -1,0 +1,208 @@
+"""Tests of experiments/adversarial."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+experiments = Path(__file__).parents[1] / "experiments"
+sys.path += [str(experiments), str(experiments / "adversarial")]
+gradient_diversity = pytest.importorskip(
+    "gradient_diversity", reason="experiments are not here"
+)
+import _rows  # noqa: E402
+import _transfers  # noqa: E402
+import synthetic  # noqa: E402
+from harness import Value  # noqa: E402
+
+from jtransfer import agreement, training  # noqa: E402
+from jtransfer.schedules import sgd  # noqa: E402
+
+
+def test_synthetic_smoke(tmp_path):
+    pytest.importorskip("matplotlib", reason="it is in the extra [experiments]")
+    _, config = synthetic.PRESETS["smoke"]
+    config = synthetic.dataclasses.replace(config, results=tmp_path)
+    synthetic.main(config, "smoke")
+    folder = tmp_path / "adversarial"
+    lines = (folder / "synthetic.smoke.jsonl").read_text().splitlines()
+    rows = {row["cell"]: row for row in map(json.loads, lines)}
+    assert rows["R^2 on fresh data, width 4"]["value"] < 1
+    judged = rows["Spearman of both distances, width 4"]
+    assert -1 <= judged["low"] <= judged["value"] <= judged["high"] <= 1
+    assert judged["verdict"] == _rows.verdict(Value(*_interval(judged)), 1)
+    curves = json.loads((folder / "synthetic-4-0.smoke.json").read_text())["curves"]
+    # The source of this width is the target at t = 0: nothing is left to match.
+    for name, lines in curves.items():
+        at_zero = np.array(lines)[:, 0]
+        if name == synthetic.GRADIENT:
+            np.testing.assert_allclose(at_zero, 0, atol=1e-4)
+        if name.startswith("alpha1") and name.endswith("attack 1"):
+            np.testing.assert_allclose(at_zero, 1, atol=1e-4)
+        if name != synthetic.GRADIENT:
+            assert np.all((np.array(lines) >= 0) & (np.array(lines) <= 1 + 1e-4))
+    for suffix in (".png", ".svg"):
+        assert (folder / f"synthetic-4-0.smoke{suffix}").stat().st_size > 1000
+    synthetic.main(config, "smoke")
+    assert len((folder / "synthetic.smoke.jsonl").read_text().splitlines()) == len(rows)
+
+
+def _interval(row):
+    return row["value"], row["low"], row["high"]
+
+
+def two_layers(params, x):
+    """A smooth network of one example, so that finite differences are exact."""
+    return jnp.tanh(x @ params["first"]) @ params["second"]
+
+
+def two_layer_task(seed):
+    keys = jax.random.split(jax.random.key(seed), 4)
+    params = {
+        "first": jax.random.normal(keys[0], (6, 8)),
+        "second": jax.random.normal(keys[1], (8, 3)),
+    }
+    x, gradients = (jax.random.normal(key, (5, 6)) for key in keys[2:])
+    return params, x, gradients
+
+
+def test_penalty_is_the_cosine_of_input_gradients():
+    params, x, gradients = two_layer_task(0)
+    expected = []
+    for example, other in zip(np.float64(x), np.float64(gradients), strict=True):
+        hidden = np.tanh(example @ np.float64(params["first"]))
+        logits = hidden @ np.float64(params["second"])
+        probabilities = np.exp(logits) / np.exp(logits).sum()
+        probabilities[logits.argmax()] -= 1
+        inner = np.float64(params["second"]) @ probabilities * (1 - hidden**2)
+        own = np.float64(params["first"]) @ inner
+        expected.append(own @ other / np.linalg.norm(own) / np.linalg.norm(other))
+    found = cosine(params, x, gradients)
+    assert float(found) == pytest.approx(np.mean(expected), abs=1e-5)
+    # An image without a gradient counts as zero, and its slope is finite.
+    half = gradients.at[:2].set(0)
+    assert float(cosine(params, x, half)) == pytest.approx(
+        np.sum(expected[2:]) / 5, abs=1e-5
+    )
+    flat = jax.tree.map(jnp.zeros_like, params)
+    slopes = jax.tree.leaves(jax.jit(jax.grad(cosine))(flat, x, gradients))
+    assert all(np.isfinite(slope).all() for slope in slopes)
+
+
+@jax.jit
+def cosine(params, x, gradients):
+    return gradient_diversity.penalty(lambda x: two_layers(params, x), x, gradients)
+
+
+def test_penalty_is_differentiable_through_the_input_gradient():
+    with jax.enable_x64(True):
+        params, x, gradients = two_layer_task(1)
+        params = jax.tree.map(lambda p: p.astype(jnp.float64), params)
+        step = jax.tree.map(np.cos, params)
+
+        def moved(t):
+            return jax.tree.map(lambda p, s: p + t * s, params, step)
+
+        slope = cosine(moved(1e-5), x, gradients) - cosine(moved(-1e-5), x, gradients)
+        found = jax.jit(jax.grad(cosine))(params, x, gradients)
+        parts = jax.tree.map(lambda g, s: np.vdot(g, s), found, step)
+        expected = float(slope) / 2e-5
+        assert abs(expected) > 1e-3
+        assert sum(jax.tree.leaves(parts)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cosine_falls_as_rho_grows():
+    params, x, _ = two_layer_task(2)
+    labels = np.arange(5) % 3
+    # What a related model would have as gradients.
+    gradients = x + x @ params["first"] @ params["first"].T / 8
+
+    def objective(params, stats, batch, key):
+        logits = two_layers(params, batch["images"])
+        value, parts = training.cross_entropy((logits, {}), batch)
+        found = cosine(params, batch["images"], batch["gradients"])
+        return value + batch["rho"] * found, ({**parts, "cosine": found}, stats)
+
+    optimizer = sgd(0.02)
+    cosines = [
+        training.fit(
+            objective,
+            (params, {}),
+            {"images": x, "labels": labels, "gradients": gradients},
+            optimizer=optimizer,
+            num_steps=30,
+            batch_size=5,
+            seed=0,
+            constants={"rho": np.float32(rho)},
+            progress=False,
+        ).history[-1]["cosine"]
+        for rho in (0, 1, 5)
+    ]
+    assert cosines[0] > cosines[1] + 0.05 > cosines[2] + 0.1
+
+
+def test_pearson_over_samples_resamples_images():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(400, 1))
+    a, b = (shared + rng.normal(size=(400, 3)) for _ in range(2))
+    found = _rows.over_samples(a, b, seed=0)
+    assert found.value == pytest.approx(agreement.pearson(a.ravel(), b.ravel()))
+    assert found.low < found.value < found.high
+    # What the three models share makes the interval wider than that of 1200 samples.
+    alone = _rows.over_samples(a.ravel(), b.ravel(), seed=0)
+    assert alone.value == pytest.approx(found.value)
+    assert found.high - found.low > 1.15 * (alone.high - alone.low)
+    assert _rows.over_samples(np.ones(9), np.arange(9), seed=0).value == 0
+
+
+def test_verdict_needs_the_sign_and_an_interval_without_zero():
+    words = {
+        Value(-0.2, -0.3, -0.1): "Reproduced",
+        Value(-0.2, -0.5, 0.1): "In sign only",
+        Value(-0.2): "In sign only",
+        Value(0.2, 0.1, 0.3): "Not reproduced",
+        Value(0.0, -0.1, 0.1): "Not reproduced",
+        Value(float("nan"), -0.1, 0.1): "Not reproduced",
+    }
+    for value, word in words.items():
+        assert _rows.verdict(value, -0.51).startswith(word)
+
+
+def test_intervals_over_seeds_and_over_models():
+    found = _rows.over_seeds([Value(0.1), Value(0.2), Value(0.3)])
+    assert found.value == pytest.approx(0.2)
+    assert found.high - 0.2 == pytest.approx(4.3027 * 0.1 / np.sqrt(3), rel=1e-4)
+    found = _rows.over_models([1, 2, 3, 4, 5], [1, 3, 2, 5, 4])
+    assert found.value == pytest.approx(0.8)
+    assert np.arctanh(found.high) == pytest.approx(
+        np.arctanh(0.8) + 1.96 / np.sqrt(2), rel=1e-6
+    )
+
+
+def test_transfers_of_known_networks(tmp_path, monkeypatch):
+    """Outputs under attack are kept, and the two directions take the right parts."""
+    made = []
+
+    def deltas(model, attack, x, *, seed):
+        made.append(model.name)
+        return model.network * np.ones_like(x)
+
+    monkeypatch.setattr(_transfers, "deltas", deltas)
+    monkeypatch.setattr(_transfers, "logits", lambda model, x: model.network * x)
+    model = _transfers.Model
+    target, others = model("t", 1.0), (model("a", 2.0), model("b", 3.0))
+    config = type("Config", (), {"out": tmp_path})
+    attack = _transfers.Attack("PGD", None, 0.1, 2)
+    x = np.zeros((4, 2))
+    for _ in range(2):
+        found = _transfers.transfers(config, target, others, attack, x, seed=0)
+    assert made == ["t", "a", "b"]
+    assert len(list((tmp_path / "outputs").iterdir())) == 3
+    pairs = {other.name: found[i] for i, other in enumerate(others)}
+    values = [float(part[0, 0]) for part in pairs["b"].from_target]
+    assert values == [1, 3, 9]
+    assert [float(part[0, 0]) for part in pairs["b"].to_target] == [9, 3, 1]

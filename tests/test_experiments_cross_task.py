@@ -1,0 +1,119 @@
+"""Tests of experiments/cross_task: the scripts that train nothing, and the rules."""
+
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "experiments/cross_task"
+if not FOLDER.exists():
+    pytest.skip("experiments are not here", allow_module_level=True)
+sys.path.append(str(FOLDER))
+import _correlations  # noqa: E402
+import _cross_task  # noqa: E402
+from harness import Table, Value, rows  # noqa: E402
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(
+        f"cross_task_{name}", FOLDER / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    # Where dataclasses look up the annotations of their fields.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_printed_table_11_disagrees_with_the_printed_tables_16_to_20(tmp_path):
+    table11 = script("table11_printed")
+    table11.main(table11.Config(tmp_path))
+    table = Table("cross_task", "table11_printed", "paper", tmp_path)
+    found = {row["cell"]: row for row in rows(table)}
+    columns = table11.printed()
+    for score in table11.TABLE_11:
+        for task in range(5):
+            row = found[f"{score}, task {task + 1}"]
+            pair = columns[score][task], columns["accuracy"][task]
+            assert row["value"] == pytest.approx(np.corrcoef(*pair)[0, 1])
+            agrees = abs(row["value"] - row["paper_value"]) < 0.0125
+            assert row["verdict"].startswith("Agrees" if agrees else "Disagrees")
+    disagree = [cell for cell in found if "Disagrees" in (found[cell]["verdict"] or "")]
+    assert disagree == [f"sinkhorn, task {task}" for task in (1, 4, 5)]
+    difference = found["sinkhorn less logme, average, 95% bootstrap over teachers"]
+    assert difference["low"] < 0 < difference["value"] < difference["paper_value"]
+    table11.main(table11.Config(tmp_path))
+    assert len(rows(table)) == len(found)
+
+
+def test_the_interval_of_rounding_holds_what_rounding_does():
+    table11 = script("table11_printed")
+    rng = np.random.default_rng(0)
+    pair = rng.uniform(size=(2, 10)).round(2)
+    found = table11.rounding_interval(*pair)
+    noise = rng.uniform(-0.005, 0.005, size=(500, 2, 10))
+    correlations = [np.corrcoef(*(pair + one))[0, 1] for one in noise]
+    assert found.low < min(correlations) < found.value < max(correlations) < found.high
+    # A half unit of the worst sign everywhere reaches the ends.
+    slopes = [
+        np.corrcoef(*(pair + step))[0, 1] - found.value
+        for step in 0.005 * np.eye(20).reshape(20, 2, 10)
+    ]
+    assert np.sum(np.abs(slopes)) == pytest.approx(found.high - found.value, rel=0.05)
+
+
+def test_figure3_smoke(tmp_path):
+    pytest.importorskip("matplotlib", reason="it is in the extra [experiments]")
+    figure3 = script("figure3")
+    images = np.random.default_rng(0).integers(256, size=(80, 8, 8, 3))
+    labels = np.arange(80) % 10
+    file = tmp_path / "images.npz"
+    np.savez(
+        file,
+        images=images.astype(np.uint8),
+        labels=labels,
+        test_images=images[:10].astype(np.uint8),
+        test_labels=labels[:10],
+    )
+    config = dataclasses.replace(
+        figure3.PRESETS["smoke"][1],
+        dataset=f"npz:{file}",
+        out=tmp_path / "runs",
+        results=tmp_path,
+    )
+    figure3.main(config, "smoke")
+    table = Table("cross_task", "figure3", "smoke", tmp_path)
+    found = {row["cell"]: row["value"] for row in rows(table)}
+    for name in figure3.COSTS:
+        rate = found[f"{name}: kappa^2"]
+        assert 0 <= rate <= 1
+        # Proposition 4.3, up to the rounding of what counts as the truth.
+        for step in figure3.STEPS:
+            cell = f"{name}: error after {step} steps against the last t"
+            assert found[f"{cell}, share of the first"] <= 1.01 * rate**step + 1e-5
+    assert found["largest .1: max(cost) / epsilon"] == pytest.approx(1, rel=1e-5)
+    for suffix in (".png", ".svg"):
+        assert table.path.with_suffix(suffix).stat().st_size > 1000
+
+
+def test_means_correlations_and_verdicts():
+    found = _cross_task.mean([0.1, 0.2, 0.3])
+    half = 4.302653 * 0.1 / 3**0.5  # Student's t of two degrees of freedom
+    assert found == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
+    assert _cross_task.mean([0.5]) == Value(0.5)
+    assert _cross_task.gain(Value(0.02, 0.01, 0.03)).startswith("Better: +2.0")
+    assert _cross_task.gain(Value(-0.02, -0.03, -0.01)).startswith("Worse: -2.0")
+    assert _cross_task.gain(Value(0.02, -0.01, 0.05)).startswith("Not told apart")
+    assert _cross_task.gain(Value(0.02)).endswith("no interval.")
+    rng = np.random.default_rng(1)
+    scores, worth = rng.normal(size=(2, 6, 3))
+    expected = np.mean([np.corrcoef(scores[:, k], worth[:, k])[0, 1] for k in range(3)])
+    assert _correlations.mean_pearson(scores, worth) == pytest.approx(expected)
+    assert _correlations.mean_pearson(np.ones((6, 3)), worth) == 0
+    assert _correlations.mean_regret(worth.T, worth.T) == 0
+    assert _correlations.is_positive(Value(0.5, 0.1, 0.9)).startswith("Goes with")
+    assert _correlations.is_positive(Value(-0.5, -0.9, -0.1)).startswith("Goes against")
+    assert _correlations.is_positive(Value(0.5, -0.1, 0.9)).startswith("No evidence")

@@ -1,0 +1,282 @@
+"""Tests of `jtransfer pair`: numbers, tables, pages and faults."""
+
+import json
+import re
+import sys
+import xml.etree.ElementTree as ET
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from test_page import HOSTILE, make_rows, read
+
+from jtransfer import (
+    _pair_charts,
+    _pair_measures,
+    _pair_page,
+    _pair_report,
+    cli,
+    models,
+    networks,
+    pairs,
+    report,
+)
+from jtransfer.data import ChannelStatistics
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("pair command")]
+NAMES = ("red", "green", "blue")
+
+
+def write_network(folder, *, seed, image_size=4, class_names=NAMES):
+    """A small untrained network on disk."""
+    architecture = networks.Architecture(
+        model="fully_connected",
+        num_classes=3,
+        num_channels=1,
+        image_size=image_size,
+        base_width=4,
+    )
+    model = networks.model(architecture, rngs=nnx.Rngs(seed))
+    statistics = ChannelStatistics(np.full(1, 0.5), np.full(1, 0.25))
+    variables = models.functional(model)[1]
+    found = networks.Network(architecture, variables, statistics, class_names, {})
+    networks.write(folder, found)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three networks and 40 images with 15 more as the test part."""
+    folder = tmp_path_factory.mktemp("pair")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(55, 4, 4, 1)).astype(np.uint8)
+    labels = np.arange(55) % 3
+    np.savez(
+        folder / "grey.npz",
+        images=images[:40],
+        labels=labels[:40],
+        class_names=NAMES,
+        test_images=images[40:],
+        test_labels=labels[40:],
+    )
+    np.savez(folder / "train.npz", images=images[:12], labels=labels[:12])
+    write_network(folder / "zoo" / "net", seed=0)
+    others = ("blue", "<b>pink</b>", "red")
+    write_network(folder / "other" / "net", seed=1, class_names=others)
+    write_network(folder / "large", seed=2, image_size=6)
+    (folder / "empty").mkdir()
+    return folder
+
+
+def run(monkeypatch, folder, *arguments):
+    """Runs the command line in this process; returns the exit code."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["jtransfer", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    return stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    """A pair as in `pair.json`, with names that must be escaped."""
+    with pytest.MonkeyPatch.context() as patch:
+        command = ("pair", "zoo/net", "other/net", "--data", "npz:grey.npz")
+        assert run(patch, folder, *command, "--out", "out") == 0
+    return json.loads((folder / "out" / "pair.json").read_text())
+
+
+def test_the_numbers_are_those_of_the_pair(found, folder):
+    assert (found["n"], found["data"], found["seed"]) == (15, "npz:grey.npz", 0)
+    names = [found[who]["name"] for who in ("source", "target")]
+    assert names == ["zoo/net", "other/net"]
+    row = found["measures"]["alpha1"]["to_source"]
+    assert 0 < row["low"] < row["value"] < row["high"]
+    classes = found["classes"]
+    assert [c["name"] for c in classes] == list(NAMES)
+    weighted = sum(c["n"] * c["alpha1"]["to_source"]["value"] for c in classes)
+    assert weighted / 15 == pytest.approx(row["value"], rel=1e-6)
+    for name in ("alpha2", "alpha12"):
+        row = found["measures"][name]["to_target"]
+        assert row["square"] == pytest.approx(row["value"] ** 2)
+        assert row["unbiased_square"] < row["square"]
+    assert found["noise_floor"] == pytest.approx(15**-0.5)
+    assert len(found["singular_values"]["target"]) == 3
+    assert {"versions", "code_hash", "data_hash", "device"} <= found.keys()
+
+
+def test_accuracies_are_of_the_classes_known_by_name(found, folder):
+    """The target has no class green; red is its third output."""
+    network = networks.read(folder / "other" / "net")
+    with np.load(folder / "grey.npz") as arrays:
+        images, labels = arrays["test_images"], arrays["test_labels"]
+    ((_, logits),) = networks.outputs(network, images)
+    by_name = {c["name"]: c["accuracy"]["target"] for c in found["classes"]}
+    assert by_name["green"] is None
+    predicted = logits[labels == 0].argmax(axis=1)
+    assert by_name["red"] == pytest.approx(np.mean(predicted == 2))
+    assert found["source"]["accuracy"] is not None
+
+
+def test_json_is_what_is_written(found, folder, monkeypatch, capsys):
+    command = ("pair", "zoo/net", "other/net", "--data", "npz:grey.npz", "--json")
+    assert run(monkeypatch, folder, *command) == 0
+    output = capsys.readouterr()
+    printed = json.loads(output.out)
+    assert printed["measures"] == found["measures"]
+    assert "gradients: 15/15 images" in output.err
+
+
+def test_tables_and_warnings(found, capsys):
+    _pair_report.show(found)
+    output = capsys.readouterr()
+    assert "other/net to zoo/net" in output.out
+    assert "gradient matching distance" in output.out
+    assert "unbiased square" in output.out
+    assert "too few images" in output.err
+
+
+def test_networks_of_the_package_need_no_data(monkeypatch, folder, capsys):
+    command = ("pair", "fashion-tops", "mnist", "--num-images", 12, "--num-steps", 2)
+    assert run(monkeypatch, folder, *command, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["data"], found["n"]) == ("digits", 12)
+    assert found["source"]["accuracy"] is None
+    assert found["target"]["accuracy"] is not None
+    assert found["source"]["num_outputs"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ("nowhere zoo/net --data npz:grey.npz", "nowhere is neither a folder"),
+        ("empty zoo/net --data npz:grey.npz", "does not exist; make it with"),
+        ("zoo/net other/net", "--data is missing"),
+        ("zoo/net other/net --data npz:none.npz", "no file"),
+        ("zoo/net large --data npz:grey.npz", "[6, 6, 1], got [4, 4, 1]"),
+        ("zoo/net mnist --data npz:grey.npz", "mnist"),
+        ("zoo/net other/net --data npz:grey.npz --num-images 9", "at least 10"),
+        ("zoo/net other/net --data npz:grey.npz --epsilon 0", "positive"),
+        ("zoo/net other/net --data npz:grey.npz --out grey.npz/x", "not writable"),
+    ],
+    ids=lambda value: value.replace(" ", "_")[:30],
+)
+def test_a_wrong_request_is_one_line_and_exit_2(
+    arguments, fault, folder, monkeypatch, capsys
+):
+    assert run(monkeypatch, folder, "pair", *arguments.split()) == 2
+    output = capsys.readouterr()
+    assert fault in output.err
+    assert output.err.count("\n") == 1
+    assert not output.out
+
+
+def test_images_without_a_test_part_are_those_of_the_training_part(
+    folder, monkeypatch, capsys
+):
+    command = ("pair", "zoo/net", "other/net", "--data", "npz:train.npz", "--json")
+    assert run(monkeypatch, folder, *command) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 12
+
+
+def test_numbers_that_are_not_finite_are_exit_1(folder, monkeypatch, capsys):
+    network = networks.read(folder / "zoo" / "net")
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, network.variables)
+    networks.write(folder / "broken", network._replace(variables=broken))
+    command = ("pair", "broken", "other/net", "--data", "npz:grey.npz")
+    assert run(monkeypatch, folder, *command, "--out", "bad") == 1
+    assert "not finite" in capsys.readouterr().err
+    assert "<html" in (folder / "bad" / "pair.html").read_text()
+
+
+def test_the_page_draws_all_and_escapes(found):
+    page = _pair_page.page(found)
+    tags, _, text = read(page)
+    assert [tags.count(tag) for tag in ("script", "style", "svg")] == [1, 1, 5]
+    assert "zoo/net for other/net" in text
+    charts = re.findall(r"<svg class.*?</svg>(?=</figure>)", page, re.DOTALL)
+    kinds = [ET.fromstring(chart).get("class") for chart in charts]
+    assert kinds == ["ranking", "classes", "spectrum"]
+    hostile = json.loads(json.dumps(found))
+    for i, who in enumerate(("source", "target")):
+        hostile[who] |= {"name": HOSTILE[i], "hash": HOSTILE[2]}
+    hostile |= {"data": HOSTILE[0], "created": HOSTILE[1], "device": HOSTILE[3]}
+    hostile |= {"warnings": list(HOSTILE), "versions": {HOSTILE[0]: HOSTILE[1]}}
+    hostile["classes"][0]["name"] = HOSTILE[0]
+    tags, attributes, _ = read(_pair_page.page(hostile))
+    assert [tags.count(tag) for tag in ("script", "style", "img")] == [1, 1, 0]
+    assert not [name for name, _ in attributes if name.startswith("on")]
+
+
+def test_only_what_can_be_shown_is_a_pair(found, tmp_path):
+    def read_as(changed):
+        (tmp_path / _pair_report.FILE).write_text(json.dumps(changed))
+        return _pair_report.read(tmp_path)
+
+    assert _pair_report.read(tmp_path) is None
+    assert read_as({**found, "classes": []}) is not None
+    damaged = [{**found, key: None} for key in ("measures", "source", "noise_floor")]
+    for changed in ([], {}, None, *damaged, {**found, "singular_values": {}}):
+        assert read_as(changed) is None
+
+
+def test_the_report_of_a_ranking_shows_the_pair(found, tmp_path):
+    rows = make_rows(scores=("logme",))[:-1]
+    report.written(rows, tmp_path)
+    assert "Why:" not in (tmp_path / "report.html").read_text()
+    paths = _pair_report.written(found, tmp_path)
+    assert [path.name for path in paths] == ["pair.json", "pair.html", "report.html"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Why: zoo/net for other/net" in read(page)[2]
+    report.written(rows, tmp_path)  # as a rerun of the ranking does
+    assert "Why:" in (tmp_path / "report.html").read_text()
+    (tmp_path / "ranking.jsonl").write_text("damaged")
+    assert len(_pair_report.written(found, tmp_path)) == 2
+
+
+def test_report_shows_a_pair_again(found, folder, monkeypatch, capsys):
+    (folder / "out" / "pair.html").unlink()
+    assert run(monkeypatch, folder, "report", "out") == 0
+    assert "alpha1" in capsys.readouterr().out
+    assert (folder / "out" / "pair.html").exists()
+
+
+def test_warnings_where_the_numbers_mean_little():
+    images = np.random.default_rng(0).random((12, 2, 2, 1)).astype(np.float32)
+    still = jax.tree_util.Partial(lambda w, x: w @ x.ravel(), np.zeros((2, 4)))
+    moved = jax.tree_util.Partial(still.func, np.eye(2, 4, dtype=np.float32))
+    blocks = np.arange(12) % 10
+    found = pairs.pair(still, moved, images, blocks, jax.random.key(0), num_steps=1)
+    rows = _pair_measures.measures(found, blocks)
+    names = {"source": "still", "target": "moved"}
+    said = _pair_measures.warnings(found, rows, names)
+    assert said[0].startswith("100% of the images: no attack moves still")
+    assert "alpha1 to the source is not above chance." in said
+    assert said[-1].startswith("n = 12")
+
+
+def test_charts_of_many_classes_and_unknown_values():
+    bars = [
+        _pair_charts.Bars(f"class {i}", "", [(0.5, None, None), (None, None, None)])
+        for i in range(60)
+    ]
+    chart = ET.fromstring(_pair_charts.class_chart(bars, (0.1, None), label=""))
+    assert len(chart.findall("g/rect")) == 60
+    series = [("one", []), ("other", [0.0, 0.0])]
+    curve = ET.fromstring(_pair_charts.spectrum_chart(series, label="x"))
+    assert len(curve.findall("circle")) == 2
+
+
+def test_rank_compares_networks_with_a_reference(folder, monkeypatch, capsys):
+    command = ("rank", "--target", "npz:grey.npz", "--zoo", "zoo", "--json")
+    asked = ("--scores", "alpha2", "gradient_matching", "--reference", "other/net")
+    assert run(monkeypatch, folder, *command, *asked, "--data", "npz:grey.npz") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = {row["score"]: row for row in rows}
+    assert rows[0]["score"] == "alpha2"
+    assert (found["alpha2"]["n"], found["logme"]["n"]) == (15, 40)
+    assert found["gradient_matching"]["value"] < 0
+    assert rows[0]["reference"] == "net"
+    wrong = (*command, "--reference", "nowhere")
+    assert run(monkeypatch, folder, *wrong) == 2
+    assert "neither a folder" in capsys.readouterr().err

@@ -1,0 +1,252 @@
+"""Tests of jtransfer.pairs against definitions in float64, closed forms and edges."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jtransfer import _pair_gradients, adversarial, matching, pairs
+
+N, SHAPE = 14, (2, 2, 1)
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(0.3, 0.7, size=(N, *SHAPE)).astype(np.float32)
+BLOCKS = np.arange(N) % 4
+WEIGHTS = RNG.normal(size=(4, 3, 4)).astype(np.float32)
+
+
+def _linear(weights, x):
+    return weights @ x.ravel()
+
+
+def _curved(weights, x):
+    return jnp.tanh(3 * weights @ x.ravel())
+
+
+def linear(weights):
+    """A linear function; all of one shape share what is compiled."""
+    return jax.tree_util.Partial(_linear, np.asarray(weights, np.float32))
+
+
+def curved(seed, num_outputs=3):
+    """A function whose gradients change from image to image."""
+    return jax.tree_util.Partial(_curved, jnp.asarray(WEIGHTS[seed, :num_outputs]))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_batches():
+    """Two batches, the second of them filled up."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(_pair_gradients, "BATCH_SIZE", 10)
+    for function in (pairs.attacked, pairs.transfer):
+        patch.setitem(function.__kwdefaults__, "batch_size", 10)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return pairs.pair(curved(0), curved(1), IMAGES, BLOCKS, KEY, num_steps=4)
+
+
+def deviations(weights, weights_2):
+    """What attacks on a linear classifier of two classes do to it and to another.
+
+    The cross-entropy rises along the difference of the two rows, whose sign does not
+    change: PGD ends in the corner of the box there.
+    """
+    w, v = (np.asarray(f, np.float64) for f in (weights, weights_2))
+    x = IMAGES.reshape(N, -1).astype(np.float64)
+    away = np.where((x @ w.T).argmax(axis=1)[:, None] == 0, 1, -1) * (w[1] - w[0])
+    delta = 0.1 * np.sign(away)
+    return delta @ w.T, delta @ v.T
+
+
+def definition(own, transferred, white_box):
+    """alpha1, alpha2 and alpha12 as they are defined, the norms over all pairs."""
+    lengths = [np.linalg.norm(f, axis=1) for f in (own, transferred, white_box)]
+    ratio = lengths[1] / np.maximum(lengths[1], lengths[2])
+    u, v = own / lengths[0][:, None], transferred / lengths[1][:, None]
+    cosines = (u @ u.T) * (v @ v.T)
+    combined = (cosines * np.outer(ratio, ratio)).mean()
+    return ratio.mean(), cosines.mean() ** 0.5, combined**0.5
+
+
+def values(sums):
+    return pairs.alpha1(sums), pairs.alpha2(sums), pairs.alpha12(sums)
+
+
+def test_linear_classifiers_in_closed_form():
+    weights = WEIGHTS[0, :2], WEIGHTS[1, :2]
+    found = pairs.pair(linear(weights[1]), linear(weights[0]), IMAGES, BLOCKS, KEY)
+    (own, moved), (other_own, other_moved) = (
+        deviations(*both) for both in (weights, weights[::-1])
+    )
+    to_source, to_target = (
+        values(pairs.merged(t.blocks)) for t in (found.to_source, found.to_target)
+    )
+    assert to_source == pytest.approx(definition(own, moved, other_own), rel=1e-4)
+    assert to_target == pytest.approx(definition(other_own, other_moved, own), rel=1e-4)
+
+
+def test_a_single_output_is_attacked_through_its_deviation():
+    w, v = WEIGHTS[2, :1], WEIGHTS[3, :1]
+    found = pairs.pair(linear(v), linear(w), IMAGES, BLOCKS, KEY).to_source
+    expected = abs(v @ np.sign(w[0])) / np.abs(v).sum()
+    np.testing.assert_allclose(found.alpha1, np.full(N, expected[0]), rtol=1e-4)
+    assert pairs.alpha2(pairs.merged(found.blocks)) == pytest.approx(1)
+    assert found.ceiling == pytest.approx(1)
+
+
+@pytest.mark.parametrize("function", [linear(WEIGHTS[0, :1]), curved(0)])
+def test_a_function_and_itself(function):
+    found = pairs.pair(function, function, IMAGES, BLOCKS, KEY, num_steps=4)
+    for transfer in (found.to_source, found.to_target):
+        sums = pairs.merged(transfer.blocks)
+        assert pairs.alpha1(sums) == 1
+        assert pairs.alpha2(sums) == pytest.approx(transfer.ceiling)
+        assert (transfer.overtaken, transfer.still) == (0, 0)
+    sums = pairs.merged(found.gradients.blocks)
+    assert pairs.distance(sums) < 1e-6
+    assert pairs.explained_share(sums) == pytest.approx(1)
+
+
+def test_gradients_are_those_of_the_matching_distance(pair):
+    with jax.enable_x64(True):
+        first, second = (
+            jax.vmap(jax.jacobian(lambda x, f=f: f(x)))(jnp.asarray(IMAGES))
+            for f in (curved(1), curved(0))
+        )
+        first, second = (
+            jnp.asarray(f, jnp.float64).reshape(N, 3, -1) for f in (first, second)
+        )
+        distances = [
+            float(matching.gradient_matching_distance(a, b))
+            for a, b in ((first, second), (second, first))
+        ]
+        share = float(matching.explained_gradient(first, second))
+        singular = np.linalg.svd(first, compute_uv=False).mean(axis=0)
+    sums = pairs.merged(pair.gradients.blocks)
+    found = pairs.distance(sums), pairs.distance(pairs.swapped(sums))
+    assert found == pytest.approx(distances, rel=1e-5)
+    assert pairs.explained_share(sums) == pytest.approx(share, rel=1e-5)
+    np.testing.assert_allclose(pair.gradients.reference_values, singular, rtol=1e-5)
+
+
+def test_outputs_are_those_of_the_function_matching_distance(pair):
+    outputs = pair.target_outputs, pair.source_outputs
+    sums = pairs.merged(pairs.output_grams(*outputs, blocks=BLOCKS, num_blocks=4))
+    expected = float(matching.function_matching_distance(*outputs))
+    assert pairs.distance(sums) == pytest.approx(expected, rel=1e-4)
+    shifted = pairs.output_grams(
+        *(f + 100 for f in outputs), blocks=BLOCKS, num_blocks=4
+    )
+    assert pairs.distance(pairs.merged(shifted)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("block", [0, 3])
+def test_sums_without_a_block_are_those_of_the_other_examples(pair, block):
+    attacked = [pairs.attacked(curved(i), IMAGES, KEY, num_steps=4) for i in (1, 0)]
+    found = pairs.transfer(*attacked, IMAGES, BLOCKS)
+    x = jnp.asarray(np.clip(IMAGES + attacked[0].deltas, 0, 1))
+    own, moved = (
+        np.asarray(jax.vmap(a.function)(x) - a.clean)[block != BLOCKS] for a in attacked
+    )
+    sums = pairs.without(found.blocks, block)
+    assert sums.count == (block != BLOCKS).sum()
+    assert pairs.alpha1(sums) == pytest.approx(found.alpha1[block != BLOCKS].mean())
+    expected = float(adversarial.alpha2(own, moved))
+    assert pairs.alpha2(sums) == pytest.approx(expected, rel=1e-4)
+    rest = block != BLOCKS
+    subset = pairs.gradients(curved(1), curved(0), IMAGES[rest], BLOCKS[rest])
+    alone = pairs.distance(pairs.merged(subset.blocks))
+    without = pairs.distance(pairs.without(pair.gradients.blocks, block))
+    assert without == pytest.approx(alone, rel=1e-6)
+
+
+def test_chance_is_the_attack_of_another_example():
+    weights = WEIGHTS[0, :2], WEIGHTS[1, :2]
+    attacked = [pairs.attacked(linear(w), IMAGES, KEY) for w in weights]
+    found = pairs.transfer(*attacked, IMAGES, BLOCKS)
+    own, moved = (np.roll(f, -2, axis=0) for f in deviations(*weights))
+    right = deviations(*weights)[1]
+    white_box = deviations(*weights[::-1])[0]
+    longer = np.linalg.norm(right, axis=1) > np.linalg.norm(white_box, axis=1)
+    white_box = np.where(longer[:, None], right, white_box)
+    expected = definition(own, moved, white_box)
+    assert values(pairs.at(found.mismatched, 1)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_attacks_stay_in_the_box_and_do_not_hang_on_the_batches():
+    images = RNG.integers(0, 256, size=(N, *SHAPE)).astype(np.uint8)
+    small = pairs.attacked(curved(2), images, KEY, num_steps=4)
+    floats = images.astype(np.float32) / np.float32(255)
+    whole = pairs.attacked(curved(2), floats, KEY, num_steps=4, batch_size=64)
+    np.testing.assert_allclose(small.deltas, whole.deltas, atol=1e-6)
+    assert np.abs(small.deltas).max() <= 0.1 + 1e-7
+    changed = floats + small.deltas
+    assert changed.min() >= -1e-7
+    assert changed.max() <= 1 + 1e-7
+
+
+@given(seed=st.integers(0, 2**16))
+def test_shares_lie_between_0_and_1(seed):
+    rng = np.random.default_rng(seed)
+    one, other = (
+        jax.tree_util.Partial(_curved, rng.normal(size=(3, 4)).astype(np.float32))
+        for _ in range(2)
+    )
+    images = rng.random(size=(N, *SHAPE)).astype(np.float32)
+    found = pairs.pair(one, other, images, BLOCKS, KEY, num_steps=2)
+    for transfer in (found.to_source, found.to_target):
+        assert 0 <= transfer.alpha1.min() <= transfer.alpha1.max() <= 1
+        alpha2 = pairs.alpha2(pairs.merged(transfer.blocks))
+        assert 0 <= alpha2 <= transfer.ceiling + 1e-6
+        for i in range(pairs.NUM_PAIRINGS):
+            assert 0 <= pairs.alpha1(pairs.at(transfer.mismatched, i)) <= 1
+    sums = pairs.merged(found.gradients.blocks)
+    assert 0 <= pairs.explained_share(sums) <= 1
+
+
+def test_one_compiled_function_serves_all_weights():
+    traced = []
+
+    def function(weights, x):
+        traced.append(1)
+        return weights @ x.ravel()
+
+    counts = []
+    for weights in WEIGHTS[:3]:
+        one = jax.tree_util.Partial(function, jnp.asarray(weights))
+        pairs.pair(one, one, IMAGES, BLOCKS, KEY, num_steps=2)
+        counts.append(len(traced))
+    # Only the shape of the outputs is asked for anew.
+    assert counts[2] - counts[1] == counts[1] - counts[0] == 1 < counts[0]
+
+
+def test_what_does_not_move_counts_zero():
+    still = linear(np.zeros((3, 4)))
+    found = pairs.pair(still, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
+    assert values(pairs.merged(found.to_source.blocks)) == (0, 0, 0)
+    assert found.to_source.still == 1
+    sums = pairs.merged(found.gradients.blocks)
+    assert pairs.explained_share(sums) == 0
+    assert pairs.explained_share(pairs.swapped(sums)) == 0
+    np.testing.assert_array_equal(found.gradients.source_values, np.zeros(3))
+
+
+def test_what_is_not_finite_shows():
+    broken = linear(np.full((3, 4), np.nan))
+    found = pairs.pair(broken, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
+    assert np.isnan(pairs.alpha2(pairs.merged(found.to_source.blocks)))
+    assert np.isnan(pairs.distance(pairs.merged(found.gradients.blocks)))
+    assert np.isnan(found.gradients.source_values).all()
+
+
+def test_faults_are_told():
+    with pytest.raises(ValueError, match="at least 10 images, got 9"):
+        pairs.attacked(curved(0), IMAGES[:9], KEY)
+    with pytest.raises(ValueError, match=r"shape \[m\]"):
+        pairs.gradients(curved(0), lambda x: x.sum(), IMAGES, BLOCKS)

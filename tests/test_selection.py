@@ -1,0 +1,224 @@
+"""Tests of distillation by optimal transport: its objective, and the whole command."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.spatial
+import scipy.special
+from flax import nnx
+from test_sinkhorn import references
+
+from jtransfer import data, models, networks, selection, students, zoo
+from jtransfer._distill_command import distill
+from jtransfer._select_command import select
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("selection")]
+OWN = ("red", "green", "blue")
+SIZES = {"first": 4, "second": 2, "third": 4}
+"""Networks of the zoo and their numbers of classes."""
+
+
+def teacher(num_classes, seed):
+    architecture = networks.Architecture(
+        model="vgg4", num_classes=num_classes, image_size=8, base_width=2
+    )
+    network = networks.model(architecture, rngs=nnx.Rngs(seed))
+    statistics = data.ChannelStatistics(*np.array([[0.4] * 3, [0.3] * 3], np.float32))
+    names = tuple(f"class {i}" for i in range(num_classes))
+    variables = models.functional(network)[1]
+    return networks.Network(architecture, variables, statistics, names, {})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images whose colour is their class, and networks that know other things."""
+    folder = tmp_path_factory.mktemp("selection")
+    rng = np.random.default_rng(0)
+    labels = np.arange(60, dtype=np.int32) % 3
+    images = rng.integers(0, 100, size=(60, 8, 8, 3))
+    images[np.arange(60), :, :, labels] += 120
+    images = images.astype(np.uint8)
+    fitting = {"images": images[:48], "labels": labels[:48], "class_names": OWN}
+    np.savez(folder / "untested.npz", **fitting)
+    np.savez(
+        folder / "colours.npz",
+        **fitting,
+        test_images=images[48:],
+        test_labels=labels[48:],
+    )
+    for seed, (name, num_classes) in enumerate(SIZES.items()):
+        networks.write(folder / "zoo" / name, teacher(num_classes, seed))
+    return folder
+
+
+def images_of(folder):
+    with np.load(folder / "colours.npz") as stored:
+        return data.Images(stored["images"], stored["labels"], OWN)
+
+
+def test_class_cost_agrees_with_definition(folder):
+    network, train = teacher(4, 0), images_of(folder)
+    train = data.Images(train.images, train.labels, (*OWN, "never seen"))
+    found = [features for features, _ in networks.outputs(network, train.images)]
+    features = np.concatenate(found).astype(np.float64)
+    means = [features[train.labels == c].mean(axis=0) for c in range(3)]
+    kernel = np.asarray(network.variables.params["classifier"]["kernel"])
+    centers = [kernel.T, np.stack([*means, features.mean(axis=0)])]
+    unit = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in centers]
+    np.testing.assert_allclose(
+        students.class_cost(network, train),
+        scipy.spatial.distance.cdist(*unit),
+        atol=1e-5,
+    )
+
+
+def test_the_loss_is_the_sum_of_its_parts():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(8, 6)).astype(np.float32)
+    labels = np.arange(8, dtype=np.int32) % 6
+    told = [2 * rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2)]
+    costs = [rng.uniform(size=(4, 6)).astype(np.float32) for _ in range(2)]
+    method = students.sinkhorn(
+        costs, weights=(0.7, 0.3), other_logits=told[1:], alpha=0.5, beta=4.0
+    )
+    batch = {"labels": labels, "teacher_logits": told[0]}
+    student = students.Student(jnp.asarray(logits), {}, None, None)
+    value, parts = jax.jit(method.loss)(
+        student, {**batch, **method.arrays, **method.constants}
+    )
+    own = scipy.special.softmax(logits / 3, axis=1)
+    distances = [
+        references(scipy.special.softmax(t / 3, axis=1), own, cost)[0].mean()
+        for t, cost in zip(told, costs, strict=True)
+    ]
+    transport = 0.7 * distances[0] + 0.3 * distances[1]
+    entropy = -scipy.special.log_softmax(logits, axis=1)[np.arange(8), labels].mean()
+    np.testing.assert_allclose(parts["sinkhorn"], transport, atol=1e-4)
+    np.testing.assert_allclose(value, 0.5 * entropy + 4 * transport, atol=1e-3)
+    assert parts["converged"] == 1
+    same = students.sinkhorn(costs[:1], alpha=0.5, beta=4.0)
+    assert same.loss is method.loss
+    alone = students.sinkhorn(costs[:1], beta=0.0)
+    value, parts = alone.loss(student, {**batch, **alone.constants})
+    assert parts.keys() == {"cross_entropy", "accuracy"}
+    np.testing.assert_allclose(value, entropy, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"beta": -1.0},
+        {"alpha": 0.0, "beta": 0.0},
+        {"weights": (0.5, 0.5)},
+        {"other_logits": [np.zeros((8, 4))]},
+    ],
+)
+def test_rejects(arguments):
+    with pytest.raises(ValueError, match="weight|negative"):
+        students.sinkhorn([np.ones((4, 6))], **arguments)
+
+
+def test_distill_takes_the_method_by_name(folder, monkeypatch):
+    """The run itself is that of the test below."""
+    monkeypatch.chdir(folder)
+    runs = []
+
+    def recorded(*networks, method, facts, **settings):
+        runs.append((networks[0], method))
+        return networks[0]._replace(facts={"source_accuracy": 0.5})
+
+    monkeypatch.setattr(students, "distilled", recorded)
+    arguments = {
+        "teacher": folder / "zoo" / "first",
+        "student": "vgg4",
+        "width": 2,
+        "data": "npz:colours.npz",
+        "method": "sinkhorn",
+        "epochs": 2,
+        "batch_size": 16,
+        "out": folder / "one",
+    }
+    assert distill(**arguments, epsilon=0.2, max_iterations=20) == 0
+    ((network, method),) = runs
+    cost = students.class_cost(network, images_of(folder))
+    expected = students.sinkhorn([cost], epsilon=0.2, max_iterations=20)
+    assert method.loss is expected.loss
+    np.testing.assert_array_equal(method.constants["costs"][0], cost)
+    with pytest.raises(data.DataError, match="--gamma does nothing"):
+        distill(**arguments, gamma=1.0)
+    with pytest.raises(data.DataError, match="--temperature must be positive"):
+        distill(**arguments, temperature=0.0)
+
+
+def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    arguments = {
+        "zoo": "zoo",
+        "target": "npz:colours.npz",
+        "student": "vgg4",
+        "width": 2,
+        "epochs": 2,
+        "batch_size": 16,
+        "out": folder / "chosen",
+    }
+    assert select(**arguments, num_teachers=2) == 0
+    said = capsys.readouterr()
+    assert "found finished" not in said.err
+    chosen = json.loads((folder / "chosen" / selection.FILE).read_text())
+    rows = map(json.loads, (folder / "chosen/ranking.jsonl").read_text().splitlines())
+    scores = {r["source"]: r["value"] for r in rows if r.get("score") == "sinkhorn"}
+    assert scores.keys() == SIZES.keys()
+    best = sorted(scores, key=lambda name: -scores[name])[:2]
+    assert [found["name"] for found in chosen["teachers"]] == best
+    weights = [found["weight"] for found in chosen["teachers"]]
+    ratio = np.exp((scores[best[0]] - scores[best[1]]) / 0.1)
+    np.testing.assert_allclose(weights[0] / weights[1], ratio, rtol=1e-6)
+    np.testing.assert_allclose(sum(weights), 1, rtol=1e-6)
+    assert all(0 < found["largest_cost"] <= 2 for found in chosen["teachers"])
+    student = networks.read(folder / "chosen" / "student")
+    assert student.class_names == OWN
+    assert student.facts["source_accuracy"] == chosen["accuracy"]
+    assert student.facts["teacher"] == ", ".join(best)
+    logged = (folder / "chosen/student/log.jsonl").read_text().splitlines()
+    assert {"sinkhorn", "converged", "cross_entropy"} <= set(json.loads(logged[-1]))
+    assert "Which class stands for which" in (folder / "chosen/report.html").read_text()
+    # Again: nothing is computed twice, and the result is the same.
+    assert select(**arguments, num_teachers=2) == 0
+    said = capsys.readouterr()
+    assert said.err.count("found finished") == len(SIZES)
+    assert json.loads((folder / "chosen" / selection.FILE).read_text()) == chosen
+    # The first of them alone is another student.
+    with pytest.raises(data.DataError, match="another folder"):
+        select(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_teachers": 0}, "--teachers must be positive"),
+        ({"epochs": -1}, "--epochs must be positive"),
+        ({"seed": -1}, "--seed"),
+        ({"zoo": "nowhere"}, "No source"),
+        ({"target": "npz:untested.npz"}, "no test images"),
+    ],
+)
+def test_select_rejects(folder, monkeypatch, changes, words):
+    monkeypatch.chdir(folder)
+    arguments = {
+        "zoo": "zoo",
+        "target": "npz:colours.npz",
+        "student": "vgg4",
+        "out": folder / "rejected",
+    }
+    with pytest.raises(zoo.RequestError, match=words):
+        select(**(arguments | changes))
+
+
+def test_sources_without_networks_teach_nothing():
+    rows = [{"source": "file", "score": "sinkhorn", "value": 1.0}]
+    sources = [zoo.Source("file", {}, features=lambda: np.ones((3, 2)))]
+    with pytest.raises(zoo.RequestError, match="No network"):
+        selection.selected(rows, sources)

@@ -1,0 +1,439 @@
+"""Tests of jtransfer.students and of the batched Jacobians under it."""
+
+import functools
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jtransfer import (
+    _batch_jacobians,
+    _runs,
+    data,
+    distillation,
+    models,
+    networks,
+    students,
+    teacher_outputs,
+)
+
+CLASSES, TEACHER_CLASSES, SIDE = 3, 4, 8
+LABELS = np.arange(24, dtype=np.int32) % CLASSES
+WEIGHTS = {"alpha": 0.5, "beta": 2.0, "gamma": 3.0}
+METHODS = {
+    "activations+jacobians": students.activations_and_jacobians(**WEIGHTS),
+    "attention+jacobians": students.attention_and_jacobians(
+        **WEIGHTS, delta=5.0, teacher_layer=0, student_layer=0, window=2
+    ),
+    "lwf": students.lwf(alpha=0.5, beta=2.0),
+}
+
+
+def vgg4(second_head=False, num_classes=CLASSES, seed=0):
+    rngs = nnx.Rngs(seed)
+    model = models.VGG(depth=4, num_classes=num_classes, base_width=2, rngs=rngs)
+    if second_head:
+        model = models.TwoHeaded(model, num_teacher_classes=TEACHER_CLASSES, rngs=rngs)
+    return model
+
+
+def wide_variables(model):
+    """Float64 variables with scales and offsets that are not those of the start."""
+    rng = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda x: np.asarray(x, np.float64) + 0.1 * rng.normal(size=x.shape),
+        models.functional(model)[1],
+    )
+
+
+def told(rng, n, num_outputs, size):
+    """What no teacher would say, but any may."""
+    return {
+        "teacher_logits": rng.normal(size=(n, num_outputs)),
+        "teacher_indices": (np.arange(n, dtype=np.int32) % CLASSES)[:, None],
+        "teacher_jacobians": rng.normal(size=(n, 1, size)),
+        "teacher_attention": rng.uniform(size=(n, SIDE // 2, SIDE // 2)),
+        "teacher_peaks": np.arange(n, dtype=np.int32) % 9,
+        "teacher_peak_gradients": rng.normal(size=(n, size)),
+    }
+
+
+# The same network written anew: normalised by the statistics of `x` itself, which it
+# returns, or by statistics that are given.
+def reference_vgg4(params, x, given=None):
+    found, maps = [], []
+    for i in range(3):
+        layer = params["stages"][i][0]
+        x = jax.lax.conv_general_dilated(
+            x,
+            layer["conv"]["kernel"],
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        found.append((jnp.mean(x, (0, 1, 2)), jnp.var(x, (0, 1, 2))))
+        mean, variance = found[i] if given is None else given[i]
+        scale = layer["norm"]["scale"] / jnp.sqrt(variance + 1e-5)
+        x = (x - mean[None, None, None]) * scale[None, None, None]
+        x = x + layer["norm"]["bias"][None, None, None]
+        n, h, w, c = x.shape
+        x = jnp.maximum(x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4)), 0)
+        maps.append(x)
+    embedding = x.mean((1, 2))
+    head = params["classifier"]
+    return embedding @ head["kernel"] + head["bias"][None], embedding, maps, found
+
+
+def reference_terms(name, params, batch):
+    """The terms of a method, from the formulas and one example at a time."""
+    body = params if name == "activations+jacobians" else params["body"]
+    x, labels = batch["images"], batch["labels"]
+    logits, embedding, maps, statistics = reference_vgg4(body, x)
+    chosen = jnp.take_along_axis(logits, labels[:, None], 1)[:, 0]
+    terms = {"cross_entropy": jnp.mean(jax.nn.logsumexp(logits, axis=1) - chosen)}
+    recalled = logits
+    if body is not params:
+        head = params["teacher_classifier"]
+        recalled = embedding @ head["kernel"] + head["bias"][None]
+    difference = recalled - batch["teacher_logits"]
+    terms["activations"] = jnp.mean(jnp.sum(difference**2, axis=1))
+    if name == "activations+jacobians":
+
+        def row(x, index):
+            f = lambda x: reference_vgg4(body, x[None], statistics)[0][0]  # noqa: E731
+            return jax.jacrev(f)(x).reshape(CLASSES, -1)[index]
+
+        rows = jax.vmap(row)(x, batch["teacher_indices"][:, 0])
+        difference = rows - batch["teacher_jacobians"][:, 0]
+        terms["jacobians"] = jnp.mean(jnp.sum(difference**2, axis=1))
+    if name == "attention+jacobians":
+        unit = lambda v: v / jnp.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+        attention = jnp.sum(maps[0] ** 2, axis=3).reshape(len(x), -1)
+        given = batch["teacher_attention"].reshape(len(x), -1)
+        terms["attention"] = jnp.mean(
+            jnp.linalg.norm(unit(attention) - unit(given), axis=1)
+        )
+
+        def gradient(x, place):
+            def pixel(x):
+                z = reference_vgg4(body, x[None], statistics)[2][0][0] ** 2
+                a = jnp.sum(z, axis=2)
+                i, j = place // 3, place % 3
+                return jnp.mean(jax.lax.dynamic_slice(a, (i, j), (2, 2)))
+
+            return jax.grad(pixel)(x).ravel()
+
+        gradients = jax.vmap(gradient)(x, batch["teacher_peaks"])
+        difference = unit(gradients) - unit(batch["teacher_peak_gradients"])
+        terms["jacobians"] = jnp.mean(jnp.sum(difference**2, axis=1))
+    return terms
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_objective_and_its_gradient_are_those_of_the_definition(name):
+    method, rng = METHODS[name], np.random.default_rng(0)
+    model = vgg4(method.second_head)
+    params, stats = wide_variables(model)
+    outputs = TEACHER_CLASSES if method.second_head else CLASSES
+    batch = told(rng, 4, outputs, SIDE * SIDE * 3)
+    batch["images"] = rng.normal(size=(4, SIDE, SIDE, 3))
+    batch["labels"] = np.array([0, 2, 1, 2], np.int32)
+    weights = {**WEIGHTS, "delta": 5.0, "cross_entropy": WEIGHTS["alpha"]}
+    weights |= {"activations": 2.0, "jacobians": 3.0, "attention": 5.0}
+
+    def expected(params):
+        terms = reference_terms(name, params, batch)
+        return sum(weights[part] * term for part, term in terms.items()), terms
+
+    with jax.enable_x64(True):
+        ours = jax.jit(
+            jax.value_and_grad(students.objective(model, method.loss), has_aux=True)
+        )
+        (value, (parts, new_stats)), gradient = ours(params, stats, batch, None)
+        (wanted, terms), reference = jax.jit(
+            jax.value_and_grad(expected, has_aux=True)
+        )(params)
+        train_fn = models.trainable(model)[0]
+        trained = jax.jit(train_fn)(params, stats, batch["images"], None)[1]
+        close = functools.partial(chex.assert_trees_all_close, rtol=1e-7, atol=1e-9)
+        close(value, wanted)
+        parts.pop("accuracy")
+        assert parts.keys() == terms.keys()
+        close(parts, terms)
+        close(gradient, reference)
+        close(new_stats, trained)
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn():
+    model = vgg4()
+    apply_fn, (params, stats) = models.functional(model)
+    normalized_fn, train_fn = models.self_normalized(model), models.trainable(model)[0]
+    objective = students.objective(model, METHODS["activations+jacobians"].loss)
+    x = jax.random.normal(jax.random.key(0), (5, SIDE, SIDE, 3))
+    labels = np.arange(5, dtype=np.int32) % CLASSES
+    hot = jax.nn.one_hot(labels, CLASSES)
+
+    @jax.jit
+    def numbers(x):
+        (logits, _), own = normalized_fn(params, stats, x, None)
+        f = lambda x: apply_fn((params, own), x)  # noqa: E731
+        batch = {"images": x, "labels": labels}
+        batch |= teacher_outputs.label_jacobian(f, x, labels)
+        _, (parts, _) = objective(params, stats, batch, None)
+        through = jax.grad(
+            lambda x: jnp.vdot(hot, train_fn(params, stats, x, None)[0][0])
+        )(x)
+        gap = through.reshape(5, 1, -1) - batch["teacher_jacobians"]
+        return logits, f(x)[0], parts, jnp.sum(gap**2)
+
+    logits, held, parts, gap = numbers(x)
+    np.testing.assert_allclose(held, logits, atol=1e-5)
+    assert float(parts["activations"]) < 1e-8
+    assert float(parts["jacobians"]) < 1e-8
+    assert float(gap) > 1e-4  # through the statistics of the batch it is another
+
+
+def test_one_forward_pass_serves_the_loss_and_the_jacobian():
+    model = vgg4()
+    variables = models.functional(model)[1]
+    batch = told(np.random.default_rng(0), 4, CLASSES, SIDE * SIDE * 3)
+    batch["images"], batch["labels"] = np.ones((4, SIDE, SIDE, 3)), LABELS[:4]
+    batch = jax.tree.map(
+        lambda x: x.astype(np.float32) if x.dtype == np.float64 else x, batch
+    )
+
+    def convolutions(gamma):
+        loss = students.activations_and_jacobians(gamma=gamma).loss
+        objective = jax.grad(students.objective(model, loss), has_aux=True)
+        compiled = jax.jit(objective).lower(*variables, batch, None).compile()
+        return compiled.as_text().count(" convolution(")
+
+    # Of 3 layers: forward 3, by kernels 3, by activations 2. With the input gradient 3
+    # for itself, and for its derivative 3 by kernels and 3 by what came from above.
+    assert 8 * convolutions(gamma=1) <= 17 * convolutions(gamma=0)
+
+
+def dense(params, x):
+    inner, outer = params
+    return jnp.tanh(x @ inner) @ outer
+
+
+def dense_task(num_outputs, n=3):
+    keys = jax.random.split(jax.random.key(0), 4)
+    params = jax.random.normal(keys[0], (6, 5)), jax.random.normal(keys[1], (5, 20))
+    x = jax.random.normal(keys[2], (n, 6))
+    teacher = jax.random.normal(keys[3], (n, num_outputs, 6))
+    indices = jnp.arange(n * num_outputs).reshape(n, num_outputs) % 20
+    return params, x, indices, teacher
+
+
+def dense_error(params, x, indices, teacher, *, chunk_size):
+    f = functools.partial(dense, params)
+    return _batch_jacobians.jacobian_error(
+        f, x, indices, teacher, chunk_size=chunk_size
+    )
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 7])
+def test_chunks_change_nothing_but_memory(chunk_size):
+    params, x, indices, teacher = dense_task(7)
+
+    def expected(params):
+        full = jax.vmap(jax.jacrev(functools.partial(dense, params)))(x)
+        rows = jnp.take_along_axis(full, indices[..., None], axis=1)
+        return distillation.match_jacobians(teacher, rows), rows
+
+    (value, rows), gradient = jax.jit(jax.value_and_grad(expected, has_aux=True))(
+        params
+    )
+    close = functools.partial(chex.assert_trees_all_close, rtol=1e-4, atol=1e-5)
+
+    def found(params):
+        error = dense_error(params, x, indices, teacher, chunk_size=chunk_size)
+        f = functools.partial(dense, params)
+        _, rows = _batch_jacobians.selected_jacobians(
+            f, x, indices, chunk_size=chunk_size
+        )
+        return 3 * error, rows  # as a weight scales it
+
+    (tripled, selected), scaled = jax.jit(jax.value_and_grad(found, has_aux=True))(
+        params
+    )
+    close(tripled, 3 * value)
+    close(scaled, jax.tree.map(lambda leaf: 3 * leaf, gradient))
+    close(selected, rows)
+
+
+def test_a_chunk_bounds_the_memory():
+    def bytes_of(num_outputs, chunk_size):
+        arguments = dense_task(num_outputs, n=512)
+        function = functools.partial(dense_error, chunk_size=chunk_size)
+        compiled = jax.jit(jax.grad(function)).lower(*arguments).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert bytes_of(20, 2) < 0.4 * bytes_of(20, 20)
+    assert bytes_of(20, 2) < 2 * bytes_of(5, 2)
+
+
+def test_indices_must_fit_the_jacobians():
+    params, x, indices, teacher = dense_task(4)
+    with pytest.raises(ValueError, match="a row for each"):
+        dense_error(params, x, indices[:, :2], teacher, chunk_size=1)
+    with pytest.raises(ValueError, match="chunk_size"):
+        dense_error(params, x, indices, teacher, chunk_size=0)
+
+
+def test_a_weight_of_zero_removes_a_term_and_its_need():
+    model = vgg4()
+    batch = {"images": np.ones((2, SIDE, SIDE, 3), np.float32), "labels": LABELS[:2]}
+    batch["teacher_logits"] = np.zeros((2, CLASSES), np.float32)
+    variables = models.functional(model)[1]
+    for kept, weight in (("cross_entropy", "alpha"), ("activations", "beta")):
+        weights = {"alpha": 0, "beta": 0, "gamma": 0, weight: 4.0}
+        method = students.activations_and_jacobians(**weights)
+        assert method.outputs is teacher_outputs.logits
+        objective = students.objective(model, method.loss)
+        _, (parts, _) = jax.eval_shape(objective, *variables, batch, None)
+        assert parts.keys() == {kept, "accuracy"}
+
+
+def test_equal_arguments_give_one_objective_and_wrong_weights_are_refused():
+    methods = [students.lwf(alpha=2.0) for _ in range(2)]
+    assert methods[0].loss is methods[1].loss is not students.lwf(alpha=3.0).loss
+    model = vgg4(second_head=True)
+    assert students.objective(model, methods[0].loss) is students.objective(
+        vgg4(second_head=True, seed=1), methods[1].loss
+    )
+    with pytest.raises(ValueError, match="alpha, beta must not be negative"):
+        students.lwf(beta=-1.0)
+    with pytest.raises(ValueError, match="not all zero"):
+        students.activations_and_jacobians(alpha=0, beta=0, gamma=0)
+
+
+def colours(seed, n, names):
+    """Images whose colour is their class."""
+    rng = np.random.default_rng(seed)
+    labels = LABELS[:n]
+    images = rng.integers(0, 100, size=(n, SIDE, SIDE, 3))
+    images[np.arange(n), :, :, labels] += 120
+    return data.Images(images.astype(np.uint8), labels, names)
+
+
+def a_teacher(names):
+    architecture = networks.Architecture(
+        model="vgg4", num_classes=len(names), image_size=SIDE, base_width=2
+    )
+    model = networks.model(architecture, rngs=nnx.Rngs(5))
+    statistics = data.ChannelStatistics(*np.array([[0.4] * 3, [0.3] * 3], np.float32))
+    variables = models.functional(model)[1]
+    return networks.Network(architecture, variables, statistics, names, {})
+
+
+def distilled(folder, name, *, model="vgg4", seed=0, method=None, **changes):
+    method = METHODS[name] if method is None else method
+    own = ("red", "green", "blue")
+    names = own if name == "activations+jacobians" else ("a", "b", "c", "d")
+    width = 2 if model == "vgg4" else 6
+    architecture = networks.Architecture(
+        model=model, num_classes=CLASSES, image_size=SIDE, base_width=width
+    )
+    arguments = {
+        "teacher": a_teacher(names),
+        "architecture": architecture,
+        "train": colours(0, 24, own),
+        "test": colours(1, 12, own),
+        **changes,
+    }
+    return students.distilled(
+        *arguments.values(),
+        method=method,
+        recipe=students.StudentRecipe(num_epochs=10, batch_size=8, learning_rate=0.01),
+        folder=folder,
+        cache=folder / "teacher_outputs",
+        seed=seed,
+        facts={"method": name},
+    )
+
+
+def check_student(folder, name, found):
+    """The loss fell, and the folder holds the student without its second head."""
+    losses = [row["loss"] for row in log(folder)]
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+    stored = networks.read(folder)
+    chex.assert_trees_all_equal(stored.variables, found.variables)
+    assert stored.facts["loss"]["alpha"] == WEIGHTS["alpha"]
+    assert stored.facts["method"] == name
+    assert 0 <= stored.facts["source_accuracy"] <= 1
+    np.testing.assert_array_equal(stored.statistics.mean, np.float32([0.4] * 3))
+    assert stored.class_names == ("red", "green", "blue")
+
+
+def log(folder):
+    return [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("attention+jacobians", "vgg4"), ("activations+jacobians", "fully_connected")],
+)
+def test_a_student_learns(name, model, tmp_path):
+    check_student(tmp_path, name, distilled(tmp_path, name, model=model))
+
+
+def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path, monkeypatch):
+    name, folders = "activations+jacobians", [tmp_path / "whole", tmp_path / "killed"]
+    whole = distilled(folders[0], name)
+    check_student(folders[0], name, whole)
+    saved = _runs.saved
+
+    def killed(*args):
+        saved(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_runs, "saved", killed)
+        with pytest.raises(KeyboardInterrupt):
+            distilled(folders[1], name)
+    assert len(log(folders[1])) == 3
+    resumed = distilled(folders[1], name)
+    chex.assert_trees_all_equal(resumed.variables, whole.variables)
+    losses = [[row["loss"] for row in log(folder)] for folder in folders]
+    assert losses[0] == losses[1]
+    # Other settings are another run.
+    other = students.activations_and_jacobians(gamma=9.0)
+    with pytest.raises(data.DataError, match=r"'gamma': 3.0.* now it is .*9.0"):
+        distilled(folders[0], name, method=other)
+    with pytest.raises(data.DataError, match="seed = 0, now it is 1"):
+        distilled(folders[0], name, seed=1)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    name = "activations+jacobians"
+    own = ("red", "green", "blue")
+    with pytest.raises(data.DataError, match="The teacher knows a, b, c, the images"):
+        distilled(tmp_path, name, teacher=a_teacher(("a", "b", "c")))
+    with pytest.raises(data.DataError, match="the test images a, b, c"):
+        distilled(tmp_path, name, test=colours(1, 12, ("a", "b", "c")))
+    large = colours(0, 24, own)
+    large = large._replace(images=np.repeat(large.images, 2, axis=1))
+    with pytest.raises(data.DataError, match=r"teacher takes images \[8, 8, 3\]"):
+        distilled(tmp_path, name, train=large)
+    deep = networks.Architecture(model="vgg9", num_classes=3, image_size=SIDE)
+    with pytest.raises(data.DataError, match="vgg9 cannot be the student: .*32 x 32"):
+        distilled(tmp_path, name, architecture=deep)
+
+
+def test_shared_maps_are_of_one_size_the_largest_and_deepest_first():
+    teacher = networks.Architecture(model="resnet18", num_classes=10, base_width=1)
+    student = networks.Architecture(model="vgg4", num_classes=5, base_width=1)
+    found = students.shared_maps(teacher, student)
+    assert [pair.size for pair in found] == [16, 8, 4]
+    assert [pair.student_layer for pair in found] == [0, 1, 2]
+    dense = networks.Architecture(model="fully_connected", num_classes=5)
+    assert students.shared_maps(teacher, dense) == []
+    same = students.shared_maps(teacher, teacher)
+    assert same[0].teacher_layer == max(p.teacher_layer for p in same if p.size == 32)

@@ -1,0 +1,188 @@
+"""Tests of the Sinkhorn score of `jtransfer rank` and of its plan on the page."""
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import scipy.spatial
+import scipy.special
+from tasks import NUM_CLASSES, gaussian_task
+from test_assessment import minimiser
+from test_sinkhorn import references
+
+from jtransfer import _dealing, _estimates, _plan_map, _transport_estimates, zoo
+from jtransfer._page_words import ranking_of
+from jtransfer._scoring import source_rows
+from jtransfer.ranking import ON_REQUEST, SCORES, ranked, score_names
+from jtransfer.report import read, written
+
+NUM, WIDTH, SOURCE_CLASSES = 60, 8, 3
+KERNEL = np.random.default_rng(5).normal(size=(WIDTH, SOURCE_CLASSES))
+
+
+def task():
+    features, labels = gaussian_task(3, NUM, WIDTH, separation=1.5)
+    return np.maximum(features, 0).astype(np.float64), labels.astype(np.int32)
+
+
+def source_of(features, *, logits=None, name="teacher", **fields):
+    outputs = features @ KERNEL + 0.5 if logits is None else logits
+    return zoo.Source(
+        name, {}, features=lambda: features, logits=lambda: outputs, **fields
+    )
+
+
+def rows_of(source, labels, name="sinkhorn"):
+    target = zoo.labelled_target("target", labels, digest="")
+    return source_rows(source, target, {name: SCORES[name]}, seed=0)
+
+
+def expected(features, labels, kept, kernel=KERNEL):
+    """Minus Eq. (24) over the examples kept, from its definition; and the mean plan."""
+    x, y = features[kept], labels[kept]
+    means = np.stack([x[y == c].mean(axis=0) for c in range(NUM_CLASSES)])
+    unit = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in (kernel.T, means)]
+    cost = scipy.spatial.distance.cdist(*unit)
+    # What differs is the number of examples in the penalty: that of all of them.
+    decay = np.var(features, axis=0).mean() / len(features)
+    student = scipy.special.softmax(minimiser(x, y, decay) / 3, axis=1)
+    teacher = scipy.special.softmax((x @ kernel + 0.5) / 3, axis=1)
+    distances, plans, _ = references(teacher, student, cost)
+    return -distances.mean(), plans.mean(axis=0)
+
+
+def test_value_and_replicates_agree_with_definition():
+    features, labels = task()
+    (row,) = rows_of(source_of(features), labels)
+    value, plan = expected(features, labels, np.arange(NUM))
+    np.testing.assert_allclose(row["value"], value, atol=3e-4)
+    masses = np.array(row["plan"]["masses"])
+    order = [int(name) for name in row["plan"]["source_classes"]]
+    np.testing.assert_allclose(masses, plan[order], atol=3e-3)
+    assert (np.diff(masses.sum(axis=1)) <= 1e-3).all()
+    dealt = _dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    for block in (0, 7):
+        kept = np.setdiff1d(np.arange(NUM), dealt.order[:, block])
+        value, _ = expected(features, labels, kept)
+        np.testing.assert_allclose(row["replicates"][block], value, atol=3e-4)
+    assert row["low"] < row["value"] < row["high"]
+    assert row["n"] == NUM
+
+
+def test_the_last_layer_is_given_or_found():
+    features, labels = task()
+    (found,) = rows_of(source_of(features), labels)
+    (given,) = rows_of(source_of(features, head=lambda: KERNEL), labels)
+    np.testing.assert_allclose(found["value"], given["value"], atol=1e-5)
+    bent = np.tanh(features @ KERNEL)
+    (row,) = rows_of(source_of(features, logits=bent), labels)
+    assert any("no linear function" in text for text in row["warnings"])
+    (row,) = rows_of(source_of(features, head=lambda: KERNEL[:3]), labels)
+    assert "[8, 3]" in row["reason"]
+
+
+def test_a_teacher_with_no_opinion_is_told():
+    features, labels = task()
+    (row,) = rows_of(
+        source_of(features, logits=1e-3 * features @ KERNEL, head=lambda: KERNEL),
+        labels,
+    )
+    assert any("almost uniform" in text for text in row["warnings"])
+
+
+def test_what_cannot_be_assessed_says_why():
+    features, labels = task()
+    (row,) = rows_of(source_of(features)._replace(logits=None), labels)
+    assert "features and logits" in row["reason"]
+    (row,) = rows_of(source_of(features, logits=features[1:] @ KERNEL), labels)
+    assert "59 rows" in row["reason"]
+
+
+def test_no_convergence_is_a_warning(monkeypatch):
+    features, labels = task()
+    statistics = _estimates.FeatureStatistics(
+        *(None,) * 3, features, np.arange(NUM), np.arange(NUM) % _dealing.NUM_BLOCKS
+    )
+    dealt = _dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    variants = 1 + _dealing.NUM_BLOCKS + _transport_estimates.NUM_SHUFFLES
+    converged = np.linspace(0.7, 1, variants)
+    monkeypatch.setattr(
+        _transport_estimates,
+        "_assessments",
+        lambda *_, **__: (np.zeros(variants), converged, np.ones((16, NUM_CLASSES))),
+    )
+    found = _transport_estimates.transport_estimate(
+        statistics, lambda: features @ KERNEL, dealt, head=None
+    )
+    assert "did not converge for 30.0%" in found.warnings[0]
+    assert len(found.plan) == SOURCE_CLASSES
+
+
+def test_examples_are_limited_and_rows_find_their_place(monkeypatch):
+    monkeypatch.setattr(_transport_estimates, "MAX_ASSESSED", 25)
+    kept = _transport_estimates._assessed(NUM, seed=0)
+    assert len(np.unique(kept)) == 25
+    labels = task()[1]
+    dealt = _dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    numbers = np.arange(2.0 * NUM).reshape(NUM, 2)
+    pieces = iter([numbers[:7], numbers[7:]])
+    places = np.random.default_rng(0).permutation(NUM)[:25]
+    found = _transport_estimates._rows_at(pieces, places, dealt)
+    np.testing.assert_array_equal(found, numbers[places])
+
+
+def test_it_is_computed_on_request_and_a_file_of_features_will_do(tmp_path):
+    assert "sinkhorn" not in score_names()
+    assert SCORES["sinkhorn"].needs in ON_REQUEST
+    features, labels = task()
+    np.savez(
+        tmp_path / "a.npz",
+        features=features.astype(np.float32),
+        logits=(features @ KERNEL + 0.5).astype(np.float32),
+        classifier=KERNEL.astype(np.float32),
+    )
+    (source,) = zoo.sources(str(tmp_path / "a.npz"))
+    source = source._replace(facts={"source_classes": ["x", "y", "<z>"]})
+    names = ["ant", "bee", "cat", "dog", "<eel>"]
+    folder = tmp_path / "out"
+    rows = ranked(rows_of(source, labels), ["sinkhorn"])
+    written([{**row, "class_names": names} for row in rows], folder)
+    (row,) = [row for row in read(folder) if row.get("score") == "sinkhorn"]
+    value, _ = expected(features, labels, np.arange(NUM))
+    np.testing.assert_allclose(row["value"], value, atol=3e-4)
+    assert sorted(row["plan"]["source_classes"]) == ["<z>", "x", "y"]
+    page = (folder / "report.html").read_text("utf-8")
+    assert "Which class stands for which" in page
+    for name in ("&lt;z&gt;", "&lt;eel&gt;", "bee"):
+        assert name in page
+    assert "<eel>" not in page
+
+
+def test_plan_map_is_xml_that_shows_what_counts():
+    rng = np.random.default_rng(0)
+    masses = rng.dirichlet(np.full(100, 0.05), size=40) / 40
+    rows, columns = ([f"class {i}" for i in range(n)] for n in (40, 100))
+    image = ET.fromstring(
+        _plan_map.plan_map(rows, columns, masses.tolist(), label="a & b")
+    )
+    titles = [title.text for title in image.iter("title")]
+    shown = (masses >= 0.01 * masses.max()).sum()
+    assert len(titles) == shown < 2000
+    i, j = np.unravel_index(masses.argmax(), masses.shape)
+    assert any(text.startswith(f"class {i} to class {j}: ") for text in titles)
+    largest = max(float(r.get("fill-opacity") or 0) for r in image.iter("rect"))
+    assert largest == 1
+
+
+def test_the_plan_is_that_of_the_best_source_that_has_one():
+    shared = {"score": "sinkhorn", "rank": 1, "n": 3, "class_names": ["a", "b"]}
+    masses = [[0.1, 0.3], [0.6, 0.0]]
+    plan = {"source_classes": ["cats", "dogs"], "masses": masses, "left_out": 0.0}
+    rows = [
+        {"source": "first", "value": 2.0, **shared},
+        {"source": "second", "value": 1.0, **shared, "plan": plan},
+    ]
+    markup = _plan_map.section(ranking_of(rows))
+    assert "<b>second</b>" in markup
+    assert markup.index(">dogs<") < markup.index(">cats<")  # by their columns
+    assert "Classes not shown" not in markup
+    assert _plan_map.section(ranking_of(rows[:1])) == ""
