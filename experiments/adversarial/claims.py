@@ -1,0 +1,241 @@
+"""What paper A claims beside its tables: other data, FGSM, surrogates, a baseline.
+
+Run: `python experiments/adversarial/claims.py cpu --data-dir DIR` after
+`architectures.py`, whose networks and attacks it finds in `--out`.
+
+1. Section 3.2 conjectures that the attacks may be made on other data than those of the
+   transfer: here on test images of CIFAR-10, which the sources learned.
+2. Appendix G.2.1 says that FGSM finds the same candidates as PGD, for less.
+3. Section 5 says that a source which transfers its knowledge better is the better
+   surrogate for attacks on a hidden target. (`mixtures.py` has it for its sources.)
+4. The mean cosine of the loss gradients (Demontis et al., 2019) as a baseline for what
+   alpha1 says about the transfer.
+
+The paper prints no numbers for these.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import _attacks
+import _measures
+import _rows
+import _shared
+import _transfers
+import harness
+from _transfers import Setting
+from harness import Value
+
+from jtransfer import agreement
+
+CLAIMS = {
+    "Pearson over models, accuracy and alpha1 on source data": 1.0,
+    "Pearson over models, alpha1 on source and on target data": 1.0,
+    "Pearson over models, alpha1 by FGSM and by PGD": 1.0,
+    "Pearson over samples, alpha1 by FGSM and by PGD, pooled": 1.0,
+    "Pearson over models, accuracy and share of answers changed": 1.0,
+    "share of answers changed, best transfer less the mean": 1.0,
+    "Pearson over models, accuracy and cosine": 1.0,
+    "Pearson over samples, loss and cosine, pooled": -1.0,
+    "Pearson over samples, loss and alpha1, pooled": -1.0,
+}
+"""The signs of what is claimed; those of the baseline are what it would need."""
+
+
+def main(config: _shared.Config, preset: str) -> None:
+    """Fills the table for each seed, and then the means."""
+    table = harness.Table("adversarial", "claims", preset, config.results)
+    sheet = _rows.Sheet(table, _shared.settings(config))
+    found = {}
+    for seed in config.seeds:
+        setting = _transfers.setting(config, seed=seed)
+        by_pgd, by_fgsm = (
+            transfers(config, setting, attack, setting.x)
+            for attack in (_attacks.pgd(config), _attacks.fgsm())
+        )
+        found[seed] = (
+            other_data(config, sheet, setting, by_pgd)
+            | faster_attack(config, sheet, setting, by_pgd, by_fgsm)
+            | surrogates(sheet, setting, by_pgd)
+            | baseline(sheet, setting, by_pgd)
+        )
+    _rows.summaries(sheet, found, printed={}, signs=CLAIMS)
+
+
+def transfers(config, setting: Setting, attack, x) -> list[_transfers.Transfers]:
+    """Of all sources; the attacks of `architectures.py` are found."""
+    return _transfers.transfers(
+        config,
+        setting.target,
+        setting.sources,
+        attack,
+        x,
+        seed=setting.seed,
+        fed=(*setting.sources, *setting.heads),
+    )
+
+
+def alphas(found: list[_transfers.Transfers]) -> np.ndarray:
+    """alpha1 of each image and source, T->S."""
+    return _measures.alphas(transfer.from_target for transfer in found)
+
+
+def other_data(config, sheet, setting: Setting, by_pgd) -> dict[str, Value]:
+    """Claim 1."""
+    test = _shared.images(config, config.source_data, "test")
+    test = _shared.part(test, config.num_attacked, seed=0)
+    elsewhere = transfers(config, setting, _attacks.pgd(config), _attacks.pixels(test))
+    here, there = (_measures.means(alphas(found)) for found in (by_pgd, elsewhere))
+    per_model(sheet, setting, "alpha1 on target data", here)
+    per_model(sheet, setting, "alpha1 on source data", there)
+    right = accuracies(setting)
+    return rows(
+        sheet,
+        setting,
+        {
+            "Pearson over models, accuracy and alpha1 on source data": (
+                lambda: _rows.over_models(right, there)
+            ),
+            "Pearson over models, alpha1 on source and on target data": (
+                lambda: _rows.over_models(here, there)
+            ),
+            "accuracy lost by the choice of alpha1 on target data": (
+                lambda: regret(here, right)
+            ),
+            "accuracy lost by the choice of alpha1 on source data": (
+                lambda: regret(there, right)
+            ),
+        },
+    )
+
+
+def faster_attack(config, sheet, setting: Setting, by_pgd, by_fgsm) -> dict:
+    """Claim 2."""
+    slow, fast = alphas(by_pgd), alphas(by_fgsm)
+    means = _measures.means(slow), _measures.means(fast)
+    per_model(sheet, setting, "alpha1 by FGSM", means[1])
+    return rows(
+        sheet,
+        setting,
+        {
+            "Pearson over models, alpha1 by FGSM and by PGD": (
+                lambda: _rows.over_models(*means)
+            ),
+            "Pearson over samples, alpha1 by FGSM and by PGD, pooled": (
+                lambda: _rows.over_samples(slow, fast, seed=setting.seed)
+            ),
+            "accuracy lost by the choice of alpha1 by FGSM": (
+                lambda: regret(means[1], accuracies(setting))
+            ),
+            "processor time of PGD over FGSM": (
+                lambda: Value(
+                    seconds(setting, _attacks.pgd(config))
+                    / seconds(setting, _attacks.fgsm())
+                )
+            ),
+        },
+    )
+
+
+def surrogates(sheet, setting: Setting, by_pgd) -> dict[str, Value]:
+    """Claim 3: attacks on each source, fed to the target that they did not see."""
+    changed = [
+        _transfers.fooled(setting.target, transfer.to_target, setting.x)
+        for transfer in by_pgd
+    ]
+    per_model(sheet, setting, "share of answers changed", changed)
+    right = accuracies(setting)
+    chosen = changed[int(np.argmax(right))]
+    return rows(
+        sheet,
+        setting,
+        {
+            "Pearson over models, accuracy and share of answers changed": (
+                lambda: _rows.over_models(right, changed)
+            ),
+            "share of answers changed, best transfer less the mean": (
+                lambda: Value(chosen - float(np.mean(changed)))
+            ),
+            "share of answers changed, best transfer less the best": (
+                lambda: Value(chosen - max(changed))
+            ),
+        },
+    )
+
+
+def baseline(sheet, setting: Setting, by_pgd) -> dict[str, Value]:
+    """Claim 4."""
+    cosines = np.stack(
+        [
+            _attacks.gradient_cosines(source, setting.target, setting.x)
+            for source in setting.sources
+        ],
+        axis=1,
+    )
+    means = cosines.mean(axis=0)
+    per_model(sheet, setting, "cosine of the loss gradients", means)
+    right, seed = accuracies(setting), setting.seed
+    return rows(
+        sheet,
+        setting,
+        {
+            "Pearson over models, accuracy and cosine": (
+                lambda: _rows.over_models(right, means)
+            ),
+            "Pearson over samples, loss and cosine, pooled": (
+                lambda: _rows.over_samples(cosines, setting.losses, seed=seed)
+            ),
+            "Pearson over samples, loss and alpha1, pooled": (
+                lambda: _rows.over_samples(alphas(by_pgd), setting.losses, seed=seed)
+            ),
+            "accuracy lost by the choice of the cosine": lambda: regret(means, right),
+        },
+    )
+
+
+def accuracies(setting: Setting) -> list[float]:
+    """After the transfer, of each source."""
+    return list(setting.accuracies.values())
+
+
+def regret(scores, right) -> Value:
+    """The accuracy lost by taking the source of the best score."""
+    return Value(agreement.top_k_regret(scores, right, k=1))
+
+
+def per_model(sheet, setting: Setting, cell: str, values) -> None:
+    """One row a source."""
+    for name, value in zip(setting.accuracies, values, strict=True):
+        _rows.row(
+            sheet,
+            f"{cell}, {name}",
+            lambda value=value: Value(float(value)),
+            seed=setting.seed,
+        )
+
+
+def rows(sheet, setting: Setting, computed) -> dict[str, Value]:
+    """Rows by their names, judged where something is claimed."""
+    return {
+        cell: _rows.row(sheet, cell, compute, seed=setting.seed, claim=CLAIMS.get(cell))
+        for cell, compute in computed.items()
+    }
+
+
+def seconds(setting: Setting, attack) -> float:
+    """Processor time of an attack on the reference model, once it is compiled."""
+    x = setting.x[: _attacks.BATCH_SIZE]
+    _attacks.deltas(setting.target, attack, x, seed=0)
+    start = time.process_time()
+    _attacks.deltas(setting.target, attack, x, seed=0)
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    name = next((word for word in sys.argv[1:] if word in _shared.PRESETS), "cpu")
+    main(tyro.extras.overridable_config_cli(_shared.PRESETS), name)

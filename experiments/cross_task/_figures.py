@@ -1,0 +1,101 @@
+"""Figures 7, 8 and 9."""
+
+import numpy as np
+from _cross_task import axes, save_figure
+from _repository import student
+from _teaching import class_cost, embedding
+
+SHOWN = {
+    "nce": "NCE",
+    "leep": "LEEP",
+    "logme": "LogME",
+    "sinkhorn_2": "Sinkhorn II",
+    "overlap": "classes known",
+}
+
+
+def figure7(table, found) -> None:
+    """Scores, scaled to [0, 1], against the accuracy, a column a target."""
+    worth = found.accuracies.mean(axis=2)
+    num_tasks, num_teachers = worth.shape
+    figure, panels = axes(
+        len(SHOWN), num_tasks, size=(1.7 * num_tasks, 1.4 * len(SHOWN))
+    )
+    for line, (name, label) in zip(panels, SHOWN.items(), strict=True):
+        for k, panel in enumerate(line):
+            scores = _scaled(found.scores[name][k])
+            for h in range(num_teachers):
+                window, family = h % num_tasks, h // num_tasks
+                panel.plot(
+                    100 * worth[k, h],
+                    scores[h],
+                    marker="*^"[family],
+                    color=f"C{window}",
+                    linestyle="none",
+                )
+            panel.tick_params(labelsize=6)
+        line[0].set_ylabel(label, fontsize=8)
+    for k, panel in enumerate(panels[0]):
+        panel.set_title(f"target {k + 1}", fontsize=8)
+    for panel in panels[-1]:
+        panel.set_xlabel("accuracy, %", fontsize=8)
+    save_figure(figure, table)
+
+
+def figure8(table, found) -> None:
+    """The exact score and its approximations for the first target, with lines."""
+    worth = 100 * found.accuracies[0].mean(axis=1)
+    figure, ((panel,),) = axes(1, 1, size=(4, 3))
+    for name, label, marker in (
+        ("sinkhorn_exact", "exact", "o"),
+        ("sinkhorn_1", "Approximation I", "s"),
+        ("sinkhorn_2", "Approximation II", "^"),
+    ):
+        scores = _scaled(found.scores[name][0])
+        (points,) = panel.plot(worth, scores, marker, label=label)
+        ends = np.array([worth.min(), worth.max()])
+        line = np.polyfit(worth, scores, 1)
+        panel.plot(ends, np.polyval(line, ends), color=points.get_color())
+    panel.plot([worth.min(), worth.max()], [0, 1], "k:", label="ideal")
+    panel.set(xlabel="accuracy of the student, %", ylabel="score, scaled to [0, 1]")
+    panel.legend(fontsize="x-small")
+    save_figure(figure, table)
+
+
+def figure9(table, config, entry, target) -> None:
+    """t-SNE of what the true and the fictitious student see, ten classes."""
+    import sklearn.manifold
+
+    if table.path.with_suffix(".svg").exists():
+        return
+    names = target.train.class_names
+    chosen = np.random.default_rng(0).permutation(len(names))[:10]
+    shown = np.isin(target.train.labels, chosen)
+    images, labels = target.train.images[shown], target.train.labels[shown]
+    network = entry.model.network
+    true = student(
+        config,
+        entry.model,
+        class_cost(network, target.train),
+        target.train,
+        seed=config.seeds[0],
+    )
+    figure, (panels,) = axes(1, 2, size=(7, 3.2))
+    for panel, title, model in (
+        (panels[0], "true student", true.network),
+        (panels[1], "fictitious student: the teacher's features", network),
+    ):
+        points = sklearn.manifold.TSNE(
+            perplexity=min(30, len(labels) / 4), random_state=0
+        ).fit_transform(embedding(model, images))
+        for label in chosen:
+            own = points[labels == label]
+            panel.plot(own[:, 0], own[:, 1], ".", markersize=3, label=names[label])
+        panel.set(title=title, xticks=[], yticks=[])
+    panels[1].legend(fontsize="xx-small", loc="upper left", bbox_to_anchor=(1, 1))
+    save_figure(figure, table)
+
+
+def _scaled(values):
+    spread = np.ptp(values)
+    return (values - values.min()) / (spread if spread else 1)

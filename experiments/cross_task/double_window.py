@@ -1,0 +1,302 @@
+"""Table 11, Figures 7 to 9, Tables 12 and 13: which score finds the best teacher.
+
+Run: `python experiments/cross_task/double_window.py cpu --data-dir DIR`; half an hour
+on one core, CIFAR-100 prepared in DIR; a killed run goes on. The paper's repository is
+of CUB, ours of CIFAR-100: five windows of 50 classes, ten classes apart, and two
+families make ten teachers; each window is a target as well, its student the smallest
+network, distilled from each teacher by Algorithm 2. The true worth of a teacher is the
+mean test accuracy of its students over the seeds. Beside the paper's scores stand two
+that cost nothing (how many classes the two share, how good a teacher is at its own),
+and what one seed tells of another, which no score can be expected to beat.
+"""
+
+import functools
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import tyro
+from _assessing import NAMES, divergence, evidence, seconds, transport, values
+from _correlations import (
+    bootstrapped,
+    difference,
+    is_positive,
+    mean_pearson,
+    mean_regret,
+    told_apart,
+)
+from _cross_task import CUB, Sheet, mean, row, sheet, without_cub
+from _figures import figure7, figure8, figure9
+from _repository import PRESETS, DoubleWindow, class_sets, repository, student, targets
+from _teaching import ALONE, accuracy, logits, trained
+from harness import Value
+
+from jtransfer import agreement, data
+
+COMPARED = {
+    **NAMES,
+    "sinkhorn_1": "Sinkhorn, Approximation I",
+    "sinkhorn_exact": "Sinkhorn, exact",
+    "overlap": "share of the classes known",
+    "source_accuracy": "teacher's accuracy on its own classes",
+}
+TABLE_11 = {
+    "nce": (-0.03, 0.16, 0.35, 0.50, 0.19, 0.23),
+    "leep": (0.14, 0.60, 0.17, 0.14, 0.50, 0.31),
+    "logme": (0.72, 0.96, 0.66, 0.40, 0.73, 0.69),
+    "sinkhorn_2": (0.77, 0.96, 0.69, 0.43, 0.75, 0.72),
+}
+"""The five tasks and their mean, of CUB."""
+TABLE_12 = (0.32, 0.41, 0.39, 0.47, 0.53, 0.36, 0.42, 0.47, 0.56, 0.59)
+TABLE_13 = {"nce": 0.12, "leep": 0.11, "logme": 0.42, "sinkhorn_2": 0.74}
+
+
+class Found(NamedTuple):
+    """What the rows hold."""
+
+    accuracies: np.ndarray
+    """Of the students, `[tasks, teachers, seeds]`."""
+    scores: dict[str, np.ndarray]
+    """By the names of `COMPARED`, `[tasks, teachers]`."""
+
+
+def main(config: DoubleWindow, preset: str) -> None:
+    """Trains what is missing, writes rows and figures."""
+    entries, tasks = repository(config), targets(config)
+    raw = sheet(config, "double_window", preset)
+    alone = [baseline(config, raw, k, target) for k, target in enumerate(tasks)]
+    source_accuracies = [
+        row(
+            raw,
+            f"accuracy of teacher {h + 1} on its own classes",
+            lambda entry=entry: accuracy(entry.model, entry.source.test),
+        ).value
+        for h, entry in enumerate(entries)
+    ]
+    cells = [
+        [
+            measured(config, raw, (k, h), target, entry, alone[k], source_accuracies[h])
+            for h, entry in enumerate(entries)
+        ]
+        for k, target in enumerate(tasks)
+    ]
+    found = Found(
+        np.array([[cell[0] for cell in line] for line in cells]),
+        {
+            name: np.array([[cell[1][name] for cell in line] for line in cells])
+            for name in COMPARED
+        },
+    )
+    write_table11(sheet(config, "table11", preset), found)
+    write_table12(config, sheet(config, "table12", preset), entries, tasks[0])
+    write_table13(config, sheet(config, "table13", preset), entries, tasks[0])
+    figure7(sheet(config, "figure7", preset).table, found)
+    figure8(sheet(config, "figure8", preset).table, found)
+    figure9(sheet(config, "figure9", preset).table, config, entries[0], tasks[0])
+    if config.dataset != CUB and preset != "smoke":
+        script = "experiments/cross_task/double_window.py"
+        without_cub(config, "table11_cub", preset, script)
+
+
+def baseline(config, raw: Sheet, k: int, target) -> list:
+    """The students without a teacher, one a seed."""
+    students = []
+    for seed in config.seeds:
+        model = trained(
+            config,
+            config.student,
+            target.train,
+            ALONE,
+            config.student_training,
+            seed=seed,
+        )
+        row(
+            raw,
+            f"accuracy, task {k + 1}, student alone",
+            lambda model=model: accuracy(model, target.test),
+            seed=seed,
+        )
+        students.append(model)
+    return students
+
+
+def measured(config, raw: Sheet, cell, target, entry, alone, source_accuracy):
+    """Accuracies `[seeds]` of the students of a teacher, and its scores by name."""
+    k, h = cell
+    where = f"task {k + 1}, teacher {h + 1}"
+    seen = functools.cache(
+        lambda: evidence(config, entry.model.network, entry.own_centers, target.train)
+    )
+    taught = functools.cache(
+        lambda seed: student(config, entry.model, seen().cost, target.train, seed=seed)
+    )
+    accuracies = [
+        row(
+            raw,
+            f"accuracy, {where}",
+            lambda seed=seed: accuracy(taught(seed), target.test),
+            seed=seed,
+        ).value
+        for seed in config.seeds
+    ]
+
+    def of_students(models):
+        """The score of Eq. (24) for the students of all seeds, with its spread."""
+        outputs = [logits(model.network, target.train.images) for model in models]
+        found = seen()
+        return mean(
+            [float(transport(found, output, found.cost).score) for output in outputs]
+        )
+
+    classes = class_sets(config)
+    overlap = data.class_overlap(classes[entry.window], classes[k])
+    computed = {
+        **{
+            name: lambda name=name: Value(float(values(seen())[name]()))
+            for name in NAMES
+        },
+        "sinkhorn_1": lambda: of_students(alone),
+        "sinkhorn_exact": lambda: of_students(map(taught, config.seeds)),
+        "overlap": lambda: Value(overlap),
+        "source_accuracy": lambda: Value(source_accuracy),
+    }
+    scores = {
+        name: row(raw, f"{COMPARED[name]}, {where}", compute).value
+        for name, compute in computed.items()
+    }
+    return accuracies, scores
+
+
+def write_table11(found_sheet: Sheet, found: Found) -> None:
+    """Correlations with the accuracy, what the first choice loses, and differences."""
+    worth = found.accuracies.mean(axis=2)
+    for name, label in COMPARED.items():
+        scores = found.scores[name]
+        printed = TABLE_11.get(name, (None,) * 6)
+        for k in range(len(worth)):
+            row(
+                found_sheet,
+                f"Pearson, {label}, task {k + 1}",
+                lambda k=k, s=scores: bootstrapped(
+                    mean_pearson, s[k : k + 1], worth[k : k + 1]
+                ),
+                paper_value=printed[k],
+                verdict=is_positive,
+            )
+        row(
+            found_sheet,
+            f"Pearson, {label}, average",
+            lambda s=scores: bootstrapped(mean_pearson, s, worth),
+            paper_value=printed[5],
+            verdict=is_positive,
+        )
+        row(
+            found_sheet,
+            f"accuracy lost by the first choice, {label}, average",
+            lambda s=scores: Value(mean_regret(s, worth)),
+        )
+    row(
+        found_sheet,
+        "accuracy lost by a choice at random, average",
+        lambda: Value(float(np.mean(worth.max(axis=1) - worth.mean(axis=1)))),
+    )
+    for other in ("logme", "overlap", "sinkhorn_1", "sinkhorn_exact", "probe"):
+        row(
+            found_sheet,
+            f"Pearson, Approximation II less {COMPARED[other]}, average",
+            lambda other=other: bootstrapped(
+                difference, found.scores["sinkhorn_2"], found.scores[other], worth
+            ),
+            verdict=told_apart,
+        )
+    if found.accuracies.shape[2] > 1:
+        row(found_sheet, "Pearson, one seed with the others, average", ceiling(found))
+
+
+def ceiling(found: Found):
+    """What the students of one seed tell of those of the others."""
+
+    def compute():
+        first = found.accuracies[:, :, 0]
+        return bootstrapped(
+            mean_pearson, first, found.accuracies[:, :, 1:].mean(axis=2)
+        )
+
+    return compute
+
+
+def write_table12(config, found_sheet: Sheet, entries, target) -> None:
+    """How far the fictitious student is from the true one, for the first target."""
+    gaps, overlaps = [], []
+    classes = class_sets(config)
+    for h, entry in enumerate(entries):
+
+        def compute(entry=entry):
+            found = evidence(
+                config, entry.model.network, entry.own_centers, target.train
+            )
+            models = [
+                student(config, entry.model, found.cost, target.train, seed=seed)
+                for seed in config.seeds
+            ]
+            outputs = [logits(model.network, target.train.images) for model in models]
+            return mean(
+                [
+                    divergence(output, found.fictitious, config.temperature).value
+                    for output in outputs
+                ]
+            )
+
+        cell = f"KL of true to fictitious student, teacher {h + 1}"
+        printed = TABLE_12[h] if len(entries) == len(TABLE_12) else None
+        gaps.append(row(found_sheet, cell, compute, paper_value=printed).value)
+        overlaps.append(data.class_overlap(classes[entry.window], classes[0]))
+    for family in range(len(config.families)):
+        own = [h for h, entry in enumerate(entries) if entry.family == family]
+        row(
+            found_sheet,
+            f"Spearman of KL and share of the classes known, family {family + 1}",
+            lambda own=own: Value(
+                agreement.spearman(np.array(gaps)[own], np.array(overlaps)[own])
+            ),
+            paper_value=(-0.9, -1.0)[family],
+            verdict=lambda rho: (
+                "As printed: the gap grows as fewer classes are known."
+                if rho.value <= -0.9
+                else "Not as printed: the gap does not grow with each class less."
+            ),
+        )
+
+
+def write_table13(config, found_sheet: Sheet, entries, target) -> None:
+    """Seconds a teacher, compiled, without its forward pass and with that beside."""
+
+    @functools.cache
+    def times():
+        found = {}
+        for entry in entries:
+            network, own = entry.model.network, entry.own_centers
+            seen = evidence(config, network, own, target.train)
+            for name, compute in values(seen).items():
+                found.setdefault(name, []).append(seconds(compute))
+            forward = seconds(lambda n=network: logits(n, target.train.images))
+            found.setdefault("forward", []).append(forward)
+        return found
+
+    for name in ("nce", "leep", "logme", "h_score", "probe", "sinkhorn_2"):
+        row(
+            found_sheet,
+            f"seconds a teacher, {NAMES[name]}",
+            lambda name=name: mean(times()[name]),
+            paper_value=TABLE_13.get(name),
+        )
+    row(
+        found_sheet,
+        "seconds a teacher, its outputs, which all scores need",
+        lambda: mean(times()["forward"]),
+    )
+
+
+if __name__ == "__main__":
+    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
+    main(tyro.extras.overridable_config_cli(PRESETS), name)

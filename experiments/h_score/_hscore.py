@@ -1,0 +1,67 @@
+"""What the scripts of this folder share: settings, rows of known numbers, figures."""
+
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import harness
+
+PLACES = ("seeds", "data_dir", "out", "results")
+"""Settings that change no number of a row; the seed has its own field there."""
+
+
+def run(main: Callable, presets: dict) -> None:
+    """Calls the `main` of a script with the settings of its command line."""
+    name = next((word for word in sys.argv[1:] if word in presets), "cpu")
+    main(tyro.extras.overridable_config_cli(presets), name)
+
+
+def settings(config) -> dict:
+    """What of a configuration may change a number, for its row."""
+    found = dataclasses.asdict(config)
+    return {name: value for name, value in found.items() if name not in PLACES}
+
+
+def row(table, cell: str, found: harness.Value | float, config, **fields) -> dict:
+    """The row of a number that is known already."""
+    found = found if isinstance(found, harness.Value) else harness.Value(float(found))
+    shared = {"seed": 0, "config": settings(config), **fields}
+    return harness.measured(table, cell, lambda: found, **shared)
+
+
+def mean(values) -> harness.Value:
+    """The mean of independent repetitions with its interval over them."""
+    return harness.bootstrap_interval(np.mean, np.asarray(values, float), seed=0)
+
+
+def drawn(table, draw: Callable, *, name: str = "", size=(5.0, 3.2)) -> None:
+    """Writes a figure beside the rows of its table, as SVG and as PNG.
+
+    Args:
+      table: the `harness.Table` whose name it gets.
+      draw: puts it into the `matplotlib.figure.Figure` that it is given.
+      name: what tells it from other figures of the table.
+      size: width and height in inches.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no figure: matplotlib is in the extra [experiments]")
+        return
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # Text as text, and nothing that differs from run to run.
+    style = {"svg.fonttype": "none", "svg.hashsalt": table.table, "font.size": 9}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        stem = "-".join(filter(None, (table.table, name)))
+        file = table.path.with_name(f"{stem}.{table.preset}.svg")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, metadata={"Date": None})
+        figure.savefig(file.with_suffix(".png"), dpi=100)
