@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint benchmarks clean
+.PHONY: demo test lint smoke benchmarks clean
 
 # Ranks the networks inside the package on UCI digits and checks the ranking.
 demo: $(VENV)/.installed
@@ -17,10 +17,17 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
+# Every experiment at its smallest, into a folder of its own; minutes, most of it compiling.
+# Data are read from TFDS_DATA_DIR.
+smoke: $(VENV)/.installed-experiments
+	for script in $$(grep -l PRESETS experiments/*/[a-z]*.py); do \
+	  echo $$script; \
+	  $(BIN)/python $$script smoke --results runs/smoke || exit 1; \
+	done
+
 # Prints ratios measured in one run; minutes.
 benchmarks: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/moments.py
-	$(BIN)/python benchmarks/streaming.py
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) .cache demo
@@ -32,4 +39,9 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+$(VENV)/.installed-experiments: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -e '.[experiments,imagenet]'
 	touch $@

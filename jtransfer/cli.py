@@ -55,9 +55,10 @@ def rank(
     Args:
       target: An .npz file with labels [n], optionally class_names and test_labels; or
         a data set of images (a TFDS name, imagefolder:DIR or npz:FILE) for networks.
-      zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z] and
-        test_features), of folders of .npz shards or of networks that jtransfer train
-        has made; or a .toml file naming sources; or imagenet:efficientnet_lite0.
+      zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z],
+        test_features and classifier [d, Z], the weights of the logits), of folders of
+        .npz shards or of networks that jtransfer train has made; or a .toml file naming
+        sources; or imagenet:efficientnet_lite0.
       scores: Scores to compute (see jtransfer ls), the deciding one first; all of them
         if none is named, but for sinkhorn, and those that need --reference without it.
         LogME, regularized H-score and the ridge probe always are.

@@ -8,9 +8,8 @@ trains without augmentation.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +24,10 @@ from jtransfer import (
     models,
     networks,
 )
+from jtransfer._identities import described as described
+from jtransfer._identities import images_digest as images_digest
+from jtransfer._identities import inputs_digest as inputs_digest
+from jtransfer._identities import network_digest as network_digest
 from jtransfer.data import DataError, normalized
 from jtransfer.networks import Architecture, Network
 
@@ -247,57 +250,6 @@ def check_fit(architecture: Architecture, images: np.ndarray) -> None:
             f"The teacher takes images {list(wanted)}, these are "
             f"{list(images.shape[1:])}; read them with that size and those channels."
         )
-
-
-def images_digest(images: np.ndarray, labels: np.ndarray) -> str:
-    """Returns what changes when an image or a label does."""
-    return _stored_rows.digest(images, np.asarray(labels, np.int32))
-
-
-def inputs_digest(*inputs: Mapping[str, Any]) -> str | None:
-    """Returns what changes when arrays of a batch do, None without any."""
-    leaves = jax.tree_util.tree_leaves_with_path([dict(found) for found in inputs])
-    names = np.array([jax.tree_util.keystr(path) for path, _ in leaves])
-    return _stored_rows.digest(names, *(x for _, x in leaves)) if leaves else None
-
-
-def network_digest(network: Network) -> str:
-    """Returns what changes when a network does."""
-    leaves = jax.tree_util.tree_leaves_with_path(network.variables)
-    names = [jax.tree_util.keystr(path) for path, _ in leaves]
-    return _stored_rows.digest(
-        np.array([repr(network.architecture), *names]),
-        *network.statistics,
-        *(leaf for _, leaf in leaves),
-    )
-
-
-def described(function: Callable) -> dict[str, Any]:
-    """Returns the name of a function and the arguments that are bound to it.
-
-    Args:
-      function: a function of a module, or `functools.partial` of one with keywords.
-
-    Returns:
-      `function`, its name, and the keywords.
-
-    Raises:
-      ValueError: if it has no name by which it could be found again.
-
-    Example:
-      >>> asked = functools.partial(largest_jacobian, num_outputs=5)
-      >>> described(asked)
-      {'function': 'jtransfer.teacher_outputs.largest_jacobian', 'num_outputs': 5}
-    """
-    if isinstance(function, functools.partial) and not function.args:
-        return {**described(function.func), **function.keywords}
-    name = getattr(function, "__qualname__", "<nameless>")
-    if "<" in name:
-        raise ValueError(
-            "what lies on disk is known by its function, which must be one of a module "
-            f"or functools.partial of one with keywords, got {function!r}."
-        )
-    return {"function": f"{function.__module__}.{name}"}
 
 
 @functools.lru_cache(maxsize=16)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -16,3 +17,10 @@ hypothesis.settings.register_profile(
     "default", deadline=None, derandomize=True, max_examples=20, database=None
 )
 hypothesis.settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled():
+    """Compiled functions are memory maps, of which a process has only so many."""
+    yield
+    jax.clear_caches()

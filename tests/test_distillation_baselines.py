@@ -314,6 +314,10 @@ def test_triplets_are_mined_with_the_student():
     assert distillation.match_triplets(-far[::-1], far, LABELS) == 0
     one_class = distillation.match_triplets(far, far[::-1], np.zeros_like(LABELS))
     assert one_class == 0
+    # Nor is an example its own friend, however near a stranger is.
+    near = 1 + np.float32(0.01) * arrays_of("match_triplets")[1].astype(np.float32)
+    strangers = np.arange(NUM, dtype=np.int32)
+    assert distillation.match_triplets(near[::-1], near, strangers) == 0
 
 
 def test_gradient_of_sinkhorn_matching_has_the_factor_of_the_temperature():

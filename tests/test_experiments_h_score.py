@@ -20,11 +20,11 @@ if not FOLDER.exists():
     pytest.skip("experiments are not here", allow_module_level=True)
 # At the end, for a script there has the name of a module beside these tests.
 sys.path.append(str(FOLDER))
+import _dense_scores  # noqa: E402
 import _derived_tasks  # noqa: E402
 import _encoders  # noqa: E402
 import _hscore  # noqa: E402
 import _imagenet  # noqa: E402
-import _task_transfer  # noqa: E402
 import harness  # noqa: E402
 
 
@@ -192,7 +192,7 @@ def test_moments_of_a_dense_task_give_the_mean_of_its_scores():
     features = rng.standard_normal((40, 6)).astype(np.float32)
     maps = rng.integers(0, 3, (40, 2, 2)).astype(np.int32)
     maps[:, 0, 0] = features[:, 0] > 0
-    moments = _task_transfer.dense_moments(features, maps.reshape(40, 4), num_levels=3)
+    moments = _dense_scores.dense_moments(features, maps.reshape(40, 4), num_levels=3)
     of_pixels = dense_h_score(features, maps, num_levels=3)
     assert float(h_score(moments)) == pytest.approx(float(of_pixels.mean()), rel=1e-4)
     # Sets of sources can be scored from them; a label is a map of one pixel.
@@ -200,7 +200,7 @@ def test_moments_of_a_dense_task_give_the_mean_of_its_scores():
     found = subset_h_scores(moments, jnp.array([[1]]), sizes=(2, 4))
     assert float(found[0]) == pytest.approx(float(single.mean()), rel=1e-4)
     labels = maps[:, 0, 0]
-    found = _task_transfer.dense_moments(features, labels[:, None], num_levels=3)
+    found = _dense_scores.dense_moments(features, labels[:, None], num_levels=3)
     known = class_moments(features, labels, num_classes=3)
     assert float(h_score(found)) == pytest.approx(float(h_score(known)), rel=1e-4)
 
@@ -211,18 +211,18 @@ def test_scores_and_accuracies_by_chance():
     levels[:, 0] = 1
     draws = [
         h_score(
-            _task_transfer.dense_moments(
+            _dense_scores.dense_moments(
                 rng.standard_normal((40, 6)).astype(np.float32), levels, num_levels=3
             )
         )
         for _ in range(40)
     ]
-    expected = _task_transfer.chance_score(levels, 6)
+    expected = _dense_scores.chance_score(levels, 6)
     assert expected == pytest.approx(6 * 0.8 * 2 / 39)
     assert np.mean(draws) == pytest.approx(expected, rel=0.1)
     config = table1.Config()
     assert table1.chance_score(config) == pytest.approx(2048 * 15 / 19_999)
-    found = _task_transfer.chance_accuracy(
+    found = _dense_scores.chance_accuracy(
         np.array([[0, 2], [0, 2], [1, 1]]), np.array([[0, 1], [1, 2]])
     )
     assert found == 0.5

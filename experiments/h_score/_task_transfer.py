@@ -12,15 +12,13 @@ from typing import NamedTuple
 
 import _encoders
 import harness
-import jax
-import jax.numpy as jnp
 import numpy as np
+from _dense_scores import dense_moments
 from _derived_tasks import PIXEL_TASKS, TASKS, Pool, answers, num_answers, palettes
 from _derived_tasks import pool as derived_pool
 
-from jtransfer import class_moments, data, empty_moments
+from jtransfer import data
 from jtransfer.higher_order import source_subsets, subset_h_scores
-from jtransfer.moments import Moments
 
 SIDE = 32
 """Of the images."""
@@ -36,6 +34,8 @@ class Config:
     num_tested: int
     """Photographs of CIFAR-10 on which decoders are tested."""
     networks: _encoders.Sizes
+    tasks: tuple[str, ...] = TASKS
+    """Sources and targets."""
     block: int = 2
     """Side of the blocks of pixels of which label maps keep one."""
     num_levels: int = 16
@@ -57,6 +57,7 @@ PRESETS = {
             num_objects=32,
             num_tested=16,
             networks=_encoders.Sizes(2, 2, width=2, num_channels=1),
+            tasks=("edges", "denoising", "object"),
             block=4,
             num_levels=3,
             levels=(2, 3),
@@ -188,7 +189,7 @@ def quality(config: Config, of: Pools, source: Grids, name: str, *, seed: int):
         return _encoders.quality(params["decoder"], source.test[has], labels, **options)
 
     def make():
-        return Quality(*np.array([reached(task) for task in TASKS]).T)
+        return Quality(*np.array([reached(task) for task in config.tasks]).T)
 
     return Quality(*stored(config, f"quality-{name}-{seed}", make))
 
@@ -227,56 +228,6 @@ def h_scores(
         )
         for order in orders
     ]
-
-
-@jax.jit(static_argnames=("num_levels",))
-def dense_moments(
-    features: jax.Array, levels: jax.Array, *, num_levels: int
-) -> Moments:
-    """Moments whose H-score is the mean of the H-scores of all pixels.
-
-    They are those of a data set that holds each image once a pixel, with the class
-    `(pixel, level)`. All of its pixels share a covariance, so its H-score is the mean
-    over the pixels, and sets of sources can be scored from their joint moments.
-
-    Args:
-      features: of the images, `[n, d]`.
-      levels: of their pixels, in `[0, num_levels)`, `[n, p]`; a label is one pixel.
-      num_levels: number of levels.
-    """
-    num_pixels = levels.shape[1]
-    one = class_moments(features, jnp.zeros(len(features), jnp.int32), num_classes=1)
-    centred = features - one.mean[None]
-
-    def of_pixel(levels):
-        counts = jax.ops.segment_sum(jnp.ones_like(levels), levels, num_levels)
-        return counts, jax.ops.segment_sum(centred, levels, num_levels)
-
-    counts, sums = jax.lax.map(of_pixel, levels.T)
-    num_classes = num_pixels * num_levels
-    empty = empty_moments(features.shape[1], num_classes=num_classes, dtype=sums.dtype)
-    return empty._replace(
-        counts=counts.reshape(num_classes),
-        mean=one.mean,
-        scatter=num_pixels * one.scatter,
-        class_sums=sums.reshape(num_classes, -1),
-    )
-
-
-def chance_score(levels: np.ndarray, num_features: int) -> float:
-    """Expected mean H-score of features that are independent of the pixels `[n, p]`.
-
-    A share (levels - 1) / (n - 1) of the variance of any feature lies between the
-    levels that occur in a pixel.
-    """
-    occurring = [len(np.unique(pixel)) for pixel in levels.T]
-    return num_features * (np.mean(occurring) - 1) / (len(levels) - 1)
-
-
-def chance_accuracy(levels: np.ndarray, test_levels: np.ndarray) -> float:
-    """Accuracy on `[m, p]` of the most frequent level of each pixel of `[n, p]`."""
-    modes = np.array([np.bincount(pixel).argmax() for pixel in levels.T])
-    return float(np.mean(test_levels == modes))
 
 
 def stored(config: Config, name: str, make: Callable) -> list[np.ndarray]:

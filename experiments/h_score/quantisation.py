@@ -12,7 +12,7 @@ sources by H-score is that of 16 levels. The paper says that 5 levels lose most 
 import _hscore
 import harness
 import numpy as np
-from _derived_tasks import PIXEL_TASKS, TASKS, palettes
+from _derived_tasks import PIXEL_TASKS, palettes
 from _task_transfer import PRESETS, Config, Pools, grids, h_scores, pools, stored
 
 from jtransfer import agreement, dense_targets
@@ -95,7 +95,7 @@ def edges_verdict(levels: int, share: float) -> str | None:
 
 def orders(config: Config, table, of: Pools, found: dict, *, seed: int) -> None:
     """Rows of how the ranking of the sources changes with the number of levels."""
-    sources = [grids(config, of, task, seed=seed) for task in TASKS]
+    sources = [grids(config, of, task, seed=seed) for task in config.tasks]
 
     def scores(levels):
         def make():

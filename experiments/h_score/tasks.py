@@ -15,14 +15,13 @@ import _hscore
 import harness
 import numpy as np
 import scipy.cluster.hierarchy
-from _derived_tasks import TASKS, answers, num_answers
+from _dense_scores import chance_accuracy, chance_score
+from _derived_tasks import answers, num_answers
 from _task_transfer import (
     PRESETS,
     Config,
     Grids,
     Pools,
-    chance_accuracy,
-    chance_score,
     grids,
     h_scores,
     pools,
@@ -44,10 +43,10 @@ def main(config: Config, preset: str) -> None:
     scores, accuracies = [], []
     for seed in config.seeds:
         of = pools(config, seed=seed)
-        sources = [grids(config, of, task, seed=seed) for task in TASKS]
+        sources = [grids(config, of, task, seed=seed) for task in config.tasks]
         found = [
             quality(config, of, source, task, seed=seed)
-            for task, source in zip(TASKS, sources, strict=True)
+            for task, source in zip(config.tasks, sources, strict=True)
         ]
         accuracies.append(np.array([reached.accuracy for reached in found]))
         losses = np.array([reached.loss for reached in found])
@@ -66,7 +65,7 @@ def all_scores(config: Config, of: Pools, sources: list[Grids], *, seed: int):
 
     def make():
         options = {"num_levels": config.num_levels, "orders": (1, 2)}
-        columns = [h_scores(of, sources, task, **options) for task in TASKS]
+        columns = [h_scores(of, sources, task, **options) for task in config.tasks]
         return [np.stack(of_order, axis=1) for of_order in zip(*columns, strict=True)]
 
     return stored(config, f"scores-{seed}", make)
@@ -78,7 +77,7 @@ def rankings(config: Config, table, scores, accuracies, losses, *, seed: int) ->
     found = task_structure.ranking_agreement(scores, accuracies)
     by_loss = task_structure.ranking_agreement(scores, -losses).spearman
     for task, rho, of_loss, gain, chance in zip(
-        TASKS, found.spearman, by_loss, found.dcg, found.chance_dcg, strict=True
+        config.tasks, found.spearman, by_loss, found.dcg, found.chance_dcg, strict=True
     ):
         _hscore.row(table, f"Spearman, target {task}", rho, config, **shared)
         cell = f"Spearman with less log-loss, target {task}"
@@ -92,26 +91,26 @@ def rankings(config: Config, table, scores, accuracies, losses, *, seed: int) ->
         "Spearman of H-score and accuracy, mean over the targets",
         _hscore.mean(found.spearman),
         config,
-        verdict=f"Positive for {positive} of {len(TASKS)} targets; "
+        verdict=f"Positive for {positive} of {len(config.tasks)} targets; "
         "for all in the paper, with affinity.",
         **shared,
     )
     cell = "Spearman of H-score and less log-loss, mean over the targets"
     positive = int(np.sum(by_loss > 0))
-    verdict = f"Positive for {positive} of {len(TASKS)} targets."
+    verdict = f"Positive for {positive} of {len(config.tasks)} targets."
     mean = _hscore.mean(by_loss)
     _hscore.row(table, cell, mean, config, verdict=verdict, **shared)
     cell = "DCG over the ideal one, mean over the targets"
     _hscore.row(table, cell, _hscore.mean(found.dcg), config, **shared)
     for name, matrix in (("H-score", scores), ("accuracy", accuracies)):
-        own = matrix.argmax(axis=0) == np.arange(len(TASKS))
+        own = matrix.argmax(axis=0) == np.arange(len(config.tasks))
         cell = f"share of the targets whose best source is their own, by {name}"
         _hscore.row(table, cell, own.mean(), config, **shared)
 
 
 def second_order(config: Config, table, singles, pairs, *, seed: int) -> None:
     """Rows of which pairs are the best."""
-    subsets = source_subsets(len(TASKS), order=2)
+    subsets = source_subsets(len(config.tasks), order=2)
     best = subsets[pairs.argmax(axis=0)]
     leading = np.sort(np.argsort(-singles, axis=0)[:2].T, axis=1)
     same = (best == leading).all(axis=1)
@@ -124,14 +123,14 @@ def second_order(config: Config, table, singles, pairs, *, seed: int) -> None:
         seed=seed,
         paper_value=printed,
         verdict=f"{'As often as' if share >= printed else 'Less often than'} in the "
-        f"paper: for {same.sum()} of {len(TASKS)} targets.",
+        f"paper: for {same.sum()} of {len(config.tasks)} targets.",
     )
 
 
 def chances(config: Config, table, of: Pools, source: Grids, *, seed: int) -> None:
     """Rows of what features that know nothing, and the most frequent answer, get."""
     num_features = source.transfer[0].size
-    for task in TASKS:
+    for task in config.tasks:
         flat = [
             labels.reshape(len(labels), -1)
             for _, labels in (
@@ -157,8 +156,8 @@ def heat_maps(config: Config, table, of: Pools, sources, singles, pairs, *, seed
 
     maps = np.array([by_pixel(features) for features in flat])
     patterns = np.corrcoef(maps.reshape(len(maps), -1))
-    subsets = source_subsets(len(TASKS), order=2)
-    target = TASKS.index(DEPTH)
+    subsets = source_subsets(len(config.tasks), order=2)
+    target = config.tasks.index(DEPTH)
     alike = np.array([patterns[a, b] for a, b in subsets])
     gains = pairs[:, target] - singles[subsets, target].max(axis=1)
     found = harness.bootstrap_interval(agreement.spearman, alike, gains, seed=seed)
@@ -175,7 +174,10 @@ def heat_maps(config: Config, table, of: Pools, sources, singles, pairs, *, seed
     shown = [subsets[index] for index in (alike.argmin(), alike.argmax())]
     rows = [(a, b, by_pixel(flat[a], flat[b])) for a, b in shown]
     _hscore.drawn(
-        table, lambda f: draw_heat(f, maps, rows), name="pixels", size=(6, 3.6)
+        table,
+        lambda f: draw_heat(f, config.tasks, maps, rows),
+        name="pixels",
+        size=(6, 3.6),
     )
 
 
@@ -188,16 +190,31 @@ def matrices(config: Config, table, scores, accuracies) -> None:
                 *map(float, (of_seeds.mean(), of_seeds.min(), of_seeds.max()))
             )
             _hscore.row(
-                table, f"{name}, source {TASKS[s]}, target {TASKS[t]}", value, config
+                table,
+                f"{name}, source {config.tasks[s]}, target {config.tasks[t]}",
+                value,
+                config,
             )
     means = scores.mean(axis=0), accuracies.mean(axis=0)
-    _hscore.drawn(table, lambda f: draw_ranks(f, *means), name="ranks", size=(7.5, 3.2))
-    _hscore.drawn(table, lambda f: draw_bars(f, *means), name="bars", size=(7.5, 4.5))
+    _hscore.drawn(
+        table,
+        lambda f: draw_ranks(f, config.tasks, *means),
+        name="ranks",
+        size=(7.5, 3.2),
+    )
+    _hscore.drawn(
+        table,
+        lambda f: draw_bars(f, config.tasks, *means),
+        name="bars",
+        size=(7.5, 4.5),
+    )
     linkage = task_structure.task_linkage(means[0])
-    _hscore.drawn(table, lambda f: draw_tree(f, linkage), name="tree", size=(5, 2.6))
+    _hscore.drawn(
+        table, lambda f: draw_tree(f, config.tasks, linkage), name="tree", size=(5, 2.6)
+    )
 
 
-def draw_ranks(figure, scores: np.ndarray, accuracies: np.ndarray) -> None:
+def draw_ranks(figure, tasks, scores: np.ndarray, accuracies: np.ndarray) -> None:
     """Ranks of the sources for each target by both, 1 being the best."""
     panels = figure.subplots(1, 2)
     for axes, matrix, title in zip(
@@ -207,39 +224,40 @@ def draw_ranks(figure, scores: np.ndarray, accuracies: np.ndarray) -> None:
         axes.imshow(ranks, cmap="viridis_r")
         for (t, s), rank in np.ndenumerate(ranks):
             axes.text(s, t, rank, ha="center", va="center", color="white")
-        axes.set_xticks(range(len(TASKS)), TASKS, rotation=45, ha="right")
-        axes.set_yticks(range(len(TASKS)), TASKS)
+        axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
+        axes.set_yticks(range(len(tasks)), tasks)
         axes.set(xlabel="source", ylabel="target", title=title)
 
 
-def draw_bars(figure, scores: np.ndarray, accuracies: np.ndarray) -> None:
+def draw_bars(figure, tasks, scores: np.ndarray, accuracies: np.ndarray) -> None:
     """The sources of three targets in the order of each score."""
-    panels = figure.subplots(2, 3)
-    for column, task in zip(panels.T, ("object", "scene", DEPTH), strict=True):
-        target = TASKS.index(task)
+    shown = [task for task in ("object", "scene", DEPTH) if task in tasks]
+    panels = figure.subplots(2, len(shown), squeeze=False)
+    for column, task in zip(panels.T, shown, strict=True):
+        target = tasks.index(task)
         for axes, matrix, label in zip(
             column, (scores, accuracies), ("H-score", "accuracy"), strict=True
         ):
             order = np.argsort(matrix[:, target])
-            axes.barh([TASKS[s] for s in order], matrix[order, target])
+            axes.barh([tasks[s] for s in order], matrix[order, target])
             axes.set(xlabel=label)
         column[0].set_title(f"target {task}")
 
 
-def draw_tree(figure, linkage: np.ndarray) -> None:
+def draw_tree(figure, tasks, linkage: np.ndarray) -> None:
     """Dendrogram of the tasks by their H-scores over all sources."""
     axes = figure.subplots()
     scipy.cluster.hierarchy.dendrogram(
-        linkage, labels=TASKS, ax=axes, orientation="right", color_threshold=0
+        linkage, labels=tasks, ax=axes, orientation="right", color_threshold=0
     )
 
 
-def draw_heat(figure, maps: np.ndarray, rows: list) -> None:
+def draw_heat(figure, tasks, maps: np.ndarray, rows: list) -> None:
     """H-scores by pixel of two sources and of both together, one pair a row."""
     panels = figure.subplots(2, 3)
     for row, (a, b, both) in zip(panels, rows, strict=True):
         found = (maps[a], maps[b], both)
-        names = (TASKS[a], TASKS[b], "both")
+        names = (tasks[a], tasks[b], "both")
         for axes, values, name in zip(row, found, names, strict=True):
             image = axes.imshow(values, vmin=maps.min(), vmax=rows[0][2].max())
             axes.set(title=f"{name}, mean {values.mean():.2f}", xticks=[], yticks=[])

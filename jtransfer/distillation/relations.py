@@ -39,7 +39,7 @@ def match_distances(
       >>> bool(match_distances(square, 7 * square + 3) < 1e-9)
       True
       >>> round(float(match_distances(square, square.at[2].set(5.0))), 3)
-      0.097
+      0.192
 
     References:
       Park et al., "Relational Knowledge Distillation", 2019, Eqs. (5) to (8), with a
