@@ -87,6 +87,7 @@ def select(
         data_dir=data_dir,
         image_size=image_size,
     )
+    selection.check(labels, student, base_width=width)
     sources = zoos.sources(zoo, labels)
     check_writable(out)
     with _terminal.progress(len(sources)) as announce:

@@ -60,7 +60,7 @@ def _row(features: np.ndarray, target: TaskTarget, seed: int) -> dict:
     value, *replicates = np.mean(pixels, axis=(1, 2), dtype=float).tolist()
     error = standard_error(np.array(replicates))
     # Under independence n H has about the chi-squared distribution.
-    freedom = d * (_mean_levels(target.levels) - 1)
+    freedom = d * (_mean_levels(target) - 1)
     most = min(d, target.num_levels - 1)
     return {
         "score": target.name,
@@ -96,10 +96,11 @@ def _rounded(pixels: jax.Array) -> list:
     return np.asarray(pixels, float).round(4).tolist()
 
 
-def _mean_levels(levels: np.ndarray) -> float:
+def _mean_levels(target: TaskTarget) -> float:
     """Returns how many levels occur, on average over the pixels."""
-    flat = np.sort(levels.reshape(len(levels), -1), axis=0)
-    return 1 + float(np.mean((np.diff(flat, axis=0) > 0).sum(axis=0)))
+    levels = range(target.num_levels)
+    occurs = [(target.levels == level).any(axis=0).mean() for level in levels]
+    return float(sum(occurs))
 
 
 def _warnings(n: int, d: int) -> list[str]:

@@ -28,7 +28,7 @@ class TaskTarget(NamedTuple):
     what: str
     """What it was before: one of `KINDS`."""
     levels: np.ndarray
-    """int32 in `[0, num_levels)`, `[n, h, w]`; of one pixel unless it is dense."""
+    """int32, `[n, h, w]`, of one pixel unless it is dense; -1 where there is none."""
     num_levels: int
 
 
@@ -40,7 +40,7 @@ def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTar
         `[n, t]`, numbers; `label_maps [n, h, w]`, integers; `label_images
         [n, h, w, c]`, uint8 or floating-point.
       num_levels: levels of numbers (quantiles; clusters of vectors) and of images (a
-        palette). Integers are classes as they are.
+        palette). Integers are classes as they are; a negative one is no label.
       side: pixels to an edge, at most; one pixel of each block is kept.
       seed: of the clusters.
 
@@ -70,7 +70,9 @@ def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTar
 def _classes(array, *_):
     if not np.issubdtype(array.dtype, np.integer) or not array.size:
         raise DataError(f"classes must be integers, got {array.dtype}.")
-    return np.unique(array, return_inverse=True)[1].reshape(array.shape)
+    levels = np.full(array.shape, -1)
+    levels[array >= 0] = np.unique(array[array >= 0], return_inverse=True)[1]
+    return levels
 
 
 def _labels(array, *_):

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.special
+from flax import nnx
 
-from jtransfer import students, teacher_outputs
+from jtransfer import networks, students, teacher_outputs
 from jtransfer._files import write_atomically
 from jtransfer._transport_estimates import EPSILON
 from jtransfer.data import Images
@@ -86,6 +87,26 @@ def selected(
     )
 
 
+def check(target: Target, model: str, *, base_width: int | None = None) -> None:
+    """Raises before any work is done what `distilled` would raise in the end.
+
+    Args:
+      target: the target.
+      model: of the student.
+      base_width: channels of its first layer; None for the published number.
+
+    Raises:
+      DataError: if there is no such model.
+      RequestError: if the target has no test images.
+    """
+    if target.test_images is None:
+        raise RequestError(f"{target.name} has no test images.")
+    architecture = Architecture(
+        model=model, num_classes=target.num_classes, base_width=base_width
+    )
+    nnx.eval_shape(lambda: networks.model(architecture, rngs=nnx.Rngs(0)))
+
+
 def distilled(
     selection: Selection,
     target: Target,
@@ -102,7 +123,7 @@ def distilled(
 
     Args:
       selection: the teachers; the first one's statistics normalise the images.
-      target: with images of the teachers' size, and test images.
+      target: with images of the teachers' size, and test images; see `check`.
       model: of the student, see `networks.model`.
       base_width: channels of its first layer; None for the published number.
       alpha: weight of the cross-entropy.
@@ -117,7 +138,6 @@ def distilled(
 
     Raises:
       DataError: if the images do not fit a teacher or the student.
-      RequestError: if the target has no test images.
     """
     train, test = _images(target)
     first, *others = selection.teachers
@@ -175,8 +195,6 @@ def distilled(
 
 def _images(target: Target) -> tuple[Images, Images]:
     """Labelled and test images; of classes without a label none are tested."""
-    if target.test_images is None:
-        raise RequestError(f"{target.name} has no test images.")
     known = target.test_labels >= 0
     return (
         Images(target.images, target.labels, target.class_names),

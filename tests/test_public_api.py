@@ -180,6 +180,8 @@ PURE = (
     "scores",
     "hgr",
     "higher_order",
+    "dense_targets",
+    "task_structure",
     "jacobians",
     "attacks",
     "adversarial",

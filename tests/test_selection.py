@@ -204,6 +204,7 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
         ({"seed": -1}, "--seed"),
         ({"zoo": "nowhere"}, "No source"),
         ({"target": "npz:untested.npz"}, "no test images"),
+        ({"student": "vgg5"}, "no model 'vgg5'"),
     ],
 )
 def test_select_rejects(folder, monkeypatch, changes, words):
@@ -214,7 +215,7 @@ def test_select_rejects(folder, monkeypatch, changes, words):
         "student": "vgg4",
         "out": folder / "rejected",
     }
-    with pytest.raises(zoo.RequestError, match=words):
+    with pytest.raises((zoo.RequestError, data.DataError), match=words):
         select(**(arguments | changes))
 
 

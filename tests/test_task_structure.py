@@ -267,6 +267,16 @@ def test_json_and_table(folder, capsys):
     assert "Failed: broken" in printed.err
 
 
+def test_negative_labels_are_none(folder, capsys, arrays):
+    labels, _, features = arrays
+    labels = np.where(np.arange(N) < 50, 4 * labels, -2)
+    np.savez(folder / "some.npz", labels=labels)
+    assert compared(folder, zoo="zoo/a.npz", names=("some",), json=True) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    expected = references.h_score(features["a"][:50], labels[:50])
+    np.testing.assert_allclose(row["value"], expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

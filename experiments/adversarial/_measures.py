@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 from _rows import Sheet, mean, over_models, over_samples, row
 from harness import Value
 
@@ -151,6 +152,11 @@ def measures(pair: Pair) -> dict[str, Callable[[], Value]]:
     }
 
 
+def ranks(values: np.ndarray) -> np.ndarray:
+    """The rank of each number among all, in the same shape; ties are averaged."""
+    return scipy.stats.rankdata(values).reshape(values.shape)
+
+
 def per_sample(
     alphas: np.ndarray, losses: np.ndarray, models: Sequence[str], *, seed: int
 ) -> dict[str, Callable[[], Value]]:
@@ -159,13 +165,17 @@ def per_sample(
     def pearson(a, b):
         return lambda: over_samples(a, b, seed=seed)
 
+    def share(hits):
+        return lambda: Value(float(np.mean(hits)))
+
     found = {
         POOLED: pearson(alphas, losses),
+        # A few images that hardly move by the own attack do not decide this one.
+        "Spearman over samples, pooled": pearson(ranks(alphas), ranks(losses)),
         # The better of the own attack and the transferred one makes alpha1 at most 1.
         f"{POOLED}, alpha1 at most 1": pearson(np.minimum(alphas, 1), losses),
-        "share of samples with alpha1 above 1": lambda: Value(
-            float(np.mean(alphas > 1))
-        ),
+        "share of samples with alpha1 above 1": share(alphas > 1),
+        "share of samples with infinite alpha1": share(np.isinf(alphas)),
     }
     for i, model in enumerate(models):
         cell = f"Pearson over samples, {model}"

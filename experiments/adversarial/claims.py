@@ -33,18 +33,21 @@ from harness import Value
 
 from jtransfer import agreement
 
+FGSM_MODELS = "Pearson over models, alpha1 by FGSM and by PGD"
+FGSM_SAMPLES = "Pearson over samples, alpha1 by FGSM and by PGD, pooled"
 CLAIMS = {
     "Pearson over models, accuracy and alpha1 on source data": 1.0,
     "Pearson over models, alpha1 on source and on target data": 1.0,
-    "Pearson over models, alpha1 by FGSM and by PGD": 1.0,
-    "Pearson over samples, alpha1 by FGSM and by PGD, pooled": 1.0,
+    FGSM_MODELS: 1.0,
+    FGSM_SAMPLES: 1.0,
+    f"{FGSM_MODELS}, alpha1 at most 1": 1.0,
+    f"{FGSM_SAMPLES}, alpha1 at most 1": 1.0,
     "Pearson over models, accuracy and share of answers changed": 1.0,
     "share of answers changed, best transfer less the mean": 1.0,
-    "Pearson over models, accuracy and cosine": 1.0,
-    "Pearson over samples, loss and cosine, pooled": -1.0,
     "Pearson over samples, loss and alpha1, pooled": -1.0,
+    "Spearman over samples, loss and alpha1, pooled": -1.0,
 }
-"""The signs of what is claimed; those of the baseline are what it would need."""
+"""The signs of what is claimed; the baseline is not judged."""
 
 
 def main(config: _shared.Config, preset: str) -> None:
@@ -115,31 +118,26 @@ def other_data(config, sheet, setting: Setting, by_pgd) -> dict[str, Value]:
 
 
 def faster_attack(config, sheet, setting: Setting, by_pgd, by_fgsm) -> dict:
-    """Claim 2."""
+    """Claim 2; also with alpha1 at most 1, where no single image decides."""
     slow, fast = alphas(by_pgd), alphas(by_fgsm)
-    means = _measures.means(slow), _measures.means(fast)
-    per_model(sheet, setting, "alpha1 by FGSM", means[1])
-    return rows(
-        sheet,
-        setting,
-        {
-            "Pearson over models, alpha1 by FGSM and by PGD": (
-                lambda: _rows.over_models(*means)
+    computed = {}
+    for suffix, limit in (("", np.inf), (", alpha1 at most 1", 1.0)):
+        pair = np.minimum(slow, limit), np.minimum(fast, limit)
+        means = [_measures.means(values) for values in pair]
+        per_model(sheet, setting, f"alpha1 by FGSM{suffix}", means[1])
+        computed |= {
+            f"{FGSM_MODELS}{suffix}": lambda means=means: _rows.over_models(*means),
+            f"{FGSM_SAMPLES}{suffix}": lambda pair=pair: _rows.over_samples(
+                *pair, seed=setting.seed
             ),
-            "Pearson over samples, alpha1 by FGSM and by PGD, pooled": (
-                lambda: _rows.over_samples(slow, fast, seed=setting.seed)
+            f"accuracy lost by the choice of alpha1 by FGSM{suffix}": (
+                lambda means=means: regret(means[1], accuracies(setting))
             ),
-            "accuracy lost by the choice of alpha1 by FGSM": (
-                lambda: regret(means[1], accuracies(setting))
-            ),
-            "processor time of PGD over FGSM": (
-                lambda: Value(
-                    seconds(setting, _attacks.pgd(config))
-                    / seconds(setting, _attacks.fgsm())
-                )
-            ),
-        },
+        }
+    computed["processor time of PGD over FGSM"] = lambda: Value(
+        seconds(setting, _attacks.pgd(config)) / seconds(setting, _attacks.fgsm())
     )
+    return rows(sheet, setting, computed)
 
 
 def surrogates(sheet, setting: Setting, by_pgd) -> dict[str, Value]:
@@ -179,23 +177,22 @@ def baseline(sheet, setting: Setting, by_pgd) -> dict[str, Value]:
     )
     means = cosines.mean(axis=0)
     per_model(sheet, setting, "cosine of the loss gradients", means)
-    right, seed = accuracies(setting), setting.seed
-    return rows(
-        sheet,
-        setting,
-        {
-            "Pearson over models, accuracy and cosine": (
-                lambda: _rows.over_models(right, means)
-            ),
-            "Pearson over samples, loss and cosine, pooled": (
-                lambda: _rows.over_samples(cosines, setting.losses, seed=seed)
-            ),
-            "Pearson over samples, loss and alpha1, pooled": (
-                lambda: _rows.over_samples(alphas(by_pgd), setting.losses, seed=seed)
-            ),
-            "accuracy lost by the choice of the cosine": lambda: regret(means, right),
-        },
-    )
+    right = accuracies(setting)
+    computed = {
+        "Pearson over models, accuracy and cosine": (
+            lambda: _rows.over_models(right, means)
+        ),
+        "accuracy lost by the choice of the cosine": lambda: regret(means, right),
+    }
+    for name, values in (("cosine", cosines), ("alpha1", alphas(by_pgd))):
+        plain = values, setting.losses
+        ranked = tuple(_measures.ranks(part) for part in plain)
+        for kind, pair in (("Pearson", plain), ("Spearman", ranked)):
+            cell = f"{kind} over samples, loss and {name}, pooled"
+            computed[cell] = lambda pair=pair: _rows.over_samples(
+                *pair, seed=setting.seed
+            )
+    return rows(sheet, setting, computed)
 
 
 def accuracies(setting: Setting) -> list[float]:

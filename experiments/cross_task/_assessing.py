@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _cross_task import Config
-from _teaching import head_centers, said
+from _said import head_centers, said
 from harness import Value
 
 from jtransfer import assessment, scores, sinkhorn

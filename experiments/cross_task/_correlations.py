@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from _cross_task import Value, harness
+from _cross_task import harness
+from harness import Value
 
 from jtransfer import agreement
 

@@ -1,9 +1,7 @@
-"""Figures 7, 8 and 9."""
+"""Figures 7 and 8."""
 
 import numpy as np
-from _cross_task import axes, save_figure
-from _repository import student
-from _teaching import class_cost, embedding
+from _sheets import axes, save_figure
 
 SHOWN = {
     "nce": "NCE",
@@ -59,40 +57,6 @@ def figure8(table, found) -> None:
     panel.plot([worth.min(), worth.max()], [0, 1], "k:", label="ideal")
     panel.set(xlabel="accuracy of the student, %", ylabel="score, scaled to [0, 1]")
     panel.legend(fontsize="x-small")
-    save_figure(figure, table)
-
-
-def figure9(table, config, entry, target) -> None:
-    """t-SNE of what the true and the fictitious student see, ten classes."""
-    import sklearn.manifold
-
-    if table.path.with_suffix(".svg").exists():
-        return
-    names = target.train.class_names
-    chosen = np.random.default_rng(0).permutation(len(names))[:10]
-    shown = np.isin(target.train.labels, chosen)
-    images, labels = target.train.images[shown], target.train.labels[shown]
-    network = entry.model.network
-    true = student(
-        config,
-        entry.model,
-        class_cost(network, target.train),
-        target.train,
-        seed=config.seeds[0],
-    )
-    figure, (panels,) = axes(1, 2, size=(7, 3.2))
-    for panel, title, model in (
-        (panels[0], "true student", true.network),
-        (panels[1], "fictitious student: the teacher's features", network),
-    ):
-        points = sklearn.manifold.TSNE(
-            perplexity=min(30, len(labels) / 4), random_state=0
-        ).fit_transform(embedding(model, images))
-        for label in chosen:
-            own = points[labels == label]
-            panel.plot(own[:, 0], own[:, 1], ".", markersize=3, label=names[label])
-        panel.set(title=title, xticks=[], yticks=[])
-    panels[1].legend(fontsize="xx-small", loc="upper left", bbox_to_anchor=(1, 1))
     save_figure(figure, table)
 
 

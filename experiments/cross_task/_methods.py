@@ -9,16 +9,8 @@ import functools
 from pathlib import Path
 
 from _cross_task import Config, Task
-from _teaching import (
-    ALONE,
-    SINKHORN,
-    Method,
-    Model,
-    centers,
-    class_cost,
-    trained,
-    transport_constants,
-)
+from _said import centers, class_cost
+from _teaching import ALONE, SINKHORN, Method, Model, trained, transport_constants
 
 from jtransfer import distillation, training
 from jtransfer.distillation import (

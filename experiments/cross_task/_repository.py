@@ -15,14 +15,8 @@ from _cross_task import (
     Task,
     task,
 )
-from _teaching import (
-    SINKHORN,
-    Model,
-    centers,
-    teacher,
-    trained,
-    transport_constants,
-)
+from _said import centers
+from _teaching import SINKHORN, Model, teacher, trained, transport_constants
 
 from jtransfer import data
 from jtransfer.data import Images

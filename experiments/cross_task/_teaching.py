@@ -1,8 +1,8 @@
 """Teachers and students: trained once, kept on disk, compiled once an architecture.
 
-All images are normalised alike, and a teacher's outputs are arguments of the step of
-training, so that students of one architecture and method share one compiled step
-whatever their teacher, classes and weights.
+A teacher's outputs are arguments of the step of training, so that students of one
+architecture and method share one compiled step, whatever their teacher, classes and
+weights.
 """
 
 import functools
@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from _cross_task import Config, Task, Training, digest, share
+from _cross_task import Config, Task, Training, digest
+from _said import STATISTICS, apply_fn, logits, named, said
+from _sheets import share
 from flax import nnx
 from harness import Value
 
@@ -21,15 +23,11 @@ from jtransfer import (
     models,
     networks,
     schedules,
-    sinkhorn,
     training,
 )
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
 
-STATISTICS = data.ChannelStatistics(
-    np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
-)
 MAX_ITERATIONS = 200
 """Of Sinkhorn's algorithm in a step of training; the paper does not say how many."""
 
@@ -67,7 +65,7 @@ def architecture(config: Config, shape: tuple[str, int | None], num_classes: int
 def teacher(
     config: Config, shape: tuple[str, int | None], source: Task, *, seed: int = 0
 ) -> Model:
-    """A network trained with labels only, and how well it does on its own classes."""
+    """A network trained with labels only."""
     return trained(
         config, shape, source.train, ALONE, config.teacher_training, seed=seed
     )
@@ -141,7 +139,7 @@ def _fitted(
     arrays = {"images": train.images, "labels": train.labels}
     inside = None
     if taught_by is not None and settings.padding:
-        inside = _apply_fn(taught_by.network.architecture)
+        inside = apply_fn(taught_by.network.architecture)
         constants["teacher"] = taught_by.network.variables
     elif taught_by is not None:
         arrays.update(said(taught_by.network, train.images, method.needs))
@@ -211,96 +209,21 @@ def _with_extras(train_fn):
 
 
 @functools.lru_cache(maxsize=64)
-def _with_teacher(loss, apply_fn):
+def _with_teacher(loss, run):
     """The loss with a teacher that runs in the step, on the augmented images."""
-    if apply_fn is None:
+    if run is None:
         return loss
 
     def taught(outputs, batch):
-        return loss(outputs, {**batch, **named(*apply_fn(*_teacher_and_images(batch)))})
+        found = named(*run(batch["teacher"], batch["images"]))
+        return loss(outputs, {**batch, **found})
 
     return taught
-
-
-def _teacher_and_images(batch):
-    return batch["teacher"], batch["images"]
-
-
-@functools.lru_cache(maxsize=64)
-def _apply_fn(architecture):
-    model = nnx.eval_shape(lambda: networks.model(architecture, rngs=nnx.Rngs(0)))
-    return models.functional(model)[0]
-
-
-def named(logits: jax.Array, out: dict) -> dict[str, jax.Array]:
-    """The outputs of a network under names of one array each; the last three maps."""
-    last = out["feature_maps"][-3:]
-    maps = {f"teacher_map_{i}": found for i, found in enumerate(last)}
-    return {"teacher_logits": logits, "teacher_embedding": out["embedding"], **maps}
-
-
-@functools.partial(jax.jit, static_argnames=("architecture", "names"))
-def _said(variables, images, *, architecture, names):
-    x = data.normalized(images, mean=STATISTICS.mean, std=STATISTICS.std)
-    found = named(*_apply_fn(architecture)(variables, x))
-    return {name: found[name] for name in names}
-
-
-def said(
-    network: Network, images: np.ndarray, names: tuple[str, ...], *, at_once: int = 250
-) -> dict[str, np.ndarray]:
-    """What a network says of images, in evaluation mode, by the names of `named`."""
-    parts = []
-    for start in range(0, len(images), at_once):
-        batch = images[start : start + at_once]
-        padding = [(0, min(at_once, len(images)) - len(batch)), (0, 0), (0, 0), (0, 0)]
-        found = _said(
-            network.variables,
-            np.pad(batch, padding),
-            architecture=network.architecture,
-            names=names,
-        )
-        parts.append({k: np.asarray(v)[: len(batch)] for k, v in found.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
-
-
-def logits(network: Network, images: np.ndarray) -> np.ndarray:
-    """Logits of images `[n, C]`."""
-    return said(network, images, ("teacher_logits",))["teacher_logits"]
-
-
-def embedding(network: Network, images: np.ndarray) -> np.ndarray:
-    """Inputs of the classifier for images, `[n, d]`."""
-    return said(network, images, ("teacher_embedding",))["teacher_embedding"]
 
 
 def accuracy(model: Model, test: Images) -> Value:
     """The share of the images that a network gets right."""
     return share(logits(model.network, test.images).argmax(axis=1) == test.labels)
-
-
-def head_centers(network: Network) -> jax.Array:
-    """The teacher's class centres by its classifier, Eq. (8)."""
-    return sinkhorn.classifier_centers(network.variables.params["classifier"]["kernel"])
-
-
-def centers(network: Network, images: Images, *, scaled: bool = True) -> jax.Array:
-    """Class centres by the features of a network, Eq. (6), of length one or as it is.
-
-    The paper scales those of Eq. (8) only. With both of length one the costs of
-    different teachers have one scale, and Sinkhorn's algorithm converges.
-    """
-    found = sinkhorn.class_centers(
-        embedding(network, images.images),
-        images.labels,
-        num_classes=len(images.class_names),
-    )
-    return sinkhorn.normalized_centers(found) if scaled else found
-
-
-def class_cost(network: Network, images: Images) -> jax.Array:
-    """The cost between a teacher's classes and a student's: Eqs. (6), (7) and (8)."""
-    return sinkhorn.cost_matrix(head_centers(network), centers(network, images))
 
 
 def transport_constants(config: Config, cost: jax.Array, **others: float) -> dict:

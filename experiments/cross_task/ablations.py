@@ -15,33 +15,10 @@ import sys
 
 import numpy as np
 import tyro
-from _cross_task import (
-    CPU,
-    PAPER,
-    SMOKE,
-    Config,
-    Training,
-    axes,
-    gain,
-    mean,
-    not_run,
-    row,
-    save_figure,
-    sheet,
-    superclasses,
-    task,
-)
-from _teaching import (
-    ALONE,
-    SINKHORN,
-    accuracy,
-    centers,
-    class_cost,
-    head_centers,
-    teacher,
-    trained,
-    transport_constants,
-)
+from _cross_task import CPU, PAPER, SMOKE, Config, Training, superclasses, task
+from _said import centers, class_cost, head_centers
+from _sheets import axes, gain, mean, not_run, row, save_figure, sheet
+from _teaching import ALONE, SINKHORN, accuracy, teacher, trained, transport_constants
 from harness import Value
 
 from jtransfer import data, sinkhorn

@@ -16,27 +16,10 @@ import sys
 import jax
 import numpy as np
 import tyro
-from _cross_task import (
-    CPU,
-    PAPER,
-    SMOKE,
-    Config,
-    Training,
-    row,
-    share,
-    sheet,
-    superclasses,
-    task,
-)
-from _teaching import (
-    ALONE,
-    accuracy,
-    centers,
-    embedding,
-    head_centers,
-    teacher,
-    trained,
-)
+from _cross_task import CPU, PAPER, SMOKE, Config, Training, superclasses, task
+from _said import centers, embedding, head_centers
+from _sheets import row, share, sheet
+from _teaching import ALONE, accuracy, teacher, trained
 from harness import Value
 
 from jtransfer import clustering, data

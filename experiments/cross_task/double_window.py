@@ -1,4 +1,4 @@
-"""Table 11, Figures 7 to 9, Tables 12 and 13: which score finds the best teacher.
+"""Table 11, Figures 7 and 8: which score finds the best teacher.
 
 Run: `python experiments/cross_task/double_window.py cpu --data-dir DIR`; half an hour
 on one core, CIFAR-100 prepared in DIR; a killed run goes on. The paper's repository is
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tyro
-from _assessing import NAMES, divergence, evidence, seconds, transport, values
+from _assessing import NAMES, evidence, transport, values
 from _correlations import (
     bootstrapped,
     difference,
@@ -25,13 +25,15 @@ from _correlations import (
     mean_regret,
     told_apart,
 )
-from _cross_task import CUB, Sheet, mean, row, sheet, without_cub
-from _figures import figure7, figure8, figure9
+from _cross_task import CUB
+from _figures import figure7, figure8
 from _repository import PRESETS, DoubleWindow, class_sets, repository, student, targets
-from _teaching import ALONE, accuracy, logits, trained
+from _said import logits
+from _sheets import Sheet, mean, row, sheet, without_cub
+from _teaching import ALONE, accuracy, trained
 from harness import Value
 
-from jtransfer import agreement, data
+from jtransfer import data
 
 COMPARED = {
     **NAMES,
@@ -47,8 +49,6 @@ TABLE_11 = {
     "sinkhorn_2": (0.77, 0.96, 0.69, 0.43, 0.75, 0.72),
 }
 """The five tasks and their mean, of CUB."""
-TABLE_12 = (0.32, 0.41, 0.39, 0.47, 0.53, 0.36, 0.42, 0.47, 0.56, 0.59)
-TABLE_13 = {"nce": 0.12, "leep": 0.11, "logme": 0.42, "sinkhorn_2": 0.74}
 
 
 class Found(NamedTuple):
@@ -88,11 +88,8 @@ def main(config: DoubleWindow, preset: str) -> None:
         },
     )
     write_table11(sheet(config, "table11", preset), found)
-    write_table12(config, sheet(config, "table12", preset), entries, tasks[0])
-    write_table13(config, sheet(config, "table13", preset), entries, tasks[0])
     figure7(sheet(config, "figure7", preset).table, found)
     figure8(sheet(config, "figure8", preset).table, found)
-    figure9(sheet(config, "figure9", preset).table, config, entries[0], tasks[0])
     if config.dataset != CUB and preset != "smoke":
         script = "experiments/cross_task/double_window.py"
         without_cub(config, "table11_cub", preset, script)
@@ -223,78 +220,6 @@ def ceiling(found: Found):
         )
 
     return compute
-
-
-def write_table12(config, found_sheet: Sheet, entries, target) -> None:
-    """How far the fictitious student is from the true one, for the first target."""
-    gaps, overlaps = [], []
-    classes = class_sets(config)
-    for h, entry in enumerate(entries):
-
-        def compute(entry=entry):
-            found = evidence(
-                config, entry.model.network, entry.own_centers, target.train
-            )
-            models = [
-                student(config, entry.model, found.cost, target.train, seed=seed)
-                for seed in config.seeds
-            ]
-            outputs = [logits(model.network, target.train.images) for model in models]
-            return mean(
-                [
-                    divergence(output, found.fictitious, config.temperature).value
-                    for output in outputs
-                ]
-            )
-
-        cell = f"KL of true to fictitious student, teacher {h + 1}"
-        printed = TABLE_12[h] if len(entries) == len(TABLE_12) else None
-        gaps.append(row(found_sheet, cell, compute, paper_value=printed).value)
-        overlaps.append(data.class_overlap(classes[entry.window], classes[0]))
-    for family in range(len(config.families)):
-        own = [h for h, entry in enumerate(entries) if entry.family == family]
-        row(
-            found_sheet,
-            f"Spearman of KL and share of the classes known, family {family + 1}",
-            lambda own=own: Value(
-                agreement.spearman(np.array(gaps)[own], np.array(overlaps)[own])
-            ),
-            paper_value=(-0.9, -1.0)[family],
-            verdict=lambda rho: (
-                "As printed: the gap grows as fewer classes are known."
-                if rho.value <= -0.9
-                else "Not as printed: the gap does not grow with each class less."
-            ),
-        )
-
-
-def write_table13(config, found_sheet: Sheet, entries, target) -> None:
-    """Seconds a teacher, compiled, without its forward pass and with that beside."""
-
-    @functools.cache
-    def times():
-        found = {}
-        for entry in entries:
-            network, own = entry.model.network, entry.own_centers
-            seen = evidence(config, network, own, target.train)
-            for name, compute in values(seen).items():
-                found.setdefault(name, []).append(seconds(compute))
-            forward = seconds(lambda n=network: logits(n, target.train.images))
-            found.setdefault("forward", []).append(forward)
-        return found
-
-    for name in ("nce", "leep", "logme", "h_score", "probe", "sinkhorn_2"):
-        row(
-            found_sheet,
-            f"seconds a teacher, {NAMES[name]}",
-            lambda name=name: mean(times()[name]),
-            paper_value=TABLE_13.get(name),
-        )
-    row(
-        found_sheet,
-        "seconds a teacher, its outputs, which all scores need",
-        lambda: mean(times()["forward"]),
-    )
 
 
 if __name__ == "__main__":

@@ -17,28 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cross_task import (
-    CPU,
-    PAPER,
-    SMOKE,
-    Config,
-    Sheet,
-    Training,
-    axes,
-    row,
-    save_figure,
-    sheet,
-    task,
-)
-from _teaching import (
-    ALONE,
-    centers,
-    class_cost,
-    head_centers,
-    logits,
-    teacher,
-    trained,
-)
+from _cross_task import CPU, PAPER, SMOKE, Config, Training, task
+from _said import centers, class_cost, head_centers, logits
+from _sheets import Sheet, axes, row, save_figure, sheet
+from _teaching import ALONE, teacher, trained
 from harness import Value
 
 from jtransfer import hilbert, sinkhorn

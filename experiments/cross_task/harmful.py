@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from _assessing import NAMES, evidence, values
-from _cross_task import mean, row, sheet
 from _repository import PRESETS, DoubleWindow, Entry, repository, student, targets
-from _teaching import Method, Model, accuracy, centers, trained
+from _said import centers
+from _sheets import mean, row, sheet
+from _teaching import Method, Model, accuracy, trained
 from harness import Value
 
 from jtransfer import training

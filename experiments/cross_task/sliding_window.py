@@ -13,25 +13,9 @@ import sys
 
 import numpy as np
 import tyro
-from _cross_task import (
-    CPU,
-    CUB,
-    CUB_SIZES,
-    NUM_CLASSES,
-    PAPER,
-    SMOKE,
-    Config,
-    axes,
-    gain,
-    mean,
-    not_run,
-    row,
-    save_figure,
-    sheet,
-    task,
-    without_cub,
-)
+from _cross_task import CPU, CUB, CUB_SIZES, NUM_CLASSES, PAPER, SMOKE, Config, task
 from _methods import printed, student
+from _sheets import axes, gain, mean, not_run, row, save_figure, sheet, without_cub
 from _teaching import accuracy, teacher
 
 from jtransfer import data

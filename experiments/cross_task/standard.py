@@ -12,23 +12,9 @@ import sys
 
 import numpy as np
 import tyro
-from _cross_task import (
-    CPU,
-    CUB,
-    CUB_SIZES,
-    NUM_CLASSES,
-    PAPER,
-    SMOKE,
-    Config,
-    gain,
-    mean,
-    not_run,
-    row,
-    sheet,
-    task,
-    without_cub,
-)
+from _cross_task import CPU, CUB, CUB_SIZES, NUM_CLASSES, PAPER, SMOKE, Config, task
 from _methods import METHODS, NOT_HERE, printed, student
+from _sheets import gain, mean, not_run, row, sheet, without_cub
 from _teaching import accuracy, teacher
 
 SCRIPT = "experiments/cross_task/standard.py"

@@ -21,7 +21,7 @@ from _correlations import (
     mean_regret,
     told_apart,
 )
-from _cross_task import Sheet, row
+from _sheets import Sheet, row
 from harness import RESULTS, Table, Value
 
 from jtransfer import agreement

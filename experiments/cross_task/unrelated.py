@@ -18,23 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from _assessing import fictitious
-from _cross_task import (
-    CPU,
-    PAPER,
-    SMOKE,
-    Config,
-    Training,
-    axes,
-    gain,
-    mean,
-    not_run,
-    row,
-    save_figure,
-    sheet,
-    task,
-)
+from _cross_task import CPU, PAPER, SMOKE, Config, Training, task
 from _methods import student
-from _teaching import accuracy, class_cost, said, teacher
+from _said import class_cost, said
+from _sheets import axes, gain, mean, not_run, row, save_figure, sheet
+from _teaching import accuracy, teacher
 from harness import Value
 
 from jtransfer import assessment

@@ -1,12 +1,13 @@
 """Section 4.2: how many samples ACE needs against the plug-in matrix.
 
-Run: `python experiments/h_score/ace_samples.py cpu`; a minute.
-Joint tables of 64 x 64 symbols with exactly k modes (a hidden variable of k + 1 states
-between X and Y). From n samples: the sum of the k squared correlations that ACE finds,
-and the squared norm of the whole empirical divergence transition matrix; both estimate
-the same H(f_opt). Also the H-score, under the true table, of the features of ACE. The
-paper says that ACE needs 1/k of the samples of the direct estimate. Not stated: tables,
-the meaning of the error, k.
+Run: `python experiments/h_score/ace_samples.py cpu`; a minute. Joint tables of 64 x 64
+symbols with exactly k modes (a hidden variable of k + 1 states between X and Y). From n
+samples: the sum of the k squared correlations that ACE finds, and the squared norm of
+the whole empirical divergence transition matrix; both estimate the same H(f_opt). (ACE
+finds the modes of that very matrix: what saves samples is that k of its 63 modes are
+kept.) Also the H-score, under the true table, of the features of ACE. The paper says
+that ACE needs 1/k of the samples of the direct estimate. Not stated: tables, the
+meaning of the error, k.
 """
 
 import dataclasses
