@@ -27,7 +27,8 @@ def tasks(
     Args:
       zoo: A folder or glob of .npz files with features [n, d] of the same n inputs.
       targets: Files with labels for these inputs, one of: labels [n], values [n] or
-        [n, t], label_maps [n, h, w], label_images [n, h, w, c]. A negative label is none.
+        [n, t], label_maps [n, h, w], label_images [n, h, w, c]; a label below zero is
+        none.
       second: Another ranking to compare with: a .csv file with a head (target and the
         sources) and a row a target, or a .json file {target: {source: number}}.
       out: Folder for tasks.json, tasks.csv and tasks.html.
