@@ -13,7 +13,7 @@ if not FOLDER.exists():
     pytest.skip("experiments are not here", allow_module_level=True)
 sys.path.append(str(FOLDER))
 import _correlations  # noqa: E402
-import _cross_task  # noqa: E402
+import _sheets  # noqa: E402
 from harness import Table, Value, rows  # noqa: E402
 
 
@@ -100,14 +100,14 @@ def test_figure3_smoke(tmp_path):
 
 
 def test_means_correlations_and_verdicts():
-    found = _cross_task.mean([0.1, 0.2, 0.3])
+    found = _sheets.mean([0.1, 0.2, 0.3])
     half = 4.302653 * 0.1 / 3**0.5  # Student's t of two degrees of freedom
     assert found == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
-    assert _cross_task.mean([0.5]) == Value(0.5)
-    assert _cross_task.gain(Value(0.02, 0.01, 0.03)).startswith("Better: +2.0")
-    assert _cross_task.gain(Value(-0.02, -0.03, -0.01)).startswith("Worse: -2.0")
-    assert _cross_task.gain(Value(0.02, -0.01, 0.05)).startswith("Not told apart")
-    assert _cross_task.gain(Value(0.02)).endswith("no interval.")
+    assert _sheets.mean([0.5]) == Value(0.5)
+    assert _sheets.gain(Value(0.02, 0.01, 0.03)).startswith("Better: +2.0")
+    assert _sheets.gain(Value(-0.02, -0.03, -0.01)).startswith("Worse: -2.0")
+    assert _sheets.gain(Value(0.02, -0.01, 0.05)).startswith("Not told apart")
+    assert _sheets.gain(Value(0.02)).endswith("no interval.")
     rng = np.random.default_rng(1)
     scores, worth = rng.normal(size=(2, 6, 3))
     expected = np.mean([np.corrcoef(scores[:, k], worth[:, k])[0, 1] for k in range(3)])
