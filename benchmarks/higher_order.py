@@ -4,8 +4,8 @@ Run: `python benchmarks/higher_order.py`, about a minute on 2 cores. All numbers
 run share one machine and load: trust the ratios. On one core alone
 (`OPENBLAS_NUM_THREADS=1 taskset -c 0 ...`) they hardly vary. Eigendecompositions of
 pairs are what the joint pass saves; the products of features with each other, which it
-does not, take over as the examples grow, and the ratio falls: it ends at 28 * 2^2 / 8^2
-= 1.75 for 8 sources.
+saves in part, take over as the examples grow, and the ratio falls: with 8 sources it
+ends near 28 * 2^2 / 8^2 = 1.75 over the share of the blocks on and above the diagonal.
 """
 
 import argparse

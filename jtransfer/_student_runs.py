@@ -69,10 +69,11 @@ def shared_maps(teacher: Architecture, student: Architecture) -> list[SharedMap]
       >>> shared_maps(teacher, student)[0]
       SharedMap(teacher_layer=1, student_layer=0, size=16)
     """
+    sizes, others = (_map_sizes(a, teacher.image_size) for a in (teacher, student))
     pairs = [
         SharedMap(i, j, size)
-        for i, size in enumerate(_map_sizes(teacher, teacher.image_size))
-        for j, other in enumerate(_map_sizes(student, teacher.image_size))
+        for i, size in enumerate(sizes)
+        for j, other in enumerate(others)
         if size == other
     ]
     return sorted(pairs, key=lambda pair: (pair.size, *pair[:2]), reverse=True)

@@ -115,7 +115,7 @@ def class_moments(
     first = jnp.where(valid.any(), features[jnp.argmax(valid)], 0)
     mean = first + _rows(valid, features - first[None]).sum(axis=0) / n
     centred = _rows(valid, features - mean[None])
-    scatter = _product(centred.T, centred)
+    scatter = _gram(centred)
 
     membership = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
     counts = membership.sum(axis=0, dtype=jnp.int32)
@@ -240,3 +240,16 @@ def _floored(counts: jax.Array, dtype) -> jax.Array:
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     # Accelerators would otherwise round the factors to fewer bits.
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _gram(x: jax.Array, *, block: int = 512) -> jax.Array:
+    """`x^T x` of `[n, d]`: the blocks on and above the diagonal, and their mirror."""
+    starts = range(0, x.shape[1], block)
+    above = [_product(x[:, i : i + block].T, x[:, i:]) for i in starts]
+    rows = []
+    for i, row in zip(starts, above, strict=True):
+        mirrored = [
+            above[j // block][:, i - j : i - j + block].T for j in range(0, i, block)
+        ]
+        rows.append(jnp.concatenate([*mirrored, row], axis=1))
+    return jnp.concatenate(rows) if len(rows) > 1 else above[0]

@@ -60,6 +60,15 @@ def test_agrees_with_reference(edge, shape):
     assert_close(exact, expected, 1e-9)
 
 
+def test_scatter_in_blocks_is_that_of_all_features():
+    # Three blocks, the last of them not full.
+    features = np.random.default_rng(0).normal(size=(9, 1100)).astype(np.float32)
+    scatter = np.asarray(moments_of(features, np.arange(9) % NUM_CLASSES).scatter)
+    exact = features - features.mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(scatter, exact.T @ exact, atol=2e-5)
+    np.testing.assert_array_equal(scatter, scatter.T)
+
+
 def test_constant_columns_have_no_scatter_at_all():
     features, labels = edge_task("all columns constant", "n > d")
     half = len(labels) // 2
