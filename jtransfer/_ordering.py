@@ -25,7 +25,7 @@ def ranked(rows: list[dict], names: Iterable[str]) -> list[dict]:
       The rows by score and rank, then those that could not be computed.
     """
     result = []
-    for name in [*names, *STATIC]:
+    for name in dict.fromkeys([*names, *STATIC]):
         scored = [row for row in rows if row.get("score") == name and "value" in row]
         scored.sort(key=lambda row: -row["value"])
         leader, group = None, 0

@@ -73,10 +73,19 @@ def select(
         "learning_rate": learning_rate,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    for name, value in {**changes, "num_teachers": num_teachers}.items():
-        if not value > 0:
-            shown = name.removeprefix("num_").replace("_", "-")
-            raise zoos.RequestError(f"--{shown} must be positive, got {value}.")
+    for name, value in (
+        ("num-teachers", num_teachers),
+        ("epochs", epochs),
+        ("batch-size", batch_size),
+        ("learning-rate", learning_rate),
+    ):
+        if value is not None and not value > 0:
+            raise zoos.RequestError(f"--{name} must be positive, got {value}.")
+    if not (alpha >= 0 and beta >= 0 and alpha + beta > 0):
+        raise zoos.RequestError(
+            "--alpha and --beta must not be negative and not both zero, got "
+            f"{alpha:g} and {beta:g}."
+        )
     if seed < 0:
         raise zoos.RequestError(f"--seed must not be negative, got {seed}.")
     labels = zoos.image_target(

@@ -24,9 +24,11 @@ _COLUMNS = (
 def check_targets(targets: list[TaskTarget]) -> None:
     """Raises RequestError unless the targets are several names of as many examples."""
     names = [target.name for target in targets]
+    if not names:
+        raise RequestError("--targets names no file.")
     repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated or not names:
-        raise RequestError(f"--targets names {(repeated or ['nothing'])[0]!r} twice.")
+    if repeated:
+        raise RequestError(f"--targets names {repeated[0]!r} twice.")
     lengths = {target.name: len(target.levels) for target in targets}
     if len(set(lengths.values())) > 1:
         raise RequestError(f"--targets have different numbers of examples: {lengths}.")

@@ -36,6 +36,8 @@ def source_rows(source: Source, targets: list[TaskTarget], *, seed: int) -> list
 def _features(source: Source, n: int) -> np.ndarray:
     if source.features is None:
         raise SourceError("It has no features.")
+    if source.network is not None:
+        raise SourceError("It is a network: write its features by jtransfer extract.")
     found = list(pieces(source.features()))
     if any(piece.ndim != 2 for piece in found) or len({p.shape[1] for p in found}) != 1:
         raise SourceError("features must be [n, d].")
@@ -44,20 +46,24 @@ def _features(source: Source, n: int) -> np.ndarray:
         raise SourceError(f"features have {len(features)} rows, the targets {n}.")
     if not np.isfinite(features).all():
         raise SourceError("features hold NaN or infinite values.")
-    # The score does not depend on location and scale; float32 does.
-    spread = features.std(axis=0)
-    scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    return scaled.astype(np.float32)
+    return features
 
 
 def _row(features: np.ndarray, target: TaskTarget, seed: int) -> dict:
     start = time.perf_counter()
-    (n, d), num_pixels = features.shape, math.prod(target.levels.shape[1:])
-    blocks = np.random.default_rng([seed, 3]).permutation(n) % NUM_BLOCKS
+    num_pixels = math.prod(target.levels.shape[1:])
+    # Examples without any level are left out of the scores.
+    n, d = int((target.levels >= 0).any(axis=(1, 2)).sum()), features.shape[1]
+    order = np.random.default_rng([seed, 3]).permutation(len(features))
+    blocks = order % NUM_BLOCKS
     # All examples, then without each block.
     kept = np.arange(-1, NUM_BLOCKS)[:, None] != blocks[None]
-    pixels = _scores(features, target.levels, kept, num_levels=target.num_levels)
-    value, *replicates = np.mean(pixels, axis=(1, 2), dtype=float).tolist()
+    # As in `jtransfer rank`: float32 loses directions of features that are much alike.
+    with jax.enable_x64(True):
+        pixels = np.asarray(
+            _scores(features, target.levels, kept, num_levels=target.num_levels)
+        )
+    value, *replicates = pixels.mean(axis=(1, 2)).tolist()
     error = standard_error(np.array(replicates))
     # Under independence n H has about the chi-squared distribution.
     freedom = d * (_mean_levels(target) - 1)
@@ -75,7 +81,7 @@ def _row(features: np.ndarray, target: TaskTarget, seed: int) -> dict:
         "d": d,
         "num_levels": target.num_levels,
         "num_pixels": num_pixels,
-        "pixels": _rounded(pixels[0]) if num_pixels > 1 else None,
+        "pixels": pixels[0].round(4).tolist() if num_pixels > 1 else None,
         "seconds": round(time.perf_counter() - start, 3),
         "warnings": _warnings(n, d),
     }
@@ -90,10 +96,6 @@ def _scores(features, levels, kept, *, num_levels: int):
         return dense_h_score(features, left, num_levels=num_levels)
 
     return jax.lax.map(scores, kept)
-
-
-def _rounded(pixels: jax.Array) -> list:
-    return np.asarray(pixels, float).round(4).tolist()
 
 
 def _mean_levels(target: TaskTarget) -> float:

@@ -67,7 +67,8 @@ def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTar
     return TaskTarget(path.stem, KINDS[held[0]], levels.astype(np.int32), count)
 
 
-def _classes(array, *_):
+def _classes(array):
+    """Numbers the classes that occur from 0 on."""
     if not np.issubdtype(array.dtype, np.integer) or not array.size:
         raise DataError(f"classes must be integers, got {array.dtype}.")
     levels = np.full(array.shape, -1)
@@ -84,14 +85,17 @@ def _labels(array, *_):
 def _label_maps(array, num_levels, side, key):
     if array.ndim != 3:
         raise DataError(f"label_maps must be [n, h, w], got {list(array.shape)}.")
-    return _classes(_thinned(array, side))
+    # Numbered first, for those of 64 bits lose half of theirs when thinned.
+    return _classes(_thinned(_classes(array), side))
 
 
 def _values(array, num_levels, side, key):
     values = jnp.asarray(_finite(array))
     if values.ndim == 1:
-        return dense_targets.quantile_levels(values, num_levels=num_levels)
-    return clustering.k_means_labels(values, key, num_clusters=num_levels)
+        levels = dense_targets.quantile_levels(values, num_levels=num_levels)
+    else:
+        levels = clustering.k_means_labels(values, key, num_clusters=num_levels)
+    return _classes(np.asarray(levels))
 
 
 def _label_images(array, num_levels, side, key):
@@ -100,7 +104,7 @@ def _label_images(array, num_levels, side, key):
         raise DataError(f"label_images must be [n, h, w, c], got {list(array.shape)}.")
     images = jnp.asarray(_finite(_thinned(array, side)) / scale)
     colors = dense_targets.palette(images, key, num_levels=num_levels)
-    return dense_targets.palette_levels(images, colors)
+    return _classes(np.asarray(dense_targets.palette_levels(images, colors)))
 
 
 _LEVELS = {

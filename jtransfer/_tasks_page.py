@@ -68,7 +68,7 @@ def _sentences(found: Mapping) -> list[str]:
     for target in in_order(found):
         first, *others = rows_of(found, target["name"])
         tied = [row for row in others if row["group"] == first["group"]]
-        clear += not tied
+        clear += bool(others) and not tied
         beside = f" or {len(tied)} more" if len(tied) > 1 else ""
         names = [first, *tied[:1]] if len(tied) == 1 else [first]
         best = " or ".join(f"<b>{escape(row['source'])}</b>" for row in names)

@@ -75,24 +75,33 @@ def torch_arrays(path: Path) -> dict[str, np.ndarray]:
       path: the file.
 
     Returns:
-      The tensors by their names, of float32, float64 or int64.
+      The tensors by their names, of float32, float64 or int64, read-only: those that
+      share numbers in the file share them here.
 
     Raises:
       DataError: if the file is missing or damaged, is of another form, asks for
         anything but tensors, or a tensor exceeds its storage.
     """
     try:
-        stream = io.BytesIO(path.read_bytes())
+        content = path.read_bytes()
+        if content.startswith(b"PK"):
+            raise ValueError("it is a zip, as PyTorch has them from 1.6 on")
+        stream = io.BytesIO(content)
         if (_loaded(stream), _loaded(stream)) != (_MAGIC, _VERSION):
             raise ValueError("it is not of the old form of torch.save")
         if _loaded(stream)["little_endian"] is not True:
             raise ValueError("its numbers are big-endian")
         views, keys = _loaded(stream), _loaded(stream)
-        storages = {view.storage.key: view.storage for view in views.values()}
+        described = {view.storage for view in views.values()}
+        storages = {storage.key: storage for storage in described}
+        if len(storages) < len(described) or set(keys) != storages.keys():
+            raise ValueError("its tensors do not fit its storages")
         numbers = {key: _numbers(stream, storages[key]) for key in keys}
         if stream.read(1):
             raise ValueError("more follows the last storage")
-        return {str(name): _array(view, numbers) for name, view in views.items()}
+        if any(type(name) is not str for name in views):
+            raise ValueError("a tensor has no name")
+        return {name: _array(view, numbers) for name, view in views.items()}
     except _ERRORS as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{path} cannot be read: {reason}.") from error
@@ -127,7 +136,8 @@ def _array(view: _View, numbers: dict[str, np.ndarray]) -> np.ndarray:
     if not size:
         return np.empty(shape, found.dtype)
     steps = [stride * found.itemsize for stride in strides]
-    return np.lib.stride_tricks.as_strided(found[start:], shape, steps).copy()
+    # No copy: many tensors of one storage would need more memory than the file.
+    return np.lib.stride_tricks.as_strided(found[start:], shape, steps)
 
 
 # A damaged file surfaces as any of these, depending on where the damage lies.

@@ -91,6 +91,8 @@ def rank(
     if (target is None) != (zoo is None):
         given, missing = ("zoo", "target") if target is None else ("target", "zoo")
         raise zoos.RequestError(f"--{given} needs --{missing} beside it.")
+    if layers and target is None:
+        raise zoos.RequestError("--layers needs --target and --zoo beside it.")
     if seed < 0:
         raise zoos.RequestError(f"--seed must not be negative, got {seed}.")
     if reference is None and (data is not None or num_images is not None):

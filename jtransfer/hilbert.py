@@ -199,9 +199,19 @@ def student_gradients(
       Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 3 and Figure 3.
     """
     teacher_probs, student_probs = map(jnp.asarray, (teacher_probs, student_probs))
-    _checks.rank("teacher_probs", teacher_probs, 1)
-    _checks.rank("student_probs", student_probs, 1)
-    by_row, by_column = log_kernels(_checked_cost(cost) / epsilon)
+    cost = _checked_cost(cost)
+    for name, probs, num_classes in (
+        ("teacher_probs", teacher_probs, cost.shape[0]),
+        ("student_probs", student_probs, cost.shape[1]),
+    ):
+        _checks.floating(name, probs)
+        if probs.shape != (num_classes,):
+            raise ValueError(
+                f"{name} must have shape ({num_classes},) for this cost, got "
+                f"{probs.shape}."
+            )
+    _checks.positive("num_iterations", num_iterations)
+    by_row, by_column = log_kernels(cost / epsilon)
     log_teacher = jnp.log(positive_probs(teacher_probs))
     log_student = jnp.log(positive_probs(student_probs))
 

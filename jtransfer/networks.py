@@ -288,13 +288,16 @@ def read(folder: Path) -> Network:
         )
         class_names = tuple(str(name) for name in found["class_names"])
         facts = dict(found["facts"])
+        names = variable_names(architecture)
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(
             f"{file} does not exist; make it with jtransfer train."
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is damaged ({error!r}); train it again.") from error
-    arrays = npz_arrays(folder / ARRAYS_FILE, required=variable_names(architecture))
+    arrays = npz_arrays(folder / ARRAYS_FILE, required=names)
     variables = variables_of(architecture, arrays, folder / ARRAYS_FILE)
     return Network(architecture, variables, statistics, class_names, facts)
 

@@ -98,7 +98,9 @@ def efficientnet_lite0_of(path: Path) -> networks.Network:
       DataError: if the file cannot be read or does not fit the network.
     """
     tensors = torch_arrays(path)
-    num_classes = len(tensors.get("_fc.bias", ()))
+    num_classes = np.size(tensors.get("_fc.bias", ()))
+    if not num_classes:
+        raise DataError(f"{path} holds no _fc.bias: it is no EfficientNet-Lite0.")
     architecture = networks.Architecture(
         model="efficientnet_lite0", num_classes=num_classes, image_size=224
     )

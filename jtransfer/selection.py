@@ -88,7 +88,7 @@ def selected(
 
 
 def check(target: Target, model: str, *, base_width: int | None = None) -> None:
-    """Raises before any work is done what `distilled` would raise in the end.
+    """Raises before any work is done if there is no such student or nothing to test.
 
     Args:
       target: the target.

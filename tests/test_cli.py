@@ -101,6 +101,7 @@ def test_rank_continues_and_report_shows_it_again(ranked, folder):
     [
         ("rank --target target.npz", "--target needs --zoo"),
         ("rank --zoo zoo", "--zoo needs --target"),
+        ("rank --layers", "--layers needs --target and --zoo"),
         ("rank --target none.npz --zoo zoo", "no file none.npz"),
         ("rank --target target.npz --zoo none", "No source in --zoo none"),
         ("rank --scores logmee", "did you mean logme"),

@@ -309,6 +309,21 @@ def test_losses_that_vanish():
         np.testing.assert_allclose(value, 0, atol=1e-7)
 
 
+def test_local_classifiers_at_a_low_temperature():
+    """A class that no label names has no part in them, however cold they are."""
+    embeddings, centers, logits = (
+        x.astype(np.float32) for x in arrays_of("match_local_classifiers")
+    )
+    loss = functools.partial(distillation.match_local_classifiers, temperature=1e-3)
+    value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(
+        embeddings, centers, logits, LABELS
+    )
+    chex.assert_tree_all_finite((value, gradients))
+    assert value >= 0
+    other = logits + 5 * (np.arange(4, dtype=np.float32) == 3)
+    assert loss(embeddings, centers, other, LABELS) == value
+
+
 def test_triplets_are_mined_with_the_student():
     far = np.eye(CLASSES, dtype=np.float32)[LABELS]
     assert distillation.match_triplets(-far[::-1], far, LABELS) == 0

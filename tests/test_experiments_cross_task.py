@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ FOLDER = Path(__file__).parents[1] / "experiments/cross_task"
 if not FOLDER.exists():
     pytest.skip("experiments are not here", allow_module_level=True)
 sys.path.append(str(FOLDER))
+import _assessing  # noqa: E402
 import _correlations  # noqa: E402
 import _sheets  # noqa: E402
 from harness import Table, Value, rows  # noqa: E402
+
+from jtransfer import sinkhorn  # noqa: E402
 
 
 def script(name):
@@ -117,3 +121,45 @@ def test_means_correlations_and_verdicts():
     assert _correlations.is_positive(Value(0.5, 0.1, 0.9)).startswith("Goes with")
     assert _correlations.is_positive(Value(-0.5, -0.9, -0.1)).startswith("Goes against")
     assert _correlations.is_positive(Value(0.5, -0.1, 0.9)).startswith("No evidence")
+
+
+@pytest.mark.parametrize(("preset", "expected"), [("paper", 0.7417), ("cub", 0.6572)])
+def test_students_of_birds_stand_beside_the_table_of_birds(
+    preset, expected, tmp_path, monkeypatch
+):
+    sliding = script("sliding_window")
+    monkeypatch.setattr(sliding, "student", lambda *_, **__: None)
+    monkeypatch.setattr(sliding, "accuracy", lambda *_: Value(0.5))
+    config = sliding.PRESETS[preset][1]
+    found = _sheets.Sheet(Table("cross_task", "table", preset, tmp_path), {})
+    target, last = types.SimpleNamespace(test=None), len(config.students) - 1
+    for overlap in (0.0, 1.0):
+        shape = config.students[last]
+        what = last, "Ours"
+        sliding.accuracies(config, found, what, shape, None, target, overlap)
+    assert rows(found.table)[-1]["paper_value"] == pytest.approx(expected)
+
+
+def test_the_price_of_approximation_2_holds_that_of_its_costs(monkeypatch):
+    rng = np.random.default_rng(0)
+    features, head = rng.normal(size=(12, 3)), rng.normal(size=(4, 3))
+    logits, labels = rng.normal(size=(12, 4)), np.arange(12, dtype=np.int32) % 3
+    features, head, logits = (x.astype(np.float32) for x in (features, head, logits))
+    monkeypatch.setattr(_assessing, "fictitious", lambda x, *_: x)
+    centers = sinkhorn.class_centers(features, labels, num_classes=3)
+    cost = sinkhorn.cost_matrix(head, sinkhorn.normalized_centers(centers))
+    found = _assessing.Evidence(
+        features,
+        logits,
+        labels,
+        num_classes=3,
+        head=head,
+        cost=None,
+        true_cost=None,
+        printed_cost=None,
+        fictitious=None,
+        temperature=3.0,
+        epsilon=0.1,
+    )
+    score = _assessing.values(found)["sinkhorn_2"]()
+    assert score == _assessing.transport(found, features, cost).score

@@ -41,6 +41,7 @@ def script(name):
 
 figure3, figure11, table1 = map(script, ("figure3", "figure11", "table1"))
 ace_samples, quantisation = map(script, ("ace_samples", "quantisation"))
+tasks = script("tasks")
 
 
 @pytest.mark.parametrize("name", ["figure3", "figure11", "table1"])
@@ -279,6 +280,29 @@ def test_settings_leave_out_places():
     assert found["num_tasks"] == 20
     value = _hscore.mean([1.0, 3.0])
     assert (value.value, value.low, value.high) == (2, 1, 3)
+
+
+def test_means_of_other_seeds_are_other_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(_hscore, "drawn", lambda *args, **options: None)
+    _, config = tasks.PRESETS["smoke"]
+    config = dataclasses.replace(config, tasks=("edges", "object"), results=tmp_path)
+    table = harness.Table("h_score", "tasks", "smoke", tmp_path)
+    scores = np.arange(12.0).reshape(3, 2, 2)
+    for count in (1, 3):
+        tasks.matrices(config, table, scores[:count], scores[:count] / 20)
+    rows = {row["cell"]: row for row in harness.rows(table)}
+    assert len(rows) == 16
+    row = rows["H-score, source edges, target object, mean over 3 seeds"]
+    assert (row["value"], row["low"], row["high"]) == (5, 1, 9)
+
+
+def test_more_often_than_in_the_paper_is_not_as_often(tmp_path):
+    _, config = tasks.PRESETS["smoke"]
+    config = dataclasses.replace(config, tasks=("edges", "object"), results=tmp_path)
+    table = harness.Table("h_score", "tasks", "smoke", tmp_path)
+    tasks.second_order(config, table, np.eye(2), np.ones((1, 2)), seed=0)
+    (row,) = harness.rows(table)
+    assert row["verdict"] == "At least as often as in the paper: for 2 of 2 targets."
 
 
 def test_contradictions_name_the_pair():

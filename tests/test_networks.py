@@ -101,7 +101,8 @@ def test_outputs_of_any_batch_size_layer_and_image_size(network, images):
 
 
 @pytest.mark.parametrize(
-    "fault", ["missing", "json", "model", "shape", "lost array", "truncated"]
+    "fault",
+    ["missing", "json", "model", "size", "unknown", "shape", "lost array", "truncated"],
 )
 def test_a_damaged_network_is_one_line(fault, network, tmp_path):
     folder = tmp_path / "net"
@@ -117,8 +118,12 @@ def test_a_damaged_network_is_one_line(fault, network, tmp_path):
     elif fault == "lost array":
         np.savez(folder / "variables.npz", nothing=np.zeros(2))
     else:
-        change = {"model": "vgg9"} if fault == "model" else {"num_classes": 4}
-        described["architecture"] |= change
+        described["architecture"] |= {
+            "model": {"model": "vgg9"},
+            "size": {"num_classes": 0},
+            "unknown": {"model": 5},
+            "shape": {"num_classes": 4},
+        }[fault]
         (folder / "network.json").write_text(json.dumps(described))
     with pytest.raises(data.DataError) as error:
         networks.read(folder)

@@ -214,6 +214,13 @@ def test_tensors_are_read_as_they_were(tmp_path, torch):
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_tensors_of_one_storage_need_no_more_memory_than_the_file(tmp_path, torch):
+    tensor = torch.tensor(np.arange(6, dtype=np.float32))
+    found = torch_arrays(written(tmp_path / "s.pth", {"a": tensor, "b": tensor}))
+    assert np.shares_memory(found["a"], found["b"])
+    assert not found["a"].flags.writeable
+
+
 def test_what_is_no_tensor_is_refused_and_not_run(tmp_path, torch):
     harm = tmp_path / "harm"
     numbers = np.arange(4, dtype=np.float32)
@@ -232,6 +239,7 @@ def test_what_is_no_tensor_is_refused_and_not_run(tmp_path, torch):
         {"a": torch.tensor(numbers, strides=(-1,))},
         {"a": torch.tensor(numbers, shape=(10**6, 10**6), strides=(0, 0))},
         {"a": torch.tensor(numbers, shape=("4",))},
+        {1: torch.tensor(numbers)},
     ]
     for content in bad:
         path = written(tmp_path / "bad.pth", content)
@@ -245,14 +253,34 @@ def test_what_is_no_tensor_is_refused_and_not_run(tmp_path, torch):
         assert not harm.exists()
 
 
+def test_one_storage_cannot_be_of_two_kinds(tmp_path, torch):
+    numbers = np.arange(4, dtype=np.float32)
+    one, other = torch.tensor(numbers), torch.tensor(numbers)
+    storages = one.call[1][0], other.call[1][0]._replace(name=torch.LongStorage)
+    path = written(tmp_path / "two.pth", {"a": one, "b": _with(other, storages[1])})
+    keys = [str(id(storage)).encode() for storage in storages]
+    assert len(keys[0]) == len(keys[1])
+    path.write_bytes(path.read_bytes().replace(keys[1], keys[0]))
+    with pytest.raises(DataError, match="do not fit its storages"):
+        torch_arrays(path)
+
+
+def _with(tensor, storage):
+    function, (_, *others) = tensor.call
+    return Call(function, storage, *others)
+
+
 def test_damaged_files_are_refused(tmp_path, torch):
     state = {"a": torch.tensor(np.arange(9, dtype=np.float32))}
     path = written(tmp_path / "state.pth", state)
     whole = path.read_bytes()
-    for part in (b"", whole[:20], whole[:-20], whole[:-1], whole + b"x", b"PK" + whole):
+    for part in (b"", whole[:20], whole[:-20], whole[:-1], whole + b"x"):
         path.write_bytes(part)
         with pytest.raises(DataError, match="cannot be read"):
             torch_arrays(path)
+    path.write_bytes(b"PK\3\4" + whole)
+    with pytest.raises(DataError, match=r"a zip, as PyTorch has them from 1\.6 on"):
+        torch_arrays(path)
     with pytest.raises(DataError, match="cannot be read"):
         torch_arrays(tmp_path / "absent.pth")
 
@@ -279,6 +307,10 @@ def test_a_state_dict_becomes_a_network(tmp_path, torch):
     state.pop("_blocks.3._bn1.bias")
     with pytest.raises(DataError, match=r"holds no _blocks\.3\._bn1\.bias"):
         pretrained.efficientnet_lite0_of(written(tmp_path / "l.pth", state))
+    for bias in ({}, {"_fc.bias": torch.tensor(np.array(7))}):
+        path = written(tmp_path / "other.pth", bias)
+        with pytest.raises(DataError, match=r"other\.pth"):
+            pretrained.efficientnet_lite0_of(path)
 
 
 def test_names(monkeypatch, tmp_path):

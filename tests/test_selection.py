@@ -199,8 +199,12 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"num_teachers": 0}, "--teachers must be positive"),
+        ({"num_teachers": 0}, "--num-teachers must be positive"),
         ({"epochs": -1}, "--epochs must be positive"),
+        ({"batch_size": 0}, "--batch-size must be positive"),
+        ({"beta": -1.0}, "--alpha and --beta must not be negative"),
+        ({"alpha": 0.0, "beta": 0.0}, "not both zero"),
+        ({"alpha": float("nan")}, "--alpha and --beta"),
         ({"seed": -1}, "--seed"),
         ({"zoo": "nowhere"}, "No source"),
         ({"target": "npz:untested.npz"}, "no test images"),

@@ -594,6 +594,12 @@ COST = np.ones((4, 4), np.float32)
 LABELS = np.zeros(3, np.int32)
 
 
+def gradients_of(teacher, student, num_iterations=1):
+    return hilbert.student_gradients(
+        teacher, student, COST, num_iterations=num_iterations
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -617,6 +623,14 @@ LABELS = np.zeros(3, np.int32)
         (lambda: sinkhorn.constant_cost("cat", ["cat"]), ValueError, "teacher_classes"),
         (lambda: hilbert.hilbert_metric(COST[0], COST[0, 1:]), ValueError, "log_x"),
         (lambda: hilbert.contraction_rate(COST[0]), ValueError, "cost"),
+        (lambda: gradients_of(PROBS[0, :1], PROBS[0]), ValueError, "teacher_probs"),
+        (lambda: gradients_of(PROBS[0], PROBS[0, :3]), ValueError, "student_probs"),
+        (lambda: gradients_of(PROBS[0], PROBS[0] > 0), TypeError, "student_probs"),
+        (
+            lambda: gradients_of(PROBS[0], PROBS[0], num_iterations=0),
+            ValueError,
+            "num_iterations",
+        ),
         (
             lambda: clustering.nearest_center_logits(COST, COST[:, 1:]),
             ValueError,

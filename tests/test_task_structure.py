@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import references
 
-from jtransfer import _task_report, _tasks_page, task_structure
+from jtransfer import (
+    _task_report,
+    _task_scores,
+    _task_targets,
+    _tasks_page,
+    ranking,
+    task_structure,
+)
 from jtransfer._tasks_command import tasks
-from jtransfer.zoo import RequestError
+from jtransfer.zoo import RequestError, Source
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.random((5, 4))
@@ -176,6 +183,29 @@ def test_h_scores_and_their_errors_agree_with_the_reference(found, arrays):
     assert first == {"a": (1, True), "<b>": (2, False)}
 
 
+def test_features_that_are_much_alike_lose_nothing(arrays):
+    labels, _, features = arrays
+    alike = features["a"] @ (np.eye(3) + 1e4) + 1e6
+    levels = labels.astype(np.int32)[:, None, None]
+    target = _task_targets.TaskTarget("class", "classes", levels, 3)
+    source = Source("alike", {}, features=lambda: alike)
+    (row,) = _task_scores.source_rows(source, [target], seed=0)
+    expected = references.h_score(features["a"], labels)
+    np.testing.assert_allclose(row["value"], expected, rtol=1e-7)
+
+
+def test_networks_are_told_how_to_become_features():
+    target = _task_targets.TaskTarget("class", "classes", np.zeros((3, 1, 1), int), 2)
+    source = Source("net", {}, features=lambda: None, network=lambda: None)
+    (row,) = _task_scores.source_rows(source, [target], seed=0)
+    assert "jtransfer extract" in row["reason"]
+
+
+def test_a_target_may_have_the_name_of_a_fact():
+    rows = [{"source": "a", "score": "parameters", "value": 1.0}]
+    assert len(ranking.ranked(rows, ["parameters"])) == 1
+
+
 def test_structure_of_the_run(found, folder):
     assert found["sources"] == ["<b>", "a"]
     assert list(found["failed"]) == ["broken"]
@@ -250,6 +280,10 @@ def test_pages_of_little(found):
     page = _tasks_page.page({**single, "rows": rows})
     Tags(page)
     assert 'class="tree"' not in page
+    assert "<b>1 of 1</b> targets" in page
+    alone = [row for row in rows if row["source"] == "a"]
+    page = _tasks_page.page({**single, "sources": ["a"], "rows": alone})
+    assert "<b>0 of 1</b> targets" in page
     nothing = {**single, "sources": [], "rows": []}
     page = _tasks_page.page(nothing)
     Tags(page)
@@ -275,6 +309,23 @@ def test_negative_labels_are_none(folder, capsys, arrays):
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     expected = references.h_score(features["a"][:50], labels[:50])
     np.testing.assert_allclose(row["value"], expected, rtol=1e-4)
+    assert row["n"] == 50
+    np.testing.assert_allclose(row["chance"], 3 * 2 / 50)
+
+
+def test_levels_are_those_that_occur(tmp_path):
+    def target(**content):
+        np.savez(tmp_path / "target.npz", **content)
+        options = {"num_levels": 4, "side": 2, "seed": 0}
+        return _task_targets.task_target(tmp_path / "target.npz", **options)
+
+    tied = target(values=np.array([0.0, 0, 0, 0, 0, 0, 1, 2]))
+    assert tied.num_levels == 2
+    assert tied.levels.ravel().tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
+    # Numbers of 64 bits, as the identities of instances may be.
+    maps = np.array([[[1, 2**32 + 1], [2**31, -5]]])
+    found = target(label_maps=maps)
+    assert (found.levels.tolist(), found.num_levels) == ([[[0, 2], [1, -1]]], 3)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +338,7 @@ def test_negative_labels_are_none(folder, capsys, arrays):
         ({"label_maps": np.zeros((N, 2), int)}, r"label_maps must be \[n, h, w\]"),
         ({"label_images": np.zeros((N, 2, 2))}, "label_images must be"),
         ({"values": np.full(N, np.nan)}, "NaN"),
+        ({"values": np.ones(N)}, "1 levels"),
         ({"labels": np.arange(N) % 2, "values": np.ones(N)}, "must hold one of"),
         ({"nothing": np.ones(N)}, "must hold one of"),
     ],
@@ -300,6 +352,8 @@ def test_targets_that_cannot_be_used(content, words, folder):
 def test_requests_that_cannot_be_served(folder):
     with pytest.raises(RequestError, match="names 'class' twice"):
         compared(folder, names=("class", "class"))
+    with pytest.raises(RequestError, match="--targets names no file"):
+        compared(folder, names=())
     with pytest.raises(RequestError, match="--levels must be at least 2"):
         compared(folder, levels=1)
     with pytest.raises(RequestError, match="no file"):

@@ -80,6 +80,13 @@ def test_the_interval_covers_and_its_error_is_that_of_the_sampling():
     np.testing.assert_allclose(error, spread, rtol=0.25)
 
 
+def test_transferability_is_a_ratio_and_hides_no_fault():
+    sources = jnp.array([1.5, 1.5, 0, 1.5, jnp.nan])
+    optima = jnp.array([2.0, 0, 0, jnp.nan, 2])
+    found = scores.task_transferability(sources, optima)
+    np.testing.assert_array_equal(found, [0.75, 0, 0, np.nan, np.nan])
+
+
 def test_interval_is_not_clipped_and_edges():
     features, labels = task(0, 600)
     options = {"num_classes": 3}

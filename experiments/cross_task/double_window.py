@@ -7,7 +7,9 @@ families make ten teachers; each window is a target as well, its student the sma
 network, distilled from each teacher by Algorithm 2. The true worth of a teacher is the
 mean test accuracy of its students over the seeds. Beside the paper's scores stand two
 that cost nothing (how many classes the two share, how good a teacher is at its own),
-and what one seed tells of another, which no score can be expected to beat.
+and what the students of one seed tell of those of the others: how far the accuracies
+are the teachers' doing and not chance. A score may do better, for the mean over all
+seeds is less a matter of chance than one seed is.
 """
 
 import functools
@@ -207,10 +209,14 @@ def write_table11(found_sheet: Sheet, found: Found) -> None:
             verdict=told_apart,
         )
     if found.accuracies.shape[2] > 1:
-        row(found_sheet, "Pearson, one seed with the others, average", ceiling(found))
+        row(
+            found_sheet,
+            "Pearson, one seed with the others, average",
+            between_seeds(found),
+        )
 
 
-def ceiling(found: Found):
+def between_seeds(found: Found):
     """What the students of one seed tell of those of the others."""
 
     def compute():

@@ -125,11 +125,16 @@ def main(config: SlidingWindow, preset: str) -> None:
         without_cub(config, "table15", preset, SCRIPT)
 
 
+def printed_table(config) -> dict[tuple[str, str], tuple[float, ...]]:
+    """What the paper prints for each overlap and method: Table 14, for CUB Table 15."""
+    return printed("table_15.csv" if config.dataset == CUB else "table_14.csv")
+
+
 def accuracies(config, found, what, shape, taught_by, target, overlap) -> list[float]:
     """The accuracies of the students of one size, method and window."""
     i, method = what
     seeds = config.seeds if i == config.headline else config.seeds[:1]
-    line = printed("table_14.csv").get((str(round(100 * overlap)), method))
+    line = printed_table(config).get((str(round(100 * overlap)), method))
     comparable = line is not None and len(config.students) == len(line)
     return [
         row(
@@ -148,7 +153,7 @@ def accuracies(config, found, what, shape, taught_by, target, overlap) -> list[f
 
 def compare(found, config, i, method, curve, alone, overlaps) -> None:
     """Writes the gain over the student alone, for each window and over all."""
-    table = printed("table_14.csv")
+    table = printed_table(config)
     gains = [np.subtract(*pair) for pair in zip(curve, alone, strict=True)]
     expected = []
     for own, overlap in zip(gains, overlaps, strict=True):

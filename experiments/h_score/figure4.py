@@ -17,6 +17,7 @@ from pathlib import Path
 import _hscore
 import _imagenet
 import harness
+import jax
 import numpy as np
 from _imagenet import LAYERS, Set
 
@@ -97,7 +98,9 @@ def point(config: Config, table, images: Set, layer: int, size: int, *, seed: in
             num_classes=NUM_CLASSES,
             seed=seed,
         )
-        score = float(h_score(class_moments(*train, num_classes=NUM_CLASSES)))
+        with jax.enable_x64(True):
+            wide = train[0].astype(np.float64), train[1]
+            score = float(h_score(class_moments(*wide, num_classes=NUM_CLASSES)))
         return dict(zip(NUMBERS, (score, *head), strict=True))
 
     shared = {"seed": seed, "config": _hscore.settings(config)}
@@ -124,7 +127,7 @@ def agreements(config: Config, table, points: np.ndarray, size: int, seed: int) 
         seed=seed,
         paper_value=1,
         verdict="The higher the H-score of a layer, the lower the log-loss, as stated."
-        if order == 1
+        if np.isclose(order, 1)
         else "The order by H-score is not the one by log-loss, unlike stated.",
     )
     line = agreement.pearson(score, train_loss)

@@ -162,7 +162,8 @@ def _bernoulli_divergences(teacher, student):
 
 
 def _log_probs(logits, occurs, temperature):
-    # What does not occur gets a finite logarithm of a probability that is zero.
+    # What does not occur gets a finite logarithm of a probability that is zero, at
+    # every temperature.
     least = float(jnp.finfo(logits.dtype).min) / 8
-    logits = jnp.where(occurs[None], logits, least)
-    return jax.nn.log_softmax(_vectors.tempered(logits, temperature))
+    logits = _vectors.tempered(jnp.where(occurs[None], logits, least), temperature)
+    return jax.nn.log_softmax(jnp.where(occurs[None], logits, least))

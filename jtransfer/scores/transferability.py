@@ -39,7 +39,8 @@ def task_transferability(h_source: ArrayLike, h_optimal: ArrayLike) -> jax.Array
       h_optimal: H-score of the target's optimal features, of the same shape or ``[]``.
 
     Returns:
-      The ratio, not clipped, in the broadcast shape; 0 where `h_optimal` is 0.
+      The ratio, not clipped, in the broadcast shape; 0 where `h_optimal` is 0, and
+      NaN where it is NaN.
 
     Example:
       >>> float(task_transferability(1.5, 2.0))
@@ -50,8 +51,8 @@ def task_transferability(h_source: ArrayLike, h_optimal: ArrayLike) -> jax.Array
       Transfer Learning", 2019, Definition 3.
     """
     h_source, h_optimal = jnp.asarray(h_source), jnp.asarray(h_optimal)
-    positive = h_optimal > 0
-    return jnp.where(positive, h_source / jnp.where(positive, h_optimal, 1), 0)
+    none = h_optimal <= 0
+    return jnp.where(none, 0, h_source / jnp.where(none, 1, h_optimal))
 
 
 @jax.jit(static_argnames=("num_classes", "num_blocks"))
