@@ -188,3 +188,33 @@ def figure(table: harness.Table, *, width: float, height: float) -> Iterator:
         drawing.savefig(f"{place}.png", dpi=110, metadata={"Software": None})
         drawing.savefig(f"{place}.svg", metadata={"Date": None, "Creator": None})
         pyplot.close(drawing)
+
+
+def draw_beside(
+    table: harness.Table,
+    ticks: Sequence[str],
+    printed: dict[str, Sequence[float]],
+    ours: dict[str, Sequence[Sequence[float]]],
+    *,
+    xlabel: str,
+) -> None:
+    """Draws the curves of a table, the paper's and ours, in percent.
+
+    Args:
+      table: whose rows they are.
+      ticks: names of the columns.
+      printed: what the paper prints for each row, by column; NaN for nothing.
+      ours: what we measured, for each row and column one number a seed.
+      xlabel: what the columns are.
+    """
+    with figure(table, width=8, height=3.2) as drawing:
+        left, right = drawing.subplots(1, 2)
+        for place, (name, cells) in enumerate(ours.items()):
+            left.plot(ticks, printed[name], "o-", ms=3, color=f"C{place}")
+            means = [np.mean(cell) for cell in cells]
+            right.plot(ticks, means, "-", color=f"C{place}", label=name)
+            for tick, cell in zip(ticks, cells, strict=True):
+                right.plot([tick] * len(cell), cell, "o", ms=3, color=f"C{place}")
+        left.set(title="paper", xlabel=xlabel, ylabel="test accuracy, %")
+        right.set(title="ours, a dot a seed", xlabel=xlabel)
+        drawing.legend(loc="outside right center", frameon=False)

@@ -149,6 +149,13 @@ def main(config: Config, preset: str) -> None:
                 )
                 found.setdefault((name, deviation), []).append(row["value"])
     compare(config, found, measured)
+    _students.draw_beside(
+        table,
+        [f"{deviation:g}" for deviation in DEVIATIONS],
+        {name: way.printed for name, way in WAYS.items()},
+        {name: [found[name, noise] for noise in DEVIATIONS] for name in WAYS},
+        xlabel="deviation of the noise",
+    )
 
 
 def compare(config: Config, found: dict, measured: Callable) -> None:

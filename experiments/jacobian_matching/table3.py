@@ -165,6 +165,7 @@ def main(config: Config, preset: str) -> None:
                         seed=seed,
                     )
     compare(config, found, measured)
+    draw(config, table, found)
     match_outputs(config, lesson, measured)
 
 
@@ -214,6 +215,22 @@ def compare(config: Config, found: dict, measured: Callable) -> None:
             paper_value=round(float(np.mean(paper)), 2) if paper else None,
             verdict=_students.verdict(gain, claim),
         )
+
+
+def draw(config: Config, table: harness.Table, found: dict) -> None:
+    """Draws the accuracies against the number of images."""
+    counts = [size for size, _ in config.student]
+    seeds = config.seeds
+    _students.draw_beside(
+        table,
+        ["all" if size is None else str(size) for size in counts],
+        {name: [printed(name, size) or np.nan for size in counts] for name in WAYS},
+        {
+            name: [[found[name, n, seed] for seed in seeds] for n in counts]
+            for name in WAYS
+        },
+        xlabel="images a class",
+    )
 
 
 def match_outputs(config: Config, lesson: _scenes.Lesson, measured: Callable) -> None:
