@@ -117,7 +117,7 @@ def point(config: Config, table, images: Set, layer: int, size: int, *, seed: in
 
 def agreements(config: Config, table, points: np.ndarray, size: int, seed: int) -> None:
     """Rows of how the score and the loss go together over the layers."""
-    score, train_loss, test_loss, *_ = points.T
+    score, train_loss, test_loss, _, accuracy = points.T
     order = agreement.spearman(score, -test_loss)
     _hscore.row(
         table,
@@ -130,6 +130,8 @@ def agreements(config: Config, table, points: np.ndarray, size: int, seed: int) 
         if np.isclose(order, 1)
         else "The order by H-score is not the one by log-loss, unlike stated.",
     )
+    cell = f"Spearman of H-score and test accuracy, n = {size}"
+    _hscore.row(table, cell, agreement.spearman(score, accuracy), config, seed=seed)
     line = agreement.pearson(score, train_loss)
     cell = f"correlation of H-score and train log-loss, n = {size}"
     verdict = f"A line explains {line**2:.1%}; the paper calls it almost linear."

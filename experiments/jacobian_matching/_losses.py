@@ -127,6 +127,7 @@ WEIGHT = 10.0
 def transferred(
     *,
     activations: bool = False,
+    summed: bool = False,
     num_maps: int = 0,
     peak: tuple[int, int] | None = None,
     output: bool = False,
@@ -137,7 +138,9 @@ def transferred(
     weight 10.
 
     Args:
-      activations: whether the second head's logits are matched (LwF).
+      activations: whether the second head's logits are matched (LwF): the mean of the
+        squares over the teacher's classes.
+      summed: whether it is their sum instead.
       num_maps: attention maps that are matched by Eq. (9), from the shallowest on.
       peak: map and pooling window of the attention peak whose gradient is matched by
         Eq. (10); None leaves that out.
@@ -151,9 +154,11 @@ def transferred(
         own = distillation.cross_entropy(student.logits, batch["labels"])
         parts = {"cross_entropy": own}
         if activations:
-            parts["activations"] = distillation.match_activations(
+            error = distillation.match_activations(
                 batch["teacher_logits"], out["teacher_logits"]
             )
+            count = batch["teacher_logits"].shape[1]
+            parts["activations"] = error if summed else error / count
         if num_maps:
             attention = jax.vmap(distillation.attention_map)
             parts["attention"] = sum(
