@@ -236,7 +236,7 @@ def draw(config: Config, table: harness.Table, found: dict) -> None:
 
 
 def once(config: Config, lesson: _scenes.Lesson, measured: Callable) -> None:
-    """Writes what output Jacobians, and sums of squared activations, do: one run each."""
+    """Writes what output Jacobians and sums of squared activations do, one run each."""
     size, seed = config.once, config.seeds[0]
     images = _scenes.subset(lesson, size, seed)
     outputs = _scenes.said(lesson, images, _scenes.largest_output)
