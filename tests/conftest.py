@@ -9,8 +9,8 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Compiling takes longer than running here: optimise less, for a sixth of the time (level
-# 0 gave NaN where there is none), and let a second run find it done.
+# Compiling takes longer than running here: optimise less, for a sixth of the time
+# (level 0 gave NaN where there is none), and let a second run find it done.
 os.environ["XLA_FLAGS"] = (
     f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}".strip()
 )
