@@ -1,63 +1,13 @@
-"""Gradient attacks on functions of one example: FGSM, PGD and momentum, one loop.
-
-What is measured with them is defined by Liang et al., "Uncovering the Connections
-Between Adversarial Transferability and Knowledge Transferability", 2021.
-"""
+"""Attacks by gradients: FGSM, PGD and momentum, one loop."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jtransfer import _checks
-
-
-class Norm(NamedTuple):
-    """What an attack must know of the norm that bounds it."""
-
-    uniform: Callable
-    """`uniform(key, x, epsilon)`: uniform in the ball, in the shape of `x`."""
-    steepest: Callable
-    """`steepest(gradient)`: the step of length one along which a loss rises most."""
-    project: Callable
-    """`project(delta, epsilon)`: the nearest point of the ball."""
-
-
-def _linf_uniform(key, x, epsilon):
-    return jax.random.uniform(key, x.shape, x.dtype, -epsilon, epsilon)
-
-
-def _linf_project(delta, epsilon):
-    return jnp.clip(delta, -epsilon, epsilon)
-
-
-def _l2_uniform(key, x, epsilon):
-    direction_key, radius_key = jax.random.split(key)
-    direction = _l2_steepest(jax.random.normal(direction_key, x.shape, x.dtype))
-    # A share r^d of a ball's volume lies within a share r of its radius.
-    radius = jax.random.uniform(radius_key, (), x.dtype) ** (1 / max(x.size, 1))
-    return epsilon * radius * direction
-
-
-def _l2_steepest(gradient):
-    peak = _divisor(jnp.max(jnp.abs(gradient)))
-    scaled = gradient / peak
-    return scaled / _divisor(jnp.sqrt(jnp.sum(scaled**2)))
-
-
-def _l2_project(delta, epsilon):
-    # The squares of a small delta would underflow.
-    peak = _divisor(jnp.max(jnp.abs(delta)))
-    length = peak * jnp.sqrt(jnp.sum((delta / peak) ** 2))
-    return jnp.where(length > epsilon, delta * (epsilon / _divisor(length)), delta)
-
-
-LINF = Norm(_linf_uniform, jnp.sign, _linf_project)
-"""The largest change of any entry."""
-L2 = Norm(_l2_uniform, _l2_steepest, _l2_project)
-"""The Euclidean length of the change."""
+from jtransfer.attacks.norms import Norm, divisor
 
 
 def pgd(
@@ -136,8 +86,8 @@ def pgd(
         delta, momentum = state
         gradient = jax.grad(_scalar(loss))(x + delta)
         # The sum of magnitudes may overflow where the greatest of them does not.
-        gradient /= _divisor(jnp.max(jnp.abs(gradient)))
-        gradient /= _divisor(jnp.sum(jnp.abs(gradient)))
+        gradient /= divisor(jnp.max(jnp.abs(gradient)))
+        gradient /= divisor(jnp.sum(jnp.abs(gradient)))
         momentum = (decay * momentum + gradient).astype(x.dtype)
         return (inside(delta + step_size * norm.steepest(momentum)), momentum), None
 
@@ -232,94 +182,6 @@ def best_attack(loss: Callable, x: ArrayLike, deltas: ArrayLike) -> jax.Array:
     return jax.lax.stop_gradient(deltas[best])
 
 
-def cross_entropy_loss(f: Callable, label: ArrayLike) -> Callable:
-    """Makes the cross-entropy of `f` against a label.
-
-    Args:
-      f: function of one example with logits `[C]`.
-      label: integer class in `[0, C)`, shape `[]`.
-
-    Returns:
-      A function of one example that returns the loss in nats, shape `[]`.
-
-    Raises:
-      ValueError: if `label` is not a scalar; use `jax.vmap`.
-      TypeError: if `label` is not an integer.
-
-    Example:
-      >>> loss = cross_entropy_loss(lambda x: x, 1)
-      >>> round(float(loss(jnp.zeros(4))), 4)
-      1.3863
-    """
-    label = jnp.asarray(label)
-    _checks.rank("label", label, 0)
-    _checks.integer("label", label)
-    return lambda x: -jax.nn.log_softmax(f(x))[label]
-
-
-def prediction_loss(f: Callable, x: ArrayLike) -> Callable:
-    """Makes the cross-entropy of `f` against its own prediction at the clean `x`.
-
-    Unlike a deviation it has a gradient at the clean example, and it needs no label.
-
-    Args:
-      f: function of one example with logits `[C]`.
-      x: one clean example, of any shape.
-
-    Returns:
-      A function of one example that returns the loss in nats, shape `[]`.
-
-    Example:
-      >>> loss = prediction_loss(lambda x: x, jnp.array([0.0, 2.0]))
-      >>> bool(loss(jnp.array([1.0, 0.0])) > loss(jnp.array([0.0, 1.0])))
-      True
-    """
-    return cross_entropy_loss(f, jnp.argmax(f(jnp.asarray(x))))
-
-
-def deviation_loss(
-    f: Callable, x: ArrayLike, *, hessian: ArrayLike | None = None
-) -> Callable:
-    r"""Makes the squared deviation of the outputs of `f` from those at `x`.
-
-    .. math:: \ell(x') = \|f(x') - f(x)\|_H^2.
-
-    Its gradient at the clean example is zero: start attacks at random. The unsquared
-    norm would not help, it has no gradient there.
-
-    Args:
-      f: function of one example with outputs ``[m]``.
-      x: one clean example, of any shape.
-      hessian: metric of the outputs, shape ``[m, m]``; the identity by default.
-
-    Returns:
-      A function of one example that returns the loss, shape ``[]``.
-
-    Raises:
-      ValueError: if `hessian` is not ``[m, m]``.
-
-    Example:
-      >>> loss = deviation_loss(lambda x: 2 * x, jnp.zeros(2))
-      >>> float(loss(jnp.array([3.0, 0.0])))
-      36.0
-
-    References:
-      Liang et al., 2021, Eq. (3).
-    """
-    clean = jax.lax.stop_gradient(f(jnp.asarray(x)))
-    metric = None if hessian is None else jnp.asarray(hessian)
-    if metric is not None and metric.shape != (clean.size, clean.size):
-        raise ValueError(
-            f"hessian must be [m, m], got {metric.shape} for {clean.shape}."
-        )
-
-    def loss(x):
-        deviation = f(x) - clean
-        return deviation @ (deviation if metric is None else metric @ deviation)
-
-    return loss
-
-
 def _clipped(delta: jax.Array, x: jax.Array, bounds) -> jax.Array:
     if bounds is None:
         return delta
@@ -338,8 +200,3 @@ def _scalar(loss: Callable) -> Callable:
         return value
 
     return checked
-
-
-def _divisor(value: jax.Array) -> jax.Array:
-    """The value, or 1 for zero and what a backend may flush to zero."""
-    return jnp.where(value < jnp.finfo(value.dtype).tiny, 1, value)
