@@ -118,6 +118,8 @@ def test_means_correlations_and_verdicts():
     assert _correlations.mean_pearson(scores, worth) == pytest.approx(expected)
     assert _correlations.mean_pearson(np.ones((6, 3)), worth) == 0
     assert _correlations.mean_regret(worth.T, worth.T) == 0
+    left = _correlations.within_families(np.array([[1, 3, 9, 5]]), np.arange(4) // 2)
+    assert left.tolist() == [[-1, 1, 2, -2]]
     assert _correlations.is_positive(Value(0.5, 0.1, 0.9)).startswith("Goes with")
     assert _correlations.is_positive(Value(-0.5, -0.9, -0.1)).startswith("Goes against")
     assert _correlations.is_positive(Value(0.5, -0.1, 0.9)).startswith("No evidence")

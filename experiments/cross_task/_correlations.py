@@ -24,6 +24,12 @@ def mean_pearson(scores: np.ndarray, accuracies: np.ndarray) -> float:
     return float(np.mean((a * b).sum(axis=0) / np.where(lengths > 0, lengths, 1)))
 
 
+def within_families(values: np.ndarray, families: np.ndarray) -> np.ndarray:
+    """What is left of values `[tasks, teachers]` without the mean of each family."""
+    means = [values[:, families == own].mean(axis=1) for own in families]
+    return values - np.stack(means, axis=1)
+
+
 def difference(first: np.ndarray, second: np.ndarray, accuracies: np.ndarray) -> float:
     """By how much one score correlates better than another, in the mean."""
     return mean_pearson(first, accuracies) - mean_pearson(second, accuracies)

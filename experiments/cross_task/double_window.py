@@ -7,9 +7,10 @@ families make ten teachers; each window is a target as well, its student the sma
 network, distilled from each teacher by Algorithm 2. The true worth of a teacher is the
 mean test accuracy of its students over the seeds. Beside the paper's scores stand two
 that cost nothing (how many classes the two share, how good a teacher is at its own),
-and what the students of one seed tell of those of the others: how far the accuracies
-are the teachers' doing and not chance. A score may do better, for the mean over all
-seeds is less a matter of chance than one seed is.
+what all these tell of teachers of one family, whose networks are alike but for their
+classes, and what the students of one seed tell of those of the others: how far the
+accuracies are the teachers' doing and not chance. A score may do better, for the mean
+over all seeds is less a matter of chance than one seed is.
 """
 
 import functools
@@ -26,6 +27,7 @@ from _correlations import (
     mean_pearson,
     mean_regret,
     told_apart,
+    within_families,
 )
 from _cross_task import CUB
 from _figures import figure7, figure8
@@ -60,6 +62,8 @@ class Found(NamedTuple):
     """Of the students, `[tasks, teachers, seeds]`."""
     scores: dict[str, np.ndarray]
     """By the names of `COMPARED`, `[tasks, teachers]`."""
+    families: np.ndarray
+    """Of the teachers, `[teachers]`."""
 
 
 def main(config: DoubleWindow, preset: str) -> None:
@@ -88,6 +92,7 @@ def main(config: DoubleWindow, preset: str) -> None:
             name: np.array([[cell[1][name] for cell in line] for line in cells])
             for name in COMPARED
         },
+        np.array([entry.family for entry in entries]),
     )
     write_table11(sheet(config, "table11", preset), found)
     figure7(sheet(config, "figure7", preset).table, found)
@@ -187,6 +192,15 @@ def write_table11(found_sheet: Sheet, found: Found) -> None:
             f"Pearson, {label}, average",
             lambda s=scores: bootstrapped(mean_pearson, s, worth),
             paper_value=printed[5],
+            verdict=is_positive,
+        )
+        row(
+            found_sheet,
+            f"Pearson within the families, {label}, average",
+            lambda s=scores: bootstrapped(
+                mean_pearson,
+                *(within_families(x, found.families) for x in (s, worth)),
+            ),
             verdict=is_positive,
         )
         row(
