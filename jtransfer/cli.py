@@ -4,13 +4,13 @@ import os
 import sys
 from pathlib import Path
 
-from jtransfer import _terminal
-from jtransfer._distill_command import distill
-from jtransfer._image_commands import extract, train
-from jtransfer._pair_command import pair
-from jtransfer._paths import check_writable
-from jtransfer._select_command import select
-from jtransfer._tasks_command import tasks
+from jtransfer._commands import terminal
+from jtransfer._commands.distill_command import distill
+from jtransfer._commands.image_commands import extract, train
+from jtransfer._commands.pair_command import pair
+from jtransfer._commands.paths import check_writable
+from jtransfer._commands.select_command import select
+from jtransfer._commands.tasks_command import tasks
 from jtransfer._version import __version__
 
 
@@ -128,7 +128,7 @@ def rank(
     if out is not None:
         check_writable(out)
     heads = verification.head_accuracy if verify else None
-    with _terminal.progress(len(sources)) as announce:
+    with terminal.progress(len(sources)) as announce:
         rows = ranking.rank(
             sources,
             labels,
@@ -143,7 +143,7 @@ def rank(
     if json:
         print("\n".join(report.json_line(row) for row in rows))
     else:
-        _terminal.show(rows)
+        terminal.show(rows)
     for line in report.missing(rows, scores):
         print(f"Not computed: {line}", file=sys.stderr)
     for path in paths:
@@ -163,18 +163,18 @@ def report(folder: Path, /) -> int:
     Returns:
       0, or 1 if a source had failed.
     """
-    from jtransfer import _pair_report
     from jtransfer import report as reports
+    from jtransfer._pair import report as pair_report
 
-    shown, faulty, paths = _pair_report.read(folder), [], []
+    shown, faulty, paths = pair_report.read(folder), [], []
     if shown is None or (folder / reports.ROWS_FILE).exists():
         rows = reports.read(folder)
         check_writable(folder)
         paths, faulty = reports.written(rows, folder), reports.failures(rows)
-        _terminal.show(rows)
+        terminal.show(rows)
     if shown is not None:
-        paths += _pair_report.written(shown, folder)
-        _pair_report.show(shown)
+        paths += pair_report.written(shown, folder)
+        pair_report.show(shown)
     for path in dict.fromkeys(paths):
         print(f"Wrote {path}", file=sys.stderr)
     return 1 if faulty else 0

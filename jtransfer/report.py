@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from jtransfer import _pair_report
 from jtransfer._files import write_atomically
 from jtransfer.zoo import RequestError
 
@@ -45,10 +44,12 @@ def written(rows: list[dict], folder: Path) -> list[Path]:
     Returns:
       The paths written.
     """
+    from jtransfer._pair import report as pair_report
+
     texts = {
         ROWS_FILE: "".join(json_line(row) + "\n" for row in rows),
         "ranking.csv": _csv(rows),
-        "report.html": page(rows, _pair_report.read(folder)),
+        "report.html": page(rows, pair_report.read(folder)),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -96,10 +97,11 @@ def _is_row(row) -> bool:
 
 def page(rows: list[dict], pair: dict | None = None) -> str:
     """Returns the report, and a pair of networks, as one self-contained HTML page."""
-    from jtransfer import _page, ranking
+    from jtransfer import ranking
+    from jtransfer._pages import ranking_page
 
     found = ranking.agreement(rows), ranking.rank_correlation(rows)
-    return _page.page(rows, *found, pair)
+    return ranking_page.page(rows, *found, pair)
 
 
 def table(rows: list[dict], *, width: int):

@@ -16,9 +16,9 @@ from flax import nnx
 
 from jtransfer import networks, students, teacher_outputs
 from jtransfer._files import write_atomically
-from jtransfer._transport_estimates import EPSILON
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
+from jtransfer.ranking.transport_estimates import EPSILON
 from jtransfer.students import StudentRecipe
 from jtransfer.zoo import RequestError, Source, Target
 

@@ -13,7 +13,7 @@ from flax import nnx
 from test_cli import CACHE, jtransfer
 
 from jtransfer import data, models, networks, zoo
-from jtransfer._distill_command import distill
+from jtransfer._commands.distill_command import distill
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("distill")]
 OWN, OTHER = ("red", "green", "blue"), ("a", "b", "c", "d")

@@ -1,4 +1,4 @@
-"""Tests of jtransfer._page and jtransfer._charts."""
+"""Tests of jtransfer._pages.ranking_page and jtransfer._charts."""
 
 import re
 import shutil
@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from jtransfer import _charts, _page
+from jtransfer import _charts
+from jtransfer._pages import ranking_page
 
 SCORES = ("logme", "leep", "sinkhorn", "my-score", "ridge_probe")
 STATIC = ("source_accuracy", "parameters")
@@ -50,7 +51,7 @@ def make_page(rows):
     numbers = {"pearson": 0.9, "spearman": None, "regret_1": float("nan")}
     agreement = [{"score": name, **numbers} for name in names]
     matrix = (np.eye(len(names)) - 0.3).tolist()
-    return _page.page(rows, agreement, {"scores": names, "matrix": matrix})
+    return ranking_page.page(rows, agreement, {"scores": names, "matrix": matrix})
 
 
 def hostile_rows():
@@ -137,8 +138,10 @@ def test_warnings_and_reasons_are_given_once():
 
 
 def test_draws_what_it_can():
-    assert "No source could be ranked" in _page.page([])
-    assert "failed: no file" in _page.page([{"source": "a", "reason": "no file"}])
+    assert "No source could be ranked" in ranking_page.page([])
+    assert "failed: no file" in ranking_page.page(
+        [{"source": "a", "reason": "no file"}]
+    )
     assert "has a score: there is nothing to compare" in make_page(make_rows(1))
     for value in (float("nan"), float("inf"), -1e308, None, "text", 5e-324, 10**400):
         rows = make_rows(4)

@@ -11,17 +11,10 @@ import pytest
 from flax import nnx
 from test_page import HOSTILE, make_rows, read
 
-from jtransfer import (
-    _pair_charts,
-    _pair_measures,
-    _pair_page,
-    _pair_report,
-    cli,
-    models,
-    networks,
-    pairs,
-    report,
-)
+from jtransfer import cli, models, networks, pairs, report
+from jtransfer._pages import pair_charts, pair_page
+from jtransfer._pair import measures as pair_measures
+from jtransfer._pair import report as pair_report
 from jtransfer.data import ChannelStatistics
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("pair command")]
@@ -128,7 +121,7 @@ def test_json_is_what_is_written(found, folder, monkeypatch, capsys):
 
 
 def test_tables_and_warnings(found, capsys):
-    _pair_report.show(found)
+    pair_report.show(found)
     output = capsys.readouterr()
     assert "other/net to zoo/net" in output.out
     assert "gradient matching distance" in output.out
@@ -190,7 +183,7 @@ def test_numbers_that_are_not_finite_are_exit_1(folder, monkeypatch, capsys):
 
 
 def test_the_page_draws_all_and_escapes(found):
-    page = _pair_page.page(found)
+    page = pair_page.page(found)
     tags, _, text = read(page)
     assert [tags.count(tag) for tag in ("script", "style", "svg")] == [1, 1, 5]
     assert "zoo/net for other/net" in text
@@ -203,17 +196,17 @@ def test_the_page_draws_all_and_escapes(found):
     hostile |= {"data": HOSTILE[0], "created": HOSTILE[1], "device": HOSTILE[3]}
     hostile |= {"warnings": list(HOSTILE), "versions": {HOSTILE[0]: HOSTILE[1]}}
     hostile["classes"][0]["name"] = HOSTILE[0]
-    tags, attributes, _ = read(_pair_page.page(hostile))
+    tags, attributes, _ = read(pair_page.page(hostile))
     assert [tags.count(tag) for tag in ("script", "style", "img")] == [1, 1, 0]
     assert not [name for name, _ in attributes if name.startswith("on")]
 
 
 def test_only_what_can_be_shown_is_a_pair(found, tmp_path):
     def read_as(changed):
-        (tmp_path / _pair_report.FILE).write_text(json.dumps(changed))
-        return _pair_report.read(tmp_path)
+        (tmp_path / pair_report.FILE).write_text(json.dumps(changed))
+        return pair_report.read(tmp_path)
 
-    assert _pair_report.read(tmp_path) is None
+    assert pair_report.read(tmp_path) is None
     assert read_as({**found, "classes": []}) is not None
     damaged = [{**found, key: None} for key in ("measures", "source", "noise_floor")]
     for changed in ([], {}, None, *damaged, {**found, "singular_values": {}}):
@@ -224,14 +217,14 @@ def test_the_report_of_a_ranking_shows_the_pair(found, tmp_path):
     rows = make_rows(scores=("logme",))[:-1]
     report.written(rows, tmp_path)
     assert "Why:" not in (tmp_path / "report.html").read_text()
-    paths = _pair_report.written(found, tmp_path)
+    paths = pair_report.written(found, tmp_path)
     assert [path.name for path in paths] == ["pair.json", "pair.html", "report.html"]
     page = (tmp_path / "report.html").read_text()
     assert "Why: zoo/net for other/net" in read(page)[2]
     report.written(rows, tmp_path)  # as a rerun of the ranking does
     assert "Why:" in (tmp_path / "report.html").read_text()
     (tmp_path / "ranking.jsonl").write_text("damaged")
-    assert len(_pair_report.written(found, tmp_path)) == 2
+    assert len(pair_report.written(found, tmp_path)) == 2
 
 
 def test_report_shows_a_pair_again(found, folder, monkeypatch, capsys):
@@ -247,9 +240,9 @@ def test_warnings_where_the_numbers_mean_little():
     moved = jax.tree_util.Partial(still.func, np.eye(2, 4, dtype=np.float32))
     blocks = np.arange(12) % 10
     found = pairs.pair(still, moved, images, blocks, jax.random.key(0), num_steps=1)
-    rows = _pair_measures.measures(found, blocks)
+    rows = pair_measures.measures(found, blocks)
     names = {"source": "still", "target": "moved"}
-    said = _pair_measures.warnings(found, rows, names)
+    said = pair_measures.warnings(found, rows, names)
     assert said[0].startswith("100% of the images: no attack moves still")
     assert "alpha1 to the source is not above chance." in said
     assert said[-1].startswith("n = 12")
@@ -257,13 +250,13 @@ def test_warnings_where_the_numbers_mean_little():
 
 def test_charts_of_many_classes_and_unknown_values():
     bars = [
-        _pair_charts.Bars(f"class {i}", "", [(0.5, None, None), (None, None, None)])
+        pair_charts.Bars(f"class {i}", "", [(0.5, None, None), (None, None, None)])
         for i in range(60)
     ]
-    chart = ET.fromstring(_pair_charts.class_chart(bars, (0.1, None), label=""))
+    chart = ET.fromstring(pair_charts.class_chart(bars, (0.1, None), label=""))
     assert len(chart.findall("g/rect")) == 60
     series = [("one", []), ("other", [0.0, 0.0])]
-    curve = ET.fromstring(_pair_charts.spectrum_chart(series, label="x"))
+    curve = ET.fromstring(pair_charts.spectrum_chart(series, label="x"))
     assert len(curve.findall("circle")) == 2
 
 

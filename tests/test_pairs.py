@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jtransfer import _pair_gradients, adversarial, matching, pairs
+from jtransfer import adversarial, matching, pairs
+from jtransfer.pairs import _gradients
 
 N, SHAPE = 14, (2, 2, 1)
 KEY = jax.random.key(0)
@@ -39,7 +40,7 @@ def curved(seed, num_outputs=3):
 def _small_batches():
     """Two batches, the second of them filled up."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(_pair_gradients, "BATCH_SIZE", 10)
+    patch.setattr(_gradients, "BATCH_SIZE", 10)
     for function in (pairs.attacked, pairs.transfer):
         patch.setitem(function.__kwdefaults__, "batch_size", 10)
     yield

@@ -10,16 +10,8 @@ import pytest
 import references
 from tasks import NUM_CLASSES, gaussian_task
 
-from jtransfer import (
-    _dealing,
-    _pair_estimates,
-    cli,
-    pairs,
-    ranking,
-    report,
-    verification,
-    zoo,
-)
+from jtransfer import cli, pairs, ranking, report, verification, zoo
+from jtransfer.ranking import dealing, pair_estimates
 
 SHAPE = (60, 8)
 HEAD = verification.head_accuracy
@@ -55,14 +47,14 @@ def target():
 
 @pytest.fixture(scope="module")
 def dealt(target):
-    return _dealing.dealt_labels(target.labels, num_classes=target.num_classes, seed=0)
+    return dealing.dealt_labels(target.labels, num_classes=target.num_classes, seed=0)
 
 
 @pytest.fixture(scope="module")
 def blocks(dealt):
     """The block of each example."""
     result = np.full(len(dealt.labels), -1)
-    for block in range(_dealing.NUM_BLOCKS):
+    for block in range(dealing.NUM_BLOCKS):
         indices = dealt.order[:, block].ravel()
         result[indices[indices >= 0]] = block
     return result
@@ -75,7 +67,7 @@ def rows(target):
 
 
 def test_blocks_share_the_examples_and_the_classes(dealt, blocks):
-    assert set(np.bincount(blocks)) == {len(blocks) // _dealing.NUM_BLOCKS}
+    assert set(np.bincount(blocks)) == {len(blocks) // dealing.NUM_BLOCKS}
     for label in range(NUM_CLASSES):
         counts = np.bincount(blocks[dealt.labels == label], minlength=10)
         assert counts.max() - counts.min() <= 1
@@ -86,13 +78,13 @@ def test_shuffles_permute_the_labels(per_class, within):
     """Within blocks where each has every class; else blocks would tell the classes."""
     labels = np.arange(5 * per_class) % 5
     labels[-1] = -1  # withheld
-    dealt = _dealing.dealt_labels(labels, num_classes=5, seed=0)
+    dealt = dealing.dealt_labels(labels, num_classes=5, seed=0)
     assert not np.array_equal(dealt.shuffled[0], dealt.shuffled[1])
     kept = 0
     for shuffle in dealt.shuffled:
         assert sorted(shuffle) == sorted(labels)
         assert shuffle[-1] == -1
-        for block in range(_dealing.NUM_BLOCKS):
+        for block in range(dealing.NUM_BLOCKS):
             own = dealt.order[:, block].ravel()
             own = own[own >= 0]
             kept += sorted(shuffle[own]) == sorted(labels[own])
@@ -148,7 +140,7 @@ def test_logit_scores_with_their_jackknife_and_chance(name, rows, dealt, blocks)
 def test_the_probe_is_cross_validated_by_blocks(rows, dealt, blocks):
     features = source("s").features().astype(np.float64)
     hits = np.zeros(len(features))
-    for block in range(_dealing.NUM_BLOCKS):
+    for block in range(dealing.NUM_BLOCKS):
         own = blocks == block
         with jax.enable_x64(True):
             hits[own] = own.sum() and ranking.SCORES["ridge_probe"].function(
@@ -234,7 +226,7 @@ def test_scores_with_needs_that_nothing_meets_are_rows(monkeypatch, target):
 
 
 def test_many_batches_give_the_same_value(monkeypatch, rows, target):
-    monkeypatch.setattr(_dealing, "BATCH_ROWS", 20)
+    monkeypatch.setattr(dealing, "BATCH_ROWS", 20)
     row = source_rows(source("s"), target, "h_score", "leep")
     assert row[0]["value"] == pytest.approx(rows["h_score"]["value"], abs=1e-10)
     assert row[0]["chance"] < rows["h_score"]["value"] / 2
@@ -456,7 +448,7 @@ def function_rows(shown, reference):
 
 
 def test_scores_of_functions_are_those_of_the_pair(function_rows, shown, reference):
-    comparison = _pair_estimates.comparison(reference, shown, seed=0)
+    comparison = pair_estimates.comparison(reference, shown, seed=0)
     functions = (
         reference.source.function(),
         jax.tree_util.Partial(_curved, MATRICES[1]),
@@ -537,14 +529,14 @@ def test_a_function_that_fails_is_a_reason_beside_the_other_scores(shown, refere
 def test_withheld_and_surplus_images_take_no_part(shown, reference):
     labels = shown.labels.copy()
     labels[:20] = -1
-    found = _pair_estimates.comparison(reference, shown._replace(labels=labels), seed=0)
+    found = pair_estimates.comparison(reference, shown._replace(labels=labels), seed=0)
     assert len(found.images) == 40
     kept = {image.tobytes() for image in PIXELS[20:]}
     assert {image.tobytes() for image in found.images} == kept
     counts = [np.bincount(found.blocks[found.labels == y]) for y in range(NUM_CLASSES)]
     assert all(count.max() - count.min() <= 1 for count in counts)
     few = reference._replace(num_images=17)
-    assert len(_pair_estimates.comparison(few, shown, seed=0).images) == 17
+    assert len(pair_estimates.comparison(few, shown, seed=0).images) == 17
 
 
 def test_images_that_do_not_fit_the_reference_are_refused(shown, reference):

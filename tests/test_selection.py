@@ -12,8 +12,8 @@ from flax import nnx
 from test_sinkhorn import references
 
 from jtransfer import data, models, networks, ranking, selection, students, zoo
-from jtransfer._distill_command import distill
-from jtransfer._select_command import select
+from jtransfer._commands.distill_command import distill
+from jtransfer._commands.select_command import select
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("selection")]
 OWN = ("red", "green", "blue")

@@ -12,7 +12,6 @@ from flax import nnx
 
 from jtransfer import (
     _batch_jacobians,
-    _runs,
     data,
     distillation,
     models,
@@ -20,6 +19,7 @@ from jtransfer import (
     students,
     teacher_outputs,
 )
+from jtransfer.training import _runs
 
 CLASSES, TEACHER_CLASSES, SIDE = 3, 4, 8
 LABELS = np.arange(24, dtype=np.int32) % CLASSES

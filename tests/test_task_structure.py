@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 import references
 
-from jtransfer import (
-    _task_report,
-    _task_scores,
-    _task_targets,
-    _tasks_page,
-    ranking,
-    task_structure,
-)
-from jtransfer._tasks_command import tasks
+from jtransfer import ranking, task_structure
+from jtransfer._commands.tasks_command import tasks
+from jtransfer._pages import tasks_page
+from jtransfer._tasks import report as task_report
+from jtransfer._tasks import scores as task_scores
+from jtransfer._tasks import targets as task_targets
 from jtransfer.zoo import RequestError, Source
 
 RNG = np.random.default_rng(0)
@@ -187,17 +184,17 @@ def test_features_that_are_much_alike_lose_nothing(arrays):
     labels, _, features = arrays
     alike = features["a"] @ (np.eye(3) + 1e4) + 1e6
     levels = labels.astype(np.int32)[:, None, None]
-    target = _task_targets.TaskTarget("class", "classes", levels, 3)
+    target = task_targets.TaskTarget("class", "classes", levels, 3)
     source = Source("alike", {}, features=lambda: alike)
-    (row,) = _task_scores.source_rows(source, [target], seed=0)
+    (row,) = task_scores.source_rows(source, [target], seed=0)
     expected = references.h_score(features["a"], labels)
     np.testing.assert_allclose(row["value"], expected, rtol=1e-7)
 
 
 def test_networks_are_told_how_to_become_features():
-    target = _task_targets.TaskTarget("class", "classes", np.zeros((3, 1, 1), int), 2)
+    target = task_targets.TaskTarget("class", "classes", np.zeros((3, 1, 1), int), 2)
     source = Source("net", {}, features=lambda: None, network=lambda: None)
-    (row,) = _task_scores.source_rows(source, [target], seed=0)
+    (row,) = task_scores.source_rows(source, [target], seed=0)
     assert "jtransfer extract" in row["reason"]
 
 
@@ -224,8 +221,8 @@ def test_structure_of_the_run(found, folder):
     assert {line["second"] for line in lines if line["source"] == "<b>"} == {"2.5"}
     names = [["a", "<b>"], list(NAMES)]
     np.testing.assert_array_equal(
-        _task_report.second_ranking(folder / "second.csv", *names),
-        _task_report.second_ranking(folder / "second.json", *names),
+        task_report.second_ranking(folder / "second.csv", *names),
+        task_report.second_ranking(folder / "second.json", *names),
     )
 
 
@@ -277,15 +274,15 @@ def test_pages_of_little(found):
     single = {**found, "targets": found["targets"][:1], "linkage": None, "leaves": None}
     single["agreement"] = None
     rows = [row for row in found["rows"] if row["target"] == "class"]
-    page = _tasks_page.page({**single, "rows": rows})
+    page = tasks_page.page({**single, "rows": rows})
     Tags(page)
     assert 'class="tree"' not in page
     assert "<b>1 of 1</b> targets" in page
     alone = [row for row in rows if row["source"] == "a"]
-    page = _tasks_page.page({**single, "sources": ["a"], "rows": alone})
+    page = tasks_page.page({**single, "sources": ["a"], "rows": alone})
     assert "<b>0 of 1</b> targets" in page
     nothing = {**single, "sources": [], "rows": []}
-    page = _tasks_page.page(nothing)
+    page = tasks_page.page(nothing)
     Tags(page)
     assert "No source could be scored" in page
 
@@ -317,7 +314,7 @@ def test_levels_are_those_that_occur(tmp_path):
     def target(**content):
         np.savez(tmp_path / "target.npz", **content)
         options = {"num_levels": 4, "side": 2, "seed": 0}
-        return _task_targets.task_target(tmp_path / "target.npz", **options)
+        return task_targets.task_target(tmp_path / "target.npz", **options)
 
     tied = target(values=np.array([0.0, 0, 0, 0, 0, 0, 1, 2]))
     assert tied.num_levels == 2

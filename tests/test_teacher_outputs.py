@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jtransfer import (
-    _stored_rows,
-    data,
-    distillation,
-    models,
-    networks,
-    teacher_outputs,
-)
+from jtransfer import data, distillation, models, networks, teacher_outputs
+from jtransfer.teacher_outputs import _stored_rows
 
 NUM_ROWS, NUM_CLASSES = 10, 3
 

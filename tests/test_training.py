@@ -21,7 +21,8 @@ import scipy.special
 from flax import nnx
 from PIL import Image
 
-from jtransfer import _checkpoints, data, models, schedules, training
+from jtransfer import data, models, schedules, training
+from jtransfer.training import _checkpoints
 
 SHARED = pathlib.Path(__file__).resolve().parents[1].parent / "shared" / "data"
 

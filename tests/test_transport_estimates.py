@@ -9,10 +9,19 @@ from tasks import NUM_CLASSES, gaussian_task
 from test_assessment import minimiser
 from test_sinkhorn import references
 
-from jtransfer import _dealing, _estimates, _plan_map, _transport_estimates, zoo
-from jtransfer._page_words import ranking_of
-from jtransfer._scoring import source_rows
-from jtransfer.ranking import ON_REQUEST, SCORES, ranked, score_names
+from jtransfer import zoo
+from jtransfer._pages import plan_map
+from jtransfer._pages.words import ranking_of
+from jtransfer.ranking import (
+    ON_REQUEST,
+    SCORES,
+    _estimates,
+    dealing,
+    ranked,
+    score_names,
+    transport_estimates,
+)
+from jtransfer.ranking.scoring import source_rows
 from jtransfer.report import read, written
 
 NUM, WIDTH, SOURCE_CLASSES = 60, 8, 3
@@ -59,7 +68,7 @@ def test_value_and_replicates_agree_with_definition():
     order = [int(name) for name in row["plan"]["source_classes"]]
     np.testing.assert_allclose(masses, plan[order], atol=3e-3)
     assert (np.diff(masses.sum(axis=1)) <= 1e-3).all()
-    dealt = _dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    dealt = dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
     for block in (0, 7):
         kept = np.setdiff1d(np.arange(NUM), dealt.order[:, block])
         value, _ = expected(features, labels, kept)
@@ -100,17 +109,17 @@ def test_what_cannot_be_assessed_says_why():
 def test_no_convergence_is_a_warning(monkeypatch):
     features, labels = task()
     statistics = _estimates.FeatureStatistics(
-        *(None,) * 3, features, np.arange(NUM), np.arange(NUM) % _dealing.NUM_BLOCKS
+        *(None,) * 3, features, np.arange(NUM), np.arange(NUM) % dealing.NUM_BLOCKS
     )
-    dealt = _dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
-    variants = 1 + _dealing.NUM_BLOCKS + _transport_estimates.NUM_SHUFFLES
+    dealt = dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    variants = 1 + dealing.NUM_BLOCKS + transport_estimates.NUM_SHUFFLES
     converged = np.linspace(0.7, 1, variants)
     monkeypatch.setattr(
-        _transport_estimates,
+        transport_estimates,
         "_assessments",
         lambda *_, **__: (np.zeros(variants), converged, np.ones((16, NUM_CLASSES))),
     )
-    found = _transport_estimates.transport_estimate(
+    found = transport_estimates.transport_estimate(
         statistics, lambda: features @ KERNEL, dealt, head=None
     )
     assert "did not converge for 30.0%" in found.warnings[0]
@@ -118,15 +127,15 @@ def test_no_convergence_is_a_warning(monkeypatch):
 
 
 def test_examples_are_limited_and_rows_find_their_place(monkeypatch):
-    monkeypatch.setattr(_transport_estimates, "MAX_ASSESSED", 25)
-    kept = _transport_estimates._assessed(NUM, seed=0)
+    monkeypatch.setattr(transport_estimates, "MAX_ASSESSED", 25)
+    kept = transport_estimates._assessed(NUM, seed=0)
     assert len(np.unique(kept)) == 25
     labels = task()[1]
-    dealt = _dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    dealt = dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
     numbers = np.arange(2.0 * NUM).reshape(NUM, 2)
     pieces = iter([numbers[:7], numbers[7:]])
     places = np.random.default_rng(0).permutation(NUM)[:25]
-    found = _transport_estimates._rows_at(pieces, places, dealt)
+    found = transport_estimates._rows_at(pieces, places, dealt)
     np.testing.assert_array_equal(found, numbers[places])
 
 
@@ -162,7 +171,7 @@ def test_plan_map_is_xml_that_shows_what_counts():
     masses = rng.dirichlet(np.full(100, 0.05), size=40) / 40
     rows, columns = ([f"class {i}" for i in range(n)] for n in (40, 100))
     image = ET.fromstring(
-        _plan_map.plan_map(rows, columns, masses.tolist(), label="a & b")
+        plan_map.plan_map(rows, columns, masses.tolist(), label="a & b")
     )
     titles = [title.text for title in image.iter("title")]
     shown = (masses >= 0.01 * masses.max()).sum()
@@ -181,8 +190,8 @@ def test_the_plan_is_that_of_the_best_source_that_has_one():
         {"source": "first", "value": 2.0, **shared},
         {"source": "second", "value": 1.0, **shared, "plan": plan},
     ]
-    markup = _plan_map.section(ranking_of(rows))
+    markup = plan_map.section(ranking_of(rows))
     assert "<b>second</b>" in markup
     assert markup.index(">dogs<") < markup.index(">cats<")  # by their columns
     assert "Classes not shown" not in markup
-    assert _plan_map.section(ranking_of(rows[:1])) == ""
+    assert plan_map.section(ranking_of(rows[:1])) == ""

@@ -1,0 +1,1 @@
+"""The pages of reports: one HTML file each, without any external resource."""

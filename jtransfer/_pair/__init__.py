@@ -1,0 +1,1 @@
+"""What `jtransfer pair` computes and writes."""

@@ -1,0 +1,1 @@
+"""What `jtransfer tasks` computes and writes."""

@@ -1,0 +1,113 @@
+"""Networks by the names of their architectures."""
+
+import dataclasses
+import functools
+import re
+from typing import NamedTuple
+
+import jax
+from flax import nnx
+
+from jtransfer import models
+from jtransfer.data import ChannelStatistics, DataError
+
+EXAMPLES = "resnet18, resnet50, wrn-16-2, vgg9, mobilenet-0.5, alexnet, lenet"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What decides the shapes of a network."""
+
+    model: str
+    """Its name, see `model`."""
+    num_classes: int
+    num_channels: int = 3
+    image_size: int = 32
+    """Side of the images that it was made for."""
+    base_width: int | None = None
+    """Channels or units of its first layer; None for the published number."""
+
+
+class Network(NamedTuple):
+    """A trained network with all that is needed to apply it to stored images."""
+
+    architecture: Architecture
+    variables: models.Variables
+    statistics: ChannelStatistics
+    """Of the images that it was trained on."""
+    class_names: tuple[str, ...]
+    facts: dict
+    """`parameters`, `source_accuracy` and how it was trained."""
+
+
+def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Module:
+    """Builds an architecture by its name.
+
+    Args:
+      architecture: one of `fully_connected`, `lenet`, `alexnet`, `vgg4`, `vgg9`,
+        `resnet18`, `resnet34`, `resnet50`, `wrn-DEPTH-WIDTH`, `mobilenet`,
+        `mobilenet-WIDTH` or `efficientnet_lite0`.
+      rngs: source of the initial weights.
+      dtype: precision of the computation; that of the inputs by default.
+
+    Returns:
+      The untrained network.
+
+    Raises:
+      DataError: if there is no such architecture.
+
+    Example:
+      >>> architecture = Architecture(model="wrn-16-1", num_classes=10)
+      >>> type(model(architecture, rngs=nnx.Rngs(0))).__name__
+      'WideResNet'
+    """
+    a = architecture
+    shared = {"num_classes": a.num_classes, "rngs": rngs, "dtype": dtype}
+    if a.base_width is not None:
+        shared["base_width"] = a.base_width
+    if a.model == "fully_connected":
+        num_features = a.image_size**2 * a.num_channels
+        return models.FullyConnected(num_features=num_features, **shared)
+    shared["num_channels"] = a.num_channels
+    if a.model == "lenet":
+        return models.LeNet(image_size=a.image_size, **shared)
+    if a.model == "alexnet":
+        return models.AlexNet(**shared)
+    if a.model == "efficientnet_lite0":
+        return models.EfficientNetLite0(**shared)
+    if found := re.fullmatch(r"vgg(4|9)", a.model):
+        return models.VGG(depth=int(found[1]), **shared)
+    if found := re.fullmatch(r"resnet(18|34|50)", a.model):
+        return models.ResNet(depth=int(found[1]), **shared)
+    if found := re.fullmatch(r"wrn-(\d{1,3})-(\d{1,2})", a.model):
+        depth, width = int(found[1]), int(found[2])
+        return models.WideResNet(depth=depth, width=width, **shared)
+    if found := re.fullmatch(r"mobilenet(?:-(\d(?:\.\d{1,3})?))?", a.model):
+        if shared.pop("base_width", None) is not None:
+            raise DataError("The width of a mobilenet is in its name: mobilenet-0.5.")
+        return models.MobileNet(width=float(found[1] or 1), **shared)
+    raise DataError(f"There is no model {a.model!r}; try {EXAMPLES}.")
+
+
+def takes_vectors(network: nnx.Module) -> bool:
+    """Tells whether images must be flattened before they enter a network."""
+    return len(network.example_shape) == 1
+
+
+def count(variables: models.Variables) -> int:
+    """Returns the number of trained parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(variables.params))
+
+
+@functools.lru_cache(maxsize=64)
+def abstract(architecture: Architecture):
+    """The network's function, the shapes of its variables, and what it takes."""
+    shapes = nnx.eval_shape(lambda: model(architecture, rngs=nnx.Rngs(0)))
+    apply_fn, variables = models.functional(shapes)
+    return apply_fn, variables, takes_vectors(shapes)
+
+
+def apply_fn_of(architecture: Architecture):
+    """Returns the function of an architecture and whether it takes vectors."""
+    apply_fn, _, flat = abstract(architecture)
+    return apply_fn, flat

@@ -1,0 +1,112 @@
+"""Networks on disk: plain arrays and JSON, nothing that can run."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtransfer import models
+from jtransfer._files import write_atomically
+from jtransfer.data import ChannelStatistics, DataError, npz_arrays
+from jtransfer.networks.architectures import Architecture, Network, abstract
+
+JSON_FILE = "network.json"
+ARRAYS_FILE = "variables.npz"
+
+
+def write(folder: Path, network: Network) -> None:
+    """Writes a network to a folder, atomically.
+
+    Args:
+      folder: made if absent.
+      network: the network.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        _name(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(network.variables)
+    }
+    stored = io.BytesIO()
+    np.savez(stored, **arrays)
+    write_atomically(folder / ARRAYS_FILE, stored.getvalue())
+    description = {
+        "architecture": dataclasses.asdict(network.architecture),
+        "mean": np.asarray(network.statistics.mean, float).tolist(),
+        "std": np.asarray(network.statistics.std, float).tolist(),
+        "class_names": list(network.class_names),
+        "facts": network.facts,
+    }
+    text = json.dumps(description, indent=1, ensure_ascii=False)
+    write_atomically(folder / JSON_FILE, text.encode())
+
+
+def read(folder: Path) -> Network:
+    """Reads a network that `write` has written.
+
+    Args:
+      folder: the folder.
+
+    Returns:
+      The network.
+
+    Raises:
+      DataError: if a file is missing, damaged, or does not fit the architecture.
+    """
+    file = folder / JSON_FILE
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        architecture = Architecture(**found["architecture"])
+        statistics = ChannelStatistics(
+            np.asarray(found["mean"], np.float32), np.asarray(found["std"], np.float32)
+        )
+        class_names = tuple(str(name) for name in found["class_names"])
+        facts = dict(found["facts"])
+        names = variable_names(architecture)
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{file} does not exist; make it with jtransfer train."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file} is damaged ({error!r}); train it again.") from error
+    arrays = npz_arrays(folder / ARRAYS_FILE, required=names)
+    variables = variables_of(architecture, arrays, folder / ARRAYS_FILE)
+    return Network(architecture, variables, statistics, class_names, facts)
+
+
+def variable_names(architecture: Architecture) -> list[str]:
+    """Returns what the arrays of a network are called on disk."""
+    leaves = jax.tree_util.tree_leaves_with_path(abstract(architecture)[1])
+    return [_name(path) for path, _ in leaves]
+
+
+def variables_of(
+    architecture: Architecture, arrays: Mapping[str, np.ndarray], file: Path
+) -> models.Variables:
+    """Puts the arrays of a network, read from `file`, in their places.
+
+    Raises:
+      DataError: if an array does not fit the architecture.
+    """
+    leaves, structure = jax.tree.flatten(abstract(architecture)[1])
+    found = [arrays[name] for name in variable_names(architecture)]
+    for name, array, leaf in zip(
+        variable_names(architecture), found, leaves, strict=True
+    ):
+        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+            raise DataError(
+                f"{name} in {file} is {array.dtype}{list(array.shape)}, a "
+                f"{architecture.model} has {leaf.dtype}{list(leaf.shape)}."
+            )
+    return jax.tree.unflatten(structure, [jnp.asarray(array) for array in found])
+
+
+def _name(path) -> str:
+    keys = (getattr(k, "name", None) or str(getattr(k, "key", "")) for k in path)
+    return "/".join(keys)

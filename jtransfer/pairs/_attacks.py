@@ -1,0 +1,208 @@
+"""Attacks on functions at stored images, and what they do to other functions."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtransfer import adversarial, attacks
+from jtransfer.pairs._batches import (
+    BATCH_SIZE,
+    NUM_PAIRINGS,
+    batches,
+    num_outputs,
+    pixels,
+    pytree,
+)
+from jtransfer.pairs._sums import AttackSums, attack_sums, directions
+
+EPSILON = 0.1
+NUM_STEPS = 10
+
+
+class Attacked(NamedTuple):
+    """A function and the attacks on it."""
+
+    function: Callable
+    deltas: np.ndarray
+    """Changes of the images, float32, in their shape."""
+    clean: np.ndarray
+    """Outputs at the clean images, `[n, m]`."""
+    own: np.ndarray
+    """By how much the attacks move them, `[n, m]`."""
+
+
+class Transfer(NamedTuple):
+    """What attacks on one function do to another."""
+
+    blocks: AttackSums
+    """By block of examples, a leading axis."""
+    mismatched: AttackSums
+    """With attacks made for other examples, by pairing, a leading axis: chance."""
+    alpha1: np.ndarray
+    """Of each example, `[n]`, in [0, 1]."""
+    overtaken: float
+    """Share of the examples where the transferred attack beat the function's own."""
+    still: float
+    """Share of the examples where neither attack moves the second function: alpha1 is
+    0 there."""
+    ceiling: float
+    """The most that alpha2 could be, given how each function's own deviations turn:
+    `sqrt(|E u u^T| |E v v^T|)` with unit deviations `u` and `v`. It is 1 only where
+    those lie on one line, even for a function and itself."""
+
+
+def attacked(
+    function: Callable,
+    images: np.ndarray,
+    key: jax.Array,
+    *,
+    epsilon: float = EPSILON,
+    num_steps: int = NUM_STEPS,
+    batch_size: int = BATCH_SIZE,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Attacked:
+    """Attacks a function at every image, see the head of `pairs`.
+
+    Args:
+      function: of one image in [0, 1], with outputs `[m]`.
+      images: uint8, or floats in [0, 1], shape `[n, ...]`.
+      key: of the random starts; each image has its own, whatever the batches.
+      epsilon: largest change of a pixel.
+      num_steps: number of gradients.
+      batch_size: images at a time.
+      advance: called with the number of images of each finished batch.
+
+    Returns:
+      The attacks, and the outputs of the function.
+
+    Raises:
+      ValueError: if there are fewer than `MIN_EXAMPLES` images, or the function takes
+        images of another shape.
+
+    Example:
+      >>> from jtransfer import pairs
+      >>> images = np.full((10, 2, 2, 1), 128, np.uint8)
+      >>> found = pairs.attacked(lambda x: x.ravel()[:2], images, jax.random.key(0))
+      >>> found.deltas.shape, bool(np.abs(found.deltas).max() <= 0.1)
+      ((10, 2, 2, 1), True)
+    """
+    num_outputs(function, images)
+    function, parts = pytree(function), []
+    for indices, valid in batches(len(images), batch_size):
+        x = pixels(images[indices])
+        clean = _moved(function, x, np.zeros_like(x))
+        deltas = _starts(x, indices, key, epsilon)
+        for _ in range(num_steps):
+            step_size = 5 * epsilon / num_steps
+            deltas = _stepped(function, x, clean, deltas, epsilon, step_size)
+        part = deltas, clean, _moved(function, x, deltas) - clean
+        parts.append([np.asarray(array)[:valid] for array in part])
+        advance(valid)
+    return Attacked(function, *map(np.concatenate, zip(*parts, strict=True)))
+
+
+def transfer(
+    first: Attacked,
+    second: Attacked,
+    images: np.ndarray,
+    blocks: np.ndarray,
+    *,
+    batch_size: int = BATCH_SIZE,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Transfer:
+    """Feeds the attacks on one function to another.
+
+    Args:
+      first: the attacked function.
+      second: the function that the attacks are fed to, and the attacks on it.
+      images: those that were attacked.
+      blocks: block of each example, integers from 0, shape `[n]`.
+      batch_size: images at a time.
+      advance: called with the number of images of each finished batch.
+
+    Returns:
+      Sums by block, and by wrong pairing: with the attacks made for the example 1 to
+      `NUM_PAIRINGS` places further on.
+
+    Example:
+      >>> from jtransfer import pairs
+      >>> images = np.full((10, 2, 2, 1), 128, np.uint8)
+      >>> one, other = (
+      ...     pairs.attacked(f, images, jax.random.key(0))
+      ...     for f in (lambda x: x.ravel()[:1], lambda x: 3 * x.ravel()[:1])
+      ... )
+      >>> found = pairs.transfer(one, other, images, np.arange(10))
+      >>> sums = pairs.merged(found.blocks)
+      >>> round(pairs.alpha1(sums), 4), round(pairs.alpha2(sums), 4)
+      (1.0, 1.0)
+    """
+    n = len(images)
+    moved = [[] for _ in range(1 + NUM_PAIRINGS)]
+    for indices, valid in batches(n, batch_size):
+        x = pixels(images[indices])
+        for shift, found in enumerate(moved):
+            deltas = first.deltas[(indices + shift) % n]
+            outputs = np.asarray(_moved(second.function, x, deltas))
+            found.append((outputs - second.clean[indices])[:valid])
+        advance(valid)
+    transferred, *others = map(np.concatenate, moved)
+    white_box = _longer(second.own, transferred)
+
+    def sums(shift, found, blocks):
+        own, ratio = np.roll(first.own, -shift, axis=0), _ratio(found, white_box)
+        num_blocks = int(blocks.max()) + 1
+        return attack_sums(own, found, ratio, blocks=blocks, num_blocks=num_blocks)
+
+    whole = np.zeros(n, int)
+    pairings = [sums(shift, found, whole) for shift, found in enumerate(others, 1)]
+    turns = [directions(found) for found in (first.own, transferred)]
+    return Transfer(
+        blocks=sums(0, transferred, blocks),
+        mismatched=jax.tree.map(lambda *leaves: np.concatenate(leaves), *pairings),
+        alpha1=_ratio(transferred, white_box),
+        overtaken=float(np.mean((white_box != second.own).any(axis=1))),
+        still=float(np.mean(~white_box.any(axis=1))),
+        ceiling=float(np.sqrt(np.prod([np.linalg.norm(u.T @ u / n) for u in turns]))),
+    )
+
+
+def _ratio(transferred: np.ndarray, white_box: np.ndarray) -> np.ndarray:
+    """Alpha1 of each example, against whichever of the two attacks is the stronger."""
+    return np.asarray(adversarial.alpha1(transferred, _longer(white_box, transferred)))
+
+
+def _longer(deviations: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of two deviations of each example the longer, of equals the first."""
+    first, second = (np.linalg.norm(f, axis=1) for f in (deviations, others))
+    return np.where((second > first)[:, None], others, deviations)
+
+
+@jax.jit
+def _starts(x, indices, key, epsilon):
+    def start(x, index):
+        return attacks.LINF.uniform(jax.random.fold_in(key, index), x, epsilon)
+
+    return jax.vmap(start)(x, indices)
+
+
+@jax.jit
+def _stepped(function, x, clean, deltas, epsilon, step_size):
+    """One step of the attacks: a loop over the steps that compiles a single one."""
+
+    def step(x, clean, delta):
+        if clean.size > 1:
+            loss = attacks.cross_entropy_loss(function, jnp.argmax(clean))
+        else:
+            loss = attacks.deviation_loss(function, x)
+        options = {"norm": attacks.LINF, "epsilon": epsilon, "step_size": step_size}
+        return attacks.pgd(loss, x, delta, num_steps=1, bounds=(0, 1), **options)
+
+    return jax.vmap(step)(x, clean, deltas)
+
+
+@jax.jit
+def _moved(function, x, deltas):
+    return jax.vmap(function)(jnp.clip(x + deltas, 0, 1))

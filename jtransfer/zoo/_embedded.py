@@ -1,0 +1,81 @@
+"""The zoo and the target inside the package, as any other zoo and target."""
+
+import functools
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+
+from jtransfer.zoo._sources import Source
+from jtransfer.zoo._targets import Target, labelled_target
+
+
+def embedded_target() -> Target:
+    """Returns UCI digits with 20 labelled examples a class, the rest as test part."""
+    from jtransfer import embedded
+
+    images, labels = embedded.digits()
+    labelled, test = embedded.labelled_split(labels, per_class=20, seed=0)
+    found = labelled_target(
+        "digits",
+        labels[labelled],
+        test_labels=labels[test],
+        digest=hashlib.sha256(
+            labels[labelled].tobytes() + labels.tobytes()
+        ).hexdigest(),
+    )
+    return found._replace(images=images[labelled], test_images=images[test])
+
+
+def embedded_sources() -> list[Source]:
+    """Returns the small networks inside the package, applied to `embedded_target`."""
+    from jtransfer import embedded
+
+    images, labels = embedded.digits()
+    parts = embedded.labelled_split(labels, per_class=20, seed=0)
+    return [_embedded_source(network, images, parts) for network in embedded.networks()]
+
+
+def _embedded_source(network, images: np.ndarray, parts) -> Source:
+    from jtransfer import embedded
+
+    def outputs(part: int):
+        logits, out = _jitted(embedded.apply)(network.params, images[parts[part]])
+        return np.asarray(logits), np.asarray(out["embedding"])
+
+    def function():
+        import jax
+
+        # A pytree of the weights: all networks share one compiled function.
+        return jax.tree_util.Partial(_logits, network.params)
+
+    def digest() -> str:
+        total = hashlib.sha256(images[parts[0]].tobytes())
+        for _, layer in sorted(network.params.items()):
+            for _, leaf in sorted(layer.items()):
+                total.update(np.asarray(leaf).tobytes())
+        return total.hexdigest()
+
+    return Source(
+        name=network.name,
+        facts=network.facts,
+        features=lambda: outputs(0)[1],
+        logits=lambda: outputs(0)[0],
+        function=function,
+        digest=digest,
+        test_features=lambda: outputs(1)[1],
+        head=lambda: np.asarray(network.params["classifier"]["kernel"]),
+    )
+
+
+def _logits(params, x):
+    from jtransfer import embedded
+
+    return embedded.apply(params, x)[0]
+
+
+@functools.cache
+def _jitted(function: Callable) -> Callable:
+    import jax
+
+    return jax.jit(function)

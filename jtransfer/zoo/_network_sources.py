@@ -1,0 +1,150 @@
+"""Networks as sources: their embeddings, or each of their layers."""
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer.data import DataError
+from jtransfer.zoo._source_types import NUMBERS, Source, SourceError, file_digest
+from jtransfer.zoo._targets import Target
+
+PUBLISHED = "imagenet:"
+"""What the names of networks with published weights begin with."""
+
+
+def is_network(path: Path) -> bool:
+    """Tells whether a path stands for a network."""
+    return str(path).startswith(PUBLISHED) or (path / "network.json").is_file()
+
+
+def network_source(path: Path, target: Target | None) -> Source:
+    """Returns a network applied to the images of the target.
+
+    The import of Flax waits for its use.
+
+    Args:
+      path: the folder of a network, or the name of one with published weights.
+      target: holds the images.
+
+    Returns:
+      The source.
+    """
+
+    @functools.cache
+    def network():
+        from jtransfer import pretrained
+
+        with _as_source_errors():
+            return pretrained.network(str(path))
+
+    def outputs(part: int, images) -> Iterator[np.ndarray]:
+        from jtransfer import networks
+
+        _check_images(images)
+        with _as_source_errors():
+            for batch in networks.outputs(network(), images):
+                yield batch[part]
+
+    def function():
+        from jtransfer import networks
+
+        return networks.function(network())
+
+    def head() -> np.ndarray:
+        return np.asarray(network().variables.params["classifier"]["kernel"])
+
+    images = None if target is None else target.images
+    test_images = None if target is None else target.test_images
+    return Source(
+        name=path.name,
+        facts=_network_facts(path),
+        features=lambda: outputs(0, images),
+        logits=lambda: outputs(1, images),
+        function=function,
+        digest=lambda: file_digest(_network_files(path)),
+        test_features=lambda: outputs(0, test_images),
+        network=network,
+        head=head,
+    )
+
+
+def layer_sources(source: Source, target: Target | None) -> list[Source]:
+    """Returns each layer of a network as a source.
+
+    Args:
+      source: a network; any other source is returned as it is.
+      target: holds the images. The features of all layers are computed in one pass
+        and kept in memory.
+
+    Returns:
+      The layers, without logits and declared numbers: those are the network's.
+    """
+    from jtransfer import networks
+
+    if source.network is None:
+        return [source]
+    try:
+        names = tuple(networks.layers(source.network()))
+    except SourceError:
+        return [source]  # Its row says why, when it is read.
+
+    @functools.cache
+    def features(part: str) -> list[np.ndarray]:
+        # In one pass, and kept: a pass a layer would take many times longer.
+        images = getattr(target, part, None)
+        _check_images(images)
+        with _as_source_errors():
+            batches = networks.layer_outputs(source.network(), images, names=names)
+            found = [layers for layers, _ in batches]
+        return [np.concatenate(batch) for batch in zip(*found, strict=True)]
+
+    def layer(i: int, name: str) -> Source:
+        return Source(
+            name=f"{source.name}:{name}",
+            facts={k: v for k, v in source.facts.items() if k not in NUMBERS},
+            features=lambda: features("images")[i],
+            digest=lambda: f"{source.digest()}:{name}",
+            test_features=lambda: features("test_images")[i],
+        )
+
+    return [layer(i, name) for i, name in enumerate(names)]
+
+
+def _check_images(images) -> None:
+    if images is None:
+        raise SourceError(
+            "It is a network: give --target a data set of images, not of labels."
+        )
+
+
+@contextlib.contextmanager
+def _as_source_errors():
+    """Turns a fault of the data into the reason of a row."""
+    try:
+        yield
+    except DataError as error:
+        raise SourceError(str(error)) from error
+
+
+def _network_files(path: Path) -> list[Path]:
+    if not str(path).startswith(PUBLISHED):
+        return [path / "network.json", path / "variables.npz"]
+    from jtransfer import pretrained
+
+    with _as_source_errors():
+        return [pretrained.weights_file()]
+
+
+def _network_facts(path: Path) -> dict:
+    if str(path).startswith(PUBLISHED):
+        return {"source": "ImageNet"}
+    try:
+        described = json.loads((path / "network.json").read_text(encoding="utf-8"))
+        facts = dict(described["facts"])
+        return {**facts, "source_classes": list(described["class_names"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # Its row says why, when it is read.

@@ -1,0 +1,160 @@
+"""The model of the target's task, with which sources that are functions are compared.
+
+Scores that need it are computed on the target's own images or on those of another data
+set: on the same examples the source gives features, logits or gradients and the
+reference gives its own.
+"""
+
+import hashlib
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jtransfer import data
+from jtransfer.data import DataError, Images
+from jtransfer.zoo._embedded import embedded_sources
+from jtransfer.zoo._network_sources import is_network, network_source
+from jtransfer.zoo._source_types import Source, SourceError
+from jtransfer.zoo._targets import RequestError, Target
+
+NUM_IMAGES = 500
+
+
+class Reference(NamedTuple):
+    """What sources that are functions are compared with, and on which images."""
+
+    source: Source
+    """The model of the target's task; its features and logits, as those of any source,
+    are at the target's images."""
+    images: np.ndarray | None = None
+    """Where functions are compared: uint8, or floats in [0, 1], `[n, h, w, c]`; at the
+    target's own if None."""
+    labels: np.ndarray | None = None
+    """Classes of these images, `[n]`."""
+    num_images: int = NUM_IMAGES
+    """How many of the images are used, at most; they are drawn at random."""
+
+
+def model(spec: str, target: Target | None = None) -> Source:
+    """Returns the one model that a name stands for.
+
+    Args:
+      spec: a folder that `jtransfer train` has made, the name of a network inside the
+        package, or `imagenet:efficientnet_lite0`.
+      target: holds the images that features and logits are of.
+
+    Returns:
+      A source with a function; the network of a folder has been read.
+
+    Raises:
+      RequestError: if there is no such model, or its files are damaged.
+    """
+    path = Path(spec)
+    if path.is_dir() or is_network(path):
+        found = network_source(path, target)
+        try:
+            found.network()
+        except SourceError as error:
+            raise RequestError(str(error)) from error
+        return found
+    embedded = {source.name: source for source in embedded_sources()}
+    if spec not in embedded:
+        raise RequestError(
+            f"{spec} is neither a folder that jtransfer train has made nor one of the "
+            f"networks inside the package ({', '.join(embedded)})."
+        )
+    return embedded[spec]
+
+
+def reference(
+    spec: str,
+    target: Target,
+    *,
+    data_spec: str | None = None,
+    num_images: int = NUM_IMAGES,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+) -> Reference:
+    """Returns what `--reference`, `--data` and `--num-images` stand for.
+
+    Args:
+      spec: as `model` takes it.
+      target: whose images are used without `data_spec`.
+      data_spec: a data set as `jtransfer.data.load` takes it, or None.
+      num_images: how many of the images are used, at most.
+      data_dir: where prepared data sets lie.
+      image_size: side to which the images of `data_spec` are resized.
+
+    Returns:
+      The reference.
+
+    Raises:
+      RequestError: if there is no such model, there are no images, or too few.
+    """
+    found = Reference(model(spec, target), num_images=num_images)
+    if data_spec is None and target.images is None:
+        raise RequestError(
+            "--reference needs images: give --target a data set of images, or --data."
+        )
+    if data_spec is None:
+        return found
+    images = held_out_images(data_spec, data_dir=data_dir, image_size=image_size)
+    return found._replace(images=images.images, labels=images.labels)
+
+
+def held_out_images(
+    spec: str, *, data_dir: str | None = None, image_size: int | None = None
+) -> Images:
+    """Returns the split `test` of a data set; the split `train` if it has no other.
+
+    Args:
+      spec: a data set as `jtransfer.data.load` takes it.
+      data_dir: where prepared data sets lie.
+      image_size: side to which the images are resized, if they differ in size.
+
+    Returns:
+      The images.
+
+    Raises:
+      RequestError: if the data cannot be read.
+    """
+    options = {"data_dir": data_dir, "image_size": image_size}
+    try:
+        try:
+            return data.load(spec, "test", **options)
+        except DataError:  # What else may be wrong, the other split has as well.
+            return data.load(spec, "train", **options)
+    except (DataError, ValueError) as error:
+        raise RequestError(f"--data {spec}: {error}") from error
+
+
+def reference_facts(reference: Reference | None) -> dict:
+    """Returns what changes when the model, its images or their number change.
+
+    Args:
+      reference: the reference, or None.
+
+    Returns:
+      `reference`, `data` and `num_images`. A model without a digest of its own never
+      equals another one.
+    """
+    if reference is None:
+        return {"reference": None, "data": None, "num_images": None}
+    digest = reference.source.digest
+    model = str(uuid.uuid4()) if digest is None else digest()
+    images = (reference.images, reference.labels)
+    return {
+        "reference": model,
+        "data": images_digest(*images) if reference.images is not None else None,
+        "num_images": reference.num_images,
+    }
+
+
+def images_digest(images: np.ndarray, labels: np.ndarray | None) -> str:
+    """Returns a string that changes when images or labels do."""
+    digest = hashlib.sha256(np.ascontiguousarray(images))
+    if labels is not None:
+        digest.update(np.ascontiguousarray(labels))
+    return digest.hexdigest()

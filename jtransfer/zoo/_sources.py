@@ -1,0 +1,182 @@
+"""Sources: pretrained models as files of features, shards, or trained networks."""
+
+import glob
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer.data import DataError, npz_arrays, npz_headers, npz_rows
+from jtransfer.zoo._network_sources import is_network, layer_sources, network_source
+from jtransfer.zoo._source_types import NUMBERS
+from jtransfer.zoo._source_types import Source as Source
+from jtransfer.zoo._source_types import SourceError as SourceError
+from jtransfer.zoo._source_types import file_digest as file_digest
+from jtransfer.zoo._source_types import is_number as is_number
+from jtransfer.zoo._source_types import one_line as one_line
+from jtransfer.zoo._source_types import pieces as pieces
+from jtransfer.zoo._targets import RequestError, Target
+
+PIECE_BYTES = 2**23
+"""Bytes read from a file at a time."""
+MAX_COLUMNS = 2**15
+"""Most features or logits; the scatter of more would not fit in most memories."""
+
+
+def sources(
+    spec: str, target: Target | None = None, *, layers: bool = False
+) -> list[Source]:
+    """Returns the sources that a zoo's name stands for.
+
+    Args:
+      spec: a folder of `.npz` files, of folders of `.npz` shards and of networks that
+        `jtransfer train` has made; a glob of these; one of them;
+        `imagenet:efficientnet_lite0`; or a `.toml` file with a table `[[source]]` each,
+        holding `name`, `path` (relative to the file) and any facts.
+      target: holds the images that networks are applied to.
+      layers: whether each layer of a network is a source of its own.
+
+    Returns:
+      The sources, in natural order of their names; of a TOML file in its own order.
+
+    Raises:
+      RequestError: if there is no such zoo, or it is empty or names a source twice.
+    """
+    path = Path(spec)
+    if path.suffix == ".toml":
+        found = _declared(path, target)
+    elif path.is_dir() and not is_network(path):
+        found = [_source(entry, target) for entry in _entries(path)]
+    elif path.exists() or is_network(path):
+        found = [_source(path, target)]
+    else:
+        matches = sorted((Path(match) for match in glob.glob(spec)), key=_natural)
+        found = [_source(match, target) for match in matches if _is_entry(match)]
+    if not found:
+        raise RequestError(
+            f"No source in --zoo {spec}; give a folder or glob of .npz files, of "
+            "folders of .npz shards or of networks, or a .toml file."
+        )
+    if layers:
+        found = [layer for source in found for layer in layer_sources(source, target)]
+    names = [source.name for source in found]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise RequestError(f"--zoo {spec} names {repeated[0]!r} twice.")
+    return found
+
+
+def _declared(path: Path, target: Target | None) -> list[Source]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("source", [])
+        if not isinstance(tables, list):
+            raise RequestError(f"--zoo {path}: sources are tables, [[source]].")
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"--zoo {path}: {error}") from error
+    found = []
+    for number, table in enumerate(tables, 1):
+        if not isinstance(table, dict) or not isinstance(table.get("path"), str):
+            raise RequestError(f"--zoo {path}: source {number} has no path.")
+        facts = {k: v for k, v in table.items() if k not in ("name", "path")}
+        for fact in NUMBERS.intersection(facts):
+            if not is_number(facts[fact]):
+                raise RequestError(
+                    f"--zoo {path}: {fact} of source {number} must be a number, got "
+                    f"{facts[fact]!r}."
+                )
+        place = Path(table["path"])
+        source = _source(place if is_network(place) else path.parent / place, target)
+        name = str(table.get("name", source.name))
+        found.append(source._replace(name=name, facts={**source.facts, **facts}))
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(filter(_is_entry, folder.iterdir()), key=_natural)
+
+
+def _is_entry(path: Path) -> bool:
+    return path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz")))
+
+
+def _natural(path: Path) -> list:
+    """Sorts shard-2 before shard-10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [int(part) if part.isdigit() else part for part in parts]
+
+
+def _source(path: Path, target: Target | None) -> Source:
+    return network_source(path, target) if is_network(path) else _npz_source(path)
+
+
+def _npz_source(path: Path) -> Source:
+    def member(name: str) -> Callable:
+        return lambda: _rows(_shards(path), name)
+
+    try:
+        held = npz_headers(_shards(path)[0])
+    except (DataError, IndexError):
+        held = {}  # Its row says why, when it is read.
+    return Source(
+        name=path.name if path.is_dir() else path.stem,
+        facts={},
+        features=member("features"),
+        logits=member("logits") if "logits" in held else None,
+        digest=lambda: file_digest(_shards(path)),
+        test_features=member("test_features") if "test_features" in held else None,
+        head=(lambda: _head(path)) if "classifier" in held else None,
+    )
+
+
+def _head(path: Path) -> np.ndarray:
+    try:
+        return npz_arrays(_shards(path)[0], required=["classifier"])["classifier"]
+    except DataError as error:
+        raise SourceError(str(error)) from error
+
+
+def _shards(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(path.glob("*.npz"), key=_natural)
+
+
+def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:
+    """Checks the headers of all shards, then yields their rows in order."""
+    if not shards:
+        raise SourceError("It holds no .npz file.")
+    try:
+        width = None
+        for shard in shards:
+            held = npz_headers(shard)
+            if name not in held:
+                known = ", ".join(held) or "none"
+                raise SourceError(
+                    f"{shard.name} holds no array {name!r} (but {known})."
+                )
+            shape, dtype = held[name].shape, held[name].dtype
+            if len(shape) != 2 or 0 in shape:
+                raise SourceError(
+                    f"{name} in {shard.name} must be [n, d], got shape {list(shape)}."
+                )
+            if not np.issubdtype(dtype, np.floating):
+                raise SourceError(
+                    f"{name} in {shard.name} must be floating-point, got {dtype}."
+                )
+            if width not in (None, shape[1]):
+                raise SourceError(
+                    f"{shard.name} has {shape[1]} columns of {name}, others {width}."
+                )
+            width = shape[1]
+            if width > MAX_COLUMNS:
+                raise SourceError(
+                    f"{name} has {width} columns, more than {MAX_COLUMNS}: "
+                    "pool or project them first."
+                )
+        num_rows = max(1, PIECE_BYTES // (width * dtype.itemsize))
+        for shard in shards:
+            yield from npz_rows(shard, name, num_rows=num_rows)
+    except DataError as error:
+        raise SourceError(str(error)) from error
