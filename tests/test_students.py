@@ -101,6 +101,8 @@ def reference_terms(name, params, batch):
         recalled = embedding @ head["kernel"] + head["bias"][None]
     difference = recalled - batch["teacher_logits"]
     terms["activations"] = jnp.mean(jnp.sum(difference**2, axis=1))
+    if body is not params:
+        terms["activations"] /= TEACHER_CLASSES
     if name == "activations+jacobians":
 
         def row(x, index):

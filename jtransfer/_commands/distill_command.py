@@ -63,8 +63,9 @@ def distill(
       method: What the student learns from.
       out: Folder for the student, its checkpoints and its log; a rerun goes on there.
       alpha: Weight of the cross-entropy with the labels; 1 by default, as all weights.
-      beta: Weight of the squared error between logits; of sinkhorn that of the Sinkhorn
-        distance, 10 by default.
+      beta: Weight of the squared error between logits, a sum over classes, of
+        attention+jacobians and lwf a mean; of sinkhorn that of the Sinkhorn distance,
+        10 by default.
       gamma: Weight of the error between Jacobians.
       delta: Weight of the distance between attention maps, of attention+jacobians.
       outputs: Whose Jacobians are matched, of activations+jacobians; label by default.

@@ -93,14 +93,15 @@ def attention_and_jacobians(
     r"""Returns transfer with attention maps and their Jacobians, for other classes.
 
     .. math:: \alpha\, \text{cross-entropy}(S_1, y)
-              + \beta\, \frac1n \sum_x \|T(x) - S_2(x)\|_2^2 + \delta\, \text{Eq. (9)}
-              + \gamma\, \text{Eq. (10)}.
+              + \beta\, \frac1{nZ} \sum_x \|T(x) - S_2(x)\|_2^2
+              + \delta\, \text{Eq. (9)} + \gamma\, \text{Eq. (10)}.
 
-    The student has a second head :math:`S_2` for the teacher's classes, which training
-    needs and the finished student has not. Eq. (9) is the distance of the normalised
-    attention maps of two layers of equal size, *not* squared. Eq. (10) is the squared
-    distance of two directions: what moves the largest pixel of the teacher's pooled map
-    and what moves the same pixel of the student's. Equal arguments give the same loss.
+    The student has a second head :math:`S_2` for the teacher's ``Z`` classes, which
+    training needs and the finished student has not; see `lwf` for the mean over them.
+    Eq. (9) is the distance of the normalised attention maps of two layers of equal
+    size, *not* squared. Eq. (10) is the squared distance of two directions: what moves
+    the largest pixel of the teacher's pooled map and what moves the same pixel of the
+    student's. Equal arguments give the same loss.
 
     Args:
       alpha: weight of the cross-entropy; 0 leaves a term and its cost out.
@@ -148,9 +149,11 @@ def lwf(*, alpha: float = 1.0, beta: float = 1.0) -> Method:
     r"""Returns learning without forgetting, for a student of other classes.
 
     .. math:: \alpha\, \text{cross-entropy}(S_1, y)
-              + \beta\, \frac1n \sum_x \|T(x) - S_2(x)\|_2^2
+              + \beta\, \frac1{nZ} \sum_x \|T(x) - S_2(x)\|_2^2
 
-    with a second head :math:`S_2` for the teacher's classes, on the student's images.
+    with a second head :math:`S_2` for the teacher's ``Z`` classes, on the student's
+    images. It is a mean over classes: beside the sum over a hundred of them the student
+    learns nothing from the labels (``experiments/jacobian_matching/table3.py``).
 
     Args:
       alpha: weight of the cross-entropy; 0 leaves a term and its cost out.

@@ -194,10 +194,14 @@ def lwf_loss(
 
 
 def _recall(student, batch):
-    """How far the second head is from the teacher."""
-    return distillation.match_activations(
+    """How far the second head is from the teacher, a mean over the teacher's classes.
+
+    Where these are many, their sum would leave nothing of the labels' gradient.
+    """
+    error = distillation.match_activations(
         batch["teacher_logits"], student.out["teacher_logits"]
     )
+    return error / batch["teacher_logits"].shape[1]
 
 
 def total(student, batch, alpha, terms):
