@@ -1,8 +1,9 @@
 """Selective distillation: assess the teachers of a zoo, choose, and distil.
 
 Algorithm 1 of "Selective Cross-Task Distillation" in three steps: `ranking.rank` with
-the score `sinkhorn`, `selected`, and `distilled`. Several teachers, weighted by their
-assessments, go beyond the paper, whose section 7 leaves the weights open.
+the score `sinkhorn`, `selected`, and `distilled`. Two things go beyond the paper: other
+scores than its own, and several teachers, for which its section 7 leaves the weights
+open.
 """
 
 import json
@@ -30,23 +31,30 @@ class Selection(NamedTuple):
 
     names: tuple[str, ...]
     scores: tuple[float, ...]
-    """Minus Eq. (24)."""
+    """By `sinkhorn` minus Eq. (24)."""
     weights: tuple[float, ...]
     """Parts of the Sinkhorn term of the student's loss, of sum one."""
     teachers: tuple[Network, ...]
 
 
 def selected(
-    rows: Iterable[dict], sources: Sequence[Source], *, num_teachers: int = 1
+    rows: Iterable[dict],
+    sources: Sequence[Source],
+    *,
+    score: str = "sinkhorn",
+    num_teachers: int = 1,
 ) -> Selection:
-    r"""Chooses the networks with the best Sinkhorn scores.
+    r"""Chooses the networks with the best scores.
 
-    Their weights are :math:`\operatorname{softmax}(Q / \epsilon)`: a score lower by the
-    strength of the entropy, 0.1, divides the weight by e. That is our choice.
+    By the Sinkhorn score :math:`Q` their weights are
+    :math:`\operatorname{softmax}(Q / \epsilon)`: a score lower by the strength of the
+    entropy, 0.1, divides the weight by e. That is our choice. The units of other scores
+    say nothing of weights, and all are equal.
 
     Args:
-      rows: of `ranking.rank`, with the score `sinkhorn`.
+      rows: of `ranking.rank`.
       sources: the zoo that was ranked.
+      score: name of the score that decides.
       num_teachers: how many to choose; fewer if fewer have a score.
 
     Returns:
@@ -70,7 +78,7 @@ def selected(
     scores = {
         row["source"]: row["value"]
         for row in rows
-        if row.get("score") == "sinkhorn" and "value" in row
+        if row.get("score") == score and "value" in row
     }
     known = [s for s in sources if s.network is not None and s.name in scores]
     if not known:
@@ -78,11 +86,12 @@ def selected(
             "No network of the zoo could be assessed; the table above says why."
         )
     best = sorted(known, key=lambda source: -scores[source.name])[:num_teachers]
-    values = tuple(float(scores[source.name]) for source in best)
+    values = np.array([float(scores[source.name]) for source in best])
+    logits = values / EPSILON if score == "sinkhorn" else np.zeros(len(values))
     return Selection(
         tuple(source.name for source in best),
-        values,
-        tuple(scipy.special.softmax(np.array(values) / EPSILON).tolist()),
+        tuple(values.tolist()),
+        tuple(scipy.special.softmax(logits).tolist()),
         tuple(source.network() for source in best),
     )
 

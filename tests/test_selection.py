@@ -206,6 +206,8 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
         ({"alpha": 0.0, "beta": 0.0}, "not both zero"),
         ({"alpha": float("nan")}, "--alpha and --beta"),
         ({"seed": -1}, "--seed"),
+        ({"score": "logmee"}, "logme"),
+        ({"score": "alpha1"}, "alpha1 compares with another"),
         ({"zoo": "nowhere"}, "No source"),
         ({"target": "npz:untested.npz"}, "no test images"),
         ({"student": "vgg5"}, "no model 'vgg5'"),
@@ -221,6 +223,21 @@ def test_select_rejects(folder, monkeypatch, changes, words):
     }
     with pytest.raises((zoo.RequestError, data.DataError), match=words):
         select(**(arguments | changes))
+
+
+def test_another_score_decides_and_its_teachers_weigh_alike():
+    rows = [
+        {"source": name, "score": score, "value": value}
+        for name, by_score in {
+            "a": (-1.0, 0.2),
+            "b": (-2.0, 0.9),
+            "c": (-3, 0.5),
+        }.items()
+        for score, value in zip(("sinkhorn", "logme"), by_score, strict=True)
+    ]
+    sources = [zoo.Source(name, {}, network=lambda: None) for name in "abc"]
+    found = selection.selected(rows, sources, score="logme", num_teachers=2)
+    assert found[:3] == (("b", "c"), (0.9, 0.5), (0.5, 0.5))
 
 
 def test_sources_without_networks_teach_nothing():
