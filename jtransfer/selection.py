@@ -55,7 +55,7 @@ def selected(
       rows: of `ranking.rank`.
       sources: the zoo that was ranked.
       score: name of the score that decides.
-      num_teachers: how many to choose; fewer if fewer have a score.
+      num_teachers: how many to choose, at least 1; fewer if fewer have a score.
 
     Returns:
       The choice.

@@ -113,11 +113,13 @@ def test_the_loss_is_the_sum_of_its_parts():
         {"beta": -1.0},
         {"alpha": 0.0, "beta": 0.0},
         {"weights": (0.5, 0.5)},
+        {"weights": (-1.0,)},
+        {"epsilon": 0.0},
         {"other_logits": [np.zeros((8, 4))]},
     ],
 )
 def test_rejects(arguments):
-    with pytest.raises(ValueError, match="weight|negative"):
+    with pytest.raises(ValueError, match="weight|negative|positive"):
         students.sinkhorn([np.ones((4, 6))], **arguments)
 
 

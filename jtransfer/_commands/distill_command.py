@@ -103,7 +103,9 @@ def distill(
         "learning_rate": learning_rate,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
-    _check_numbers({**changes, "per_class": per_class, "limit": limit}, seed)
+    positive = {"per_class": per_class, "limit": limit, "temperature": temperature}
+    positive |= {"epsilon": epsilon, "max_iterations": max_iterations}
+    _check_numbers({**changes, **positive}, seed)
     network = networks.read(teacher)
     train, test = _images(
         data,
@@ -135,17 +137,16 @@ def distill(
         "max_iterations": max_iterations,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    for name in ("temperature", "epsilon", "max_iterations"):
-        _check_numbers({name: given.get(name)}, seed)
+    function = _function(method, given)
+    check_writable(out)
     if method == "sinkhorn":
         given["costs"] = [students.class_cost(network, train)]
-    check_writable(out)
     found = students.distilled(
         network,
         architecture,
         train,
         test,
-        method=_method(method, given, network.architecture, architecture),
+        method=_method(function, given, network.architecture, architecture),
         recipe=dataclasses.replace(students.PRESETS[preset], **changes),
         folder=out,
         cache=out / "teacher_outputs" if cache is None else cache,
@@ -193,12 +194,12 @@ def _images(data, classes, per_class, seed, **options):
     return images.examples_at(train, chosen), test
 
 
-def _method(name: Name, given: dict, teacher, student):
-    """The method with the options that were given, after a look at whether they fit."""
+def _function(name: Name, given: dict):
+    """The function of a method, after a look at whether it takes the options given."""
     import inspect
 
     from jtransfer import data as images
-    from jtransfer import students, teacher_outputs
+    from jtransfer import students
 
     function = {
         "activations+jacobians": students.activations_and_jacobians,
@@ -212,6 +213,14 @@ def _method(name: Name, given: dict, teacher, student):
             raise images.DataError(
                 f"--{option.replace('_', '-')} does nothing for {name}; leave it out."
             )
+    return function
+
+
+def _method(function, given: dict, teacher, student):
+    """The method with the options that were given and those that follow from them."""
+    from jtransfer import data as images
+    from jtransfer import students, teacher_outputs
+
     if "outputs" in given:
         selections = {
             "label": teacher_outputs.label_jacobian,
@@ -219,7 +228,7 @@ def _method(name: Name, given: dict, teacher, student):
             "all": teacher_outputs.full_jacobian,
         }
         given = {**given, "outputs": selections[given["outputs"]]}
-    if name == "attention+jacobians":
+    if function is students.attention_and_jacobians:
         given = {**given, **_layers(given, teacher, student)}
     try:
         return function(**given)

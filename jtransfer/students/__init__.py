@@ -213,12 +213,19 @@ def sinkhorn(
       The method.
 
     Raises:
-      ValueError: if weights are negative, or the numbers of teachers do not agree.
+      ValueError: if weights are negative or all zero, temperature or epsilon not
+        positive, or the numbers of teachers do not agree.
 
     References:
       Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 2 and section 7.
     """
     _check_weights(alpha=alpha, beta=beta)
+    if not (temperature > 0 and epsilon > 0):
+        raise ValueError(
+            f"temperature and epsilon must be positive, got {temperature}, {epsilon}."
+        )
+    if not all(weight >= 0 for weight in weights) or not any(weights):
+        raise ValueError(f"weights must not be negative, nor all zero, got {weights}.")
     if not len(costs) == len(weights) == 1 + len(other_logits):
         raise ValueError(
             f"Each teacher has a cost and a weight, and all but the first logits; got "
