@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from jtransfer import _batch_jacobians, distillation, models, networks
-from jtransfer.training._objectives import Preprocess
+from jtransfer.training import Preprocess
 
 Batch = Mapping[str, Any]
 Parts = dict[str, jax.Array]

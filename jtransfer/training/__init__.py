@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from jtransfer import _progress, devices
 from jtransfer.training import _run_log, _runs, _steps, _termination, _windows
+from jtransfer.training._objectives import Preprocess as Preprocess
 from jtransfer.training._objectives import cross_entropy as cross_entropy
 from jtransfer.training._objectives import evaluated as evaluated
 from jtransfer.training._objectives import preprocessing as preprocessing
