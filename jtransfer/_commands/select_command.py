@@ -32,8 +32,8 @@ def select(
     The networks of the zoo are ranked by a score that needs no training; the student
     then learns from the first with the Sinkhorn distance as a part of its loss,
     whatever classes the teacher knows. The score of the paper is that distance, too. It
-    favours teachers that are unsure: in our experiments logme went with the accuracy
-    of the students, and it went against it.
+    favours teachers that are unsure: compare only networks of one kind by it. In our
+    experiments with two kinds logme went with the accuracy of the students.
 
     Try these:
       jtransfer select --zoo zoo/ --target cifar10 --student wrn-16-1 --out chosen
