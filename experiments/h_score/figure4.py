@@ -19,7 +19,7 @@ import _imagenet
 import harness
 import jax
 import numpy as np
-from _imagenet import LAYERS, Set
+from _imagenet import Set, layers_of
 
 from jtransfer import agreement, class_moments, h_score
 
@@ -43,6 +43,8 @@ class Config:
     training: _imagenet.Training = _imagenet.Training(100, None, 1.0)
     base_width: int | None = None
     """Of an untrained network instead of the pretrained one."""
+    network: Path | None = None
+    """Folder of a pretrained ResNet-50 instead, see `_imagenet.py`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of the images and the split; the first alone for Figure 4b."""
     data_dir: str | None = None
@@ -72,7 +74,7 @@ def main(config: Config, preset: str) -> None:
         for seed in config.seeds if size == config.num_images else config.seeds[:1]:
             found = [
                 point(config, table, images, layer, size, seed=seed)
-                for layer in range(len(LAYERS))
+                for layer in range(len(layers_of(config)))
             ]
             points[size, seed] = np.array(found)
             agreements(config, table, points[size, seed], size, seed)
@@ -107,7 +109,7 @@ def point(config: Config, table, images: Set, layer: int, size: int, *, seed: in
     return [
         harness.measured(
             table,
-            f"{name}, {LAYERS[layer]}, n = {size}",
+            f"{name}, {layers_of(config)[layer]}, n = {size}",
             lambda name=name: harness.Value(numbers()[name]),
             **shared,
         )["value"]

@@ -55,6 +55,8 @@ class Config:
     hgr_steps: int = 1000
     base_width: int | None = None
     """Of an untrained network instead of the pretrained one."""
+    network: Path | None = None
+    """Folder of a pretrained ResNet-50 instead, see `_imagenet.py`."""
     data_dir: str | None = None
     out: Path = Path("runs/h_score")
     results: Path = harness.RESULTS

@@ -45,8 +45,9 @@ def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Modu
 
     Args:
       architecture: one of `fully_connected`, `lenet`, `alexnet`, `vgg4`, `vgg9`,
-        `resnet18`, `resnet34`, `resnet50`, `wrn-DEPTH-WIDTH`, `mobilenet`,
-        `mobilenet-WIDTH` or `efficientnet_lite0`.
+        `resnet18`, `resnet34`, `resnet50` (with `-imagenet`: with the stem for large
+        images), `wrn-DEPTH-WIDTH`, `mobilenet`, `mobilenet-WIDTH` or
+        `efficientnet_lite0`.
       rngs: source of the initial weights.
       dtype: precision of the computation; that of the inputs by default.
 
@@ -77,8 +78,9 @@ def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Modu
         return models.EfficientNetLite0(**shared)
     if found := re.fullmatch(r"vgg(4|9)", a.model):
         return models.VGG(depth=int(found[1]), **shared)
-    if found := re.fullmatch(r"resnet(18|34|50)", a.model):
-        return models.ResNet(depth=int(found[1]), **shared)
+    if found := re.fullmatch(r"resnet(18|34|50)(-imagenet)?", a.model):
+        stem = found[2] is not None
+        return models.ResNet(depth=int(found[1]), imagenet_stem=stem, **shared)
     if found := re.fullmatch(r"wrn-(\d{1,3})-(\d{1,2})", a.model):
         depth, width = int(found[1]), int(found[2])
         return models.WideResNet(depth=depth, width=width, **shared)
