@@ -23,18 +23,20 @@ class Display(NamedTuple):
 
 
 @contextlib.contextmanager
-def display(num_steps: int, *, start: int, enabled: bool) -> Iterator[Display]:
-    """Yields a display for steps `start` to `num_steps`."""
+def display(
+    num_steps: int, *, start: int, enabled: bool, unit: str = "step"
+) -> Iterator[Display]:
+    """Yields a display for steps `start` to `num_steps`, which are called `unit`."""
     if not enabled:
         yield Display(lambda rows, pace: None, lambda text: None)
     elif sys.stderr.isatty():
-        with _bar(num_steps, start) as shown:
+        with _bar(num_steps, start, unit) as shown:
             yield shown
     else:
-        yield _lines(num_steps)
+        yield _lines(num_steps, unit)
 
 
-def _lines(num_steps):
+def _lines(num_steps, unit):
     last = -_INTERVAL
 
     def note(text):
@@ -46,23 +48,24 @@ def _lines(num_steps):
         if rows and (now - last >= _INTERVAL or rows[-1]["step"] == num_steps):
             last = now
             summary = _summary(rows[-1], num_steps, seconds_per_step)
-            note(f"step {rows[-1]['step']}/{num_steps}  {summary}")
+            note(f"{unit} {rows[-1]['step']}/{num_steps}  {summary}")
 
     return Display(row, note)
 
 
 @contextlib.contextmanager
-def _bar(num_steps, start):
+def _bar(num_steps, start, unit):
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[summary]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=num_steps, completed=start, summary="")
+        task = progress.add_task(unit, total=num_steps, completed=start, summary="")
 
         def row(rows, seconds_per_step):
             if rows:

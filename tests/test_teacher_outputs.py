@@ -180,7 +180,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, capsys):
     asked = []
     check(stored(tmp_path, counted(asked), progress=True))
     assert asked == [0, 6, 9]  # the first one again, for its shapes
-    assert "step 4/4" in capsys.readouterr().err
+    assert "teacher's outputs, batch 4/4" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 1
 
 

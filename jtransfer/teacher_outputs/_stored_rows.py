@@ -155,7 +155,10 @@ def _fill(draft, rows, num_rows, batch_size, progress) -> None:
     starts = range(done // batch_size * batch_size, num_rows, batch_size)
     total = -(-num_rows // batch_size)
     with _progress.display(
-        total, start=total - len(starts), enabled=progress
+        total,
+        start=total - len(starts),
+        enabled=progress,
+        unit="teacher's outputs, batch",
     ) as display:
         for start in starts:
             before = time.perf_counter()
