@@ -60,6 +60,7 @@ def pgd(
       TypeError: if `x` is not floating-point.
 
     Example:
+      >>> from jtransfer.attacks import LINF
       >>> delta = pgd(
       ...     lambda x: x[0] - 3 * x[1], jnp.array([0.5, 0.1]), jnp.zeros(2),
       ...     norm=LINF, epsilon=0.2, step_size=0.1, num_steps=4, bounds=(0, 1),
@@ -126,6 +127,7 @@ def fgsm(
       TypeError: if `x` is not floating-point.
 
     Example:
+      >>> from jtransfer.attacks import LINF
       >>> loss = lambda x: -jnp.sum(x**2)
       >>> print(fgsm(loss, jnp.array([2.0, -1.0]), jnp.zeros(2), norm=LINF, epsilon=1))
       [-1.  1.]
