@@ -75,8 +75,8 @@ def _sentences(found: Mapping) -> list[str]:
         best = " or ".join(f"<b>{escape(row['source'])}</b>" for row in names)
         parts.append(f"{escape(target['name'])} from {best}{beside}")
     return [
-        f"For <b>{clear} of {len(parts)}</b> targets one source is best beyond doubt "
-        "of these examples.",
+        f"For <b>{clear} of {len(parts)}</b> targets one source is told apart from all "
+        "others as the best, at 95%.",
         f"{'; '.join(parts)}.",
         "Higher is better; each row is read by itself, for H-scores of different "
         "targets have different ranges.",
