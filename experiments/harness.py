@@ -1,4 +1,4 @@
-"""What the experiments share: rows on disk, resuming, seeds and intervals.
+"""What the experiments share: rows on disk, resuming, seeds, intervals and figures.
 
 A row is one number of a table: `paper, table, cell, preset, seed, value, low, high,
 paper_value, verdict, config, versions, device, seconds`, one JSON line each in
@@ -8,12 +8,13 @@ paper_value, verdict, config, versions, device, seconds`, one JSON line each in
 import importlib.metadata
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
+import scipy.stats
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -53,6 +54,15 @@ def rows(table: Table) -> list[dict]:
     return found
 
 
+def stored(table: Table, cell: str, *, seed: int, config: dict) -> dict | None:
+    """Returns the row of a cell from an earlier run with the same settings, or None."""
+    config = json.loads(json.dumps(config, default=str))
+    for row in rows(table):
+        if (row["cell"], row["seed"], row["config"]) == (cell, seed, config):
+            return row
+    return None
+
+
 def measured(
     table: Table,
     cell: str,
@@ -77,10 +87,9 @@ def measured(
     Returns:
       The row.
     """
+    if (found := stored(table, cell, seed=seed, config=config)) is not None:
+        return found
     config = json.loads(json.dumps(config, default=str))
-    for row in rows(table):
-        if (row["cell"], row["seed"], row["config"]) == (cell, seed, config):
-            return row
     start = time.perf_counter()
     value = compute()
     row = {
@@ -116,6 +125,31 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in names}
 
 
+def mean_interval(values: Sequence[float]) -> Value:
+    """Returns a mean over repetitions with its 95% interval of Student's t.
+
+    Args:
+      values: of the repetitions; of one alone there is no interval.
+
+    Returns:
+      The mean and its interval.
+    """
+    values = np.asarray(values, float)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Value(mean)
+    spread = values.std(ddof=1) / np.sqrt(len(values))
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * spread)
+    return Value(mean, mean - half, mean + half)
+
+
+def share(count: int, total: int) -> Value:
+    """Returns `count / total` with its 95% interval of Wilson."""
+    test = scipy.stats.binomtest(int(count), total)
+    interval = test.proportion_ci(method="wilson")
+    return Value(count / total, float(interval.low), float(interval.high))
+
+
 def bootstrap_interval(
     statistic: Callable[..., float], *samples: np.ndarray, seed: int, draws: int = 2000
 ) -> Value:
@@ -136,3 +170,24 @@ def bootstrap_interval(
     values = [statistic(*(sample[index] for sample in samples)) for index in drawn]
     low, high = np.quantile(values, [0.025, 0.975])
     return Value(float(statistic(*samples)), float(low), float(high))
+
+
+def save_figure(figure, table: Table, *, name: str = "", svg: bool = True) -> None:
+    """Writes a figure of matplotlib beside the rows of its table.
+
+    Args:
+      figure: the `matplotlib.figure.Figure`.
+      table: whose name and preset the files get.
+      name: what tells it from other figures of the table.
+      svg: whether to write SVG beside PNG; not where it has thousands of points.
+    """
+    import matplotlib
+
+    stem = "-".join(filter(None, (table.table, name)))
+    place = table.path.with_name(f"{stem}.{table.preset}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(f"{place}.png", dpi=110)
+    if svg:
+        # Without a date and with fixed names the same numbers give the same file.
+        with matplotlib.rc_context({"svg.hashsalt": table.table}):
+            figure.savefig(f"{place}.svg", metadata={"Date": None})

@@ -16,7 +16,7 @@ sys.path.append(str(FOLDER))
 import _assessing  # noqa: E402
 import _correlations  # noqa: E402
 import _sheets  # noqa: E402
-from harness import Table, Value, rows  # noqa: E402
+from harness import Table, Value, mean_interval, rows  # noqa: E402
 
 from jtransfer import sinkhorn  # noqa: E402
 
@@ -104,10 +104,10 @@ def test_figure3_smoke(tmp_path):
 
 
 def test_means_correlations_and_verdicts():
-    found = _sheets.mean([0.1, 0.2, 0.3])
+    found = mean_interval([0.1, 0.2, 0.3])
     half = 4.302653 * 0.1 / 3**0.5  # Student's t of two degrees of freedom
     assert found == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
-    assert _sheets.mean([0.5]) == Value(0.5)
+    assert mean_interval([0.5]) == Value(0.5)
     assert _sheets.gain(Value(0.02, 0.01, 0.03)).startswith("Better: +2.0")
     assert _sheets.gain(Value(-0.02, -0.03, -0.01)).startswith("Worse: -2.0")
     assert _sheets.gain(Value(0.02, -0.01, 0.05)).startswith("Not told apart")

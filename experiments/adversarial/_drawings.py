@@ -1,53 +1,53 @@
 """The figures, by matplotlib, of the extra `[experiments]`."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+import harness
 import numpy as np
 from _rows import Sheet
 
 
 def curves(
-    file: Path, panels: Sequence[Mapping[str, np.ndarray]], titles: Sequence[str]
+    table: harness.Table,
+    name: str,
+    panels: Sequence[Mapping[str, np.ndarray]],
+    titles: Sequence[str],
 ) -> None:
     """Draws the six curves of each panel over t in [0, 1], in the paper's colours.
 
     Args:
-      file: gets the suffixes .png and .svg.
+      table: beside whose rows the figure lies.
+      name: what tells it from other figures of the table.
       panels: lines ``[directions, scales]`` by name: of each the mean, and the range
         as a band.
       titles: of the panels.
     """
-    pyplot = _pyplot()
     styles = ("k-", "k:", "g-", "g:", "r-", "b-")
-    figure, grid = pyplot.subplots(
-        1, len(panels), figsize=(8, 3.4), sharey=True, layout="constrained"
-    )
+    figure = _figure(8, 3.4)
+    grid = figure.subplots(1, len(panels), sharey=True)
     for axes, panel, title in zip(grid, panels, titles, strict=True):
-        for (name, lines), style in zip(panel.items(), styles, strict=True):
+        for (label, lines), style in zip(panel.items(), styles, strict=True):
             t = np.linspace(0, 1, lines.shape[1])
-            axes.plot(t, lines.mean(axis=0), style, label=name)
+            axes.plot(t, lines.mean(axis=0), style, label=label)
             low, high = lines.min(axis=0), lines.max(axis=0)
             axes.fill_between(t, low, high, color=style[0], alpha=0.12, lw=0)
         axes.set(xlabel="t", title=title, ylim=(0, None))
     grid[-1].legend(fontsize=7, frameon=False)
-    for suffix in (".png", ".svg"):
-        metadata = {"Date": None} if suffix == ".svg" else None
-        figure.savefig(file.with_suffix(suffix), dpi=110, metadata=metadata)
-    pyplot.close(figure)
+    harness.save_figure(figure, table, name=name)
 
 
 def scatter(
     found: Sheet,
-    name: str,
     alphas: np.ndarray,
     losses: np.ndarray,
     models: Sequence[str],
     title: str,
+    *,
+    name: str = "",
 ) -> None:
     """Draws alpha1 and transfer loss of each sample, one colour a model."""
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(5, 3.6), layout="constrained")
+    figure = _figure(5, 3.6)
+    axes = figure.subplots()
     # A model drawn later would hide the others.
     order = np.random.default_rng(0).permutation(alphas.size)
     which = np.broadcast_to(np.arange(len(models)), alphas.shape).ravel()[order]
@@ -60,17 +60,11 @@ def scatter(
     axes.set_ylim(0, np.quantile(losses, 0.995))
     axes.set(xlabel="alpha1", ylabel="transfer loss (nats)", title=title)
     axes.legend(fontsize=7, frameon=False)
-    folder, preset = found.table.path.parent, found.table.preset
-    figure.savefig(folder / f"{name}.{preset}.png", dpi=110)
-    pyplot.close(figure)
+    harness.save_figure(figure, found.table, name=name, svg=False)
 
 
-def _pyplot():
-    """Drawing without a screen, the same file for the same numbers."""
-    import matplotlib
+def _figure(width: float, height: float):
+    """A figure without a screen."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "jtransfer"
-    from matplotlib import pyplot
-
-    return pyplot
+    return Figure(figsize=(width, height), layout="constrained")

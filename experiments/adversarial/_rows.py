@@ -1,12 +1,10 @@
 """From measurements to rows: intervals, verdicts, the paper's numbers beside ours."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import harness
 import numpy as np
-import scipy.stats
 from harness import Value
 
 from jtransfer import agreement
@@ -41,7 +39,8 @@ def row(
     Returns:
       The value.
     """
-    value = stored(found, cell, seed) or compute()
+    line = harness.stored(found.table, cell, seed=seed, config=found.settings)
+    value = compute() if line is None else Value(*(line[k] for k in Value._fields))
     judged = None if claim is None else verdict(value, claim, paper_value)
     harness.measured(
         found.table,
@@ -55,15 +54,6 @@ def row(
     printed = "" if paper_value is None else f", paper {paper_value:+.3f}"
     print(f"  {cell}: {shown(value)}{printed}  {judged or ''}", flush=True)
     return value
-
-
-def stored(found: Sheet, cell: str, seed: int) -> Value | None:
-    """The value of a row that is there, or None."""
-    wanted = (cell, seed, json.loads(json.dumps(found.settings)))
-    for line in harness.rows(found.table):
-        if (line["cell"], line["seed"], line["config"]) == wanted:
-            return Value(line["value"], line["low"], line["high"])
-    return None
 
 
 def shown(value: Value) -> str:
@@ -96,11 +86,10 @@ def over_seeds(values: Sequence[Value]) -> Value:
     Where all values lie within [-1, 1], as correlations do, the interval does too.
     """
     numbers = np.array([value.value for value in values])
-    n, mean = len(numbers), float(numbers.mean())
-    spread = scipy.stats.t.ppf(0.975, n - 1) * numbers.std(ddof=1) / np.sqrt(n)
+    found = harness.mean_interval(numbers)
     limit = 1.0 if np.abs(numbers).max() <= 1 else np.inf
-    low, high = np.clip([mean - spread, mean + spread], -limit, limit)
-    return Value(mean, float(low), float(high))
+    low, high = np.clip([found.low, found.high], -limit, limit)
+    return Value(found.value, float(low), float(high))
 
 
 def summaries(

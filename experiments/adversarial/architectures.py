@@ -151,11 +151,11 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
     if setting.seed == config.seeds[0]:
         _drawings.scatter(
             sheet,
-            f"{sheet.table.table}{suffix.replace(' ', '-')}",
             _measures.alphas(pairs.values()),
             setting.losses,
             list(pairs),
             f"{attack.name}, radius {attack.epsilon:.3g}{suffix}",
+            name=suffix.strip().replace(" ", "-"),
         )
     return found
 

@@ -104,7 +104,7 @@ def main(config: _shared.Config, preset: str) -> None:
     right = [_attacks.is_right(h, _attacks.pixels(test), test.labels) for h in heads]
     right = np.stack(right, axis=1).astype(float)
     change(sheet, "accuracy after transfer", right, PAPER.accuracies, seed)
-    _drawings.scatter(sheet, "table7", alphas, losses, names, "PGD, T->S")
+    _drawings.scatter(sheet, alphas, losses, names, "PGD, T->S")
 
 
 def change(sheet, cell: str, values: np.ndarray, printed, seed: int) -> None:

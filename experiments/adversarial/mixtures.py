@@ -111,7 +111,7 @@ def measured(config: _shared.Config, sheet, seed: int) -> dict[str, Value]:
             claim=known.get(cell, SIGNS.get(cell)),
         )
     if seed == config.seeds[0]:
-        _drawings.scatter(sheet, "table3", alphas, losses, list(pairs), "PGD, S->T")
+        _drawings.scatter(sheet, alphas, losses, list(pairs), "PGD, S->T")
     return found
 
 

@@ -124,7 +124,7 @@ def run(config: Config, preset: str, seed: int) -> None:
                 for i in (1, 2)
             ]
             titles = [f"source of width {width}, attack {i}" for i in (1, 2)]
-            _drawings.curves(file, panels, titles)
+            _drawings.curves(table, f"{width}-{seed}", panels, titles)
 
 
 def kept(file: Path, settings: dict, compute) -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
 """Figures 7 and 8."""
 
 import numpy as np
-from _sheets import axes, save_figure
+from _cross_task import harness
+from _sheets import axes
 
 SHOWN = {
     "nce": "NCE",
@@ -37,7 +38,7 @@ def figure7(table, found) -> None:
         panel.set_title(f"target {k + 1}", fontsize=8)
     for panel in panels[-1]:
         panel.set_xlabel("accuracy, %", fontsize=8)
-    save_figure(figure, table)
+    harness.save_figure(figure, table)
 
 
 def figure8(table, found) -> None:
@@ -57,7 +58,7 @@ def figure8(table, found) -> None:
     panel.plot([worth.min(), worth.max()], [0, 1], "k:", label="ideal")
     panel.set(xlabel="accuracy of the student, %", ylabel="score, scaled to [0, 1]")
     panel.legend(fontsize="x-small")
-    save_figure(figure, table)
+    harness.save_figure(figure, table)
 
 
 def _scaled(values):

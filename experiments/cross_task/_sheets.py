@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-import scipy.stats
 from _cross_task import CUB, Config, harness
 from harness import Value
 
@@ -54,19 +52,11 @@ def row(
     """
     options = {"seed": seed, "config": sheet.config, "paper_value": paper_value}
     if verdict is not None:
-        found = stored(sheet, cell, seed)
-        value = compute() if found is None else found
+        found = harness.stored(sheet.table, cell, seed=seed, config=sheet.config)
+        value = compute() if found is None else _value(found)
         options["verdict"] = verdict(value)
         return _value(harness.measured(sheet.table, cell, lambda: value, **options))
     return _value(harness.measured(sheet.table, cell, compute, **options))
-
-
-def stored(sheet: Sheet, cell: str, seed: int) -> Value | None:
-    """The value of a row that is there, or None."""
-    for line in harness.rows(sheet.table):
-        if (line["cell"], line["seed"], line["config"]) == (cell, seed, sheet.config):
-            return _value(line)
-    return None
 
 
 def _value(line):
@@ -85,25 +75,6 @@ def without_cub(config: Config, name: str, preset: str, script: str) -> None:
         not_run(sheet(config, name, preset), "all cells", reason)
 
 
-def share(hits: np.ndarray) -> Value:
-    """A share of right answers with Wilson's 95% interval."""
-    interval = scipy.stats.binomtest(int(np.sum(hits)), len(hits)).proportion_ci(
-        method="wilson"
-    )
-    return Value(float(np.mean(hits)), float(interval.low), float(interval.high))
-
-
-def mean(values: Sequence[float]) -> Value:
-    """A mean over seeds with the 95% interval of Student's t, for two or more."""
-    values = np.asarray(values)
-    center = float(values.mean())
-    if len(values) == 1:
-        return Value(center)
-    spread = values.std(ddof=1) / len(values) ** 0.5
-    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * spread)
-    return Value(center, center - half, center + half)
-
-
 def gain(value: Value) -> str:
     """Judges a difference of accuracies by its interval.
 
@@ -118,22 +89,6 @@ def gain(value: Value) -> str:
         return f"Not told apart: {points}, the interval holds zero."
     better = "Better" if value.value > 0 else "Worse"
     return f"{better}: {points}, the interval excludes zero."
-
-
-def save_figure(figure, table: harness.Table) -> None:
-    """Writes a figure beside its table, as PNG and SVG."""
-    import matplotlib as mpl
-
-    mpl.rcParams["svg.hashsalt"] = table.table
-    table.path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, options in ((".png", {"dpi": 90}), (".svg", {})):
-        metadata = {"Date": None} if suffix == ".svg" else None
-        figure.savefig(
-            table.path.with_suffix(suffix),
-            bbox_inches="tight",
-            metadata=metadata,
-            **options,
-        )
 
 
 def axes(*shape: int, size: tuple[float, float]):

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from _cross_task import Config, Task, Training, digest
+from _cross_task import Config, Task, Training, digest, harness
 from _said import STATISTICS, apply_fn, logits, named, said
-from _sheets import share
 from flax import nnx
 from harness import Value
 
@@ -223,7 +222,8 @@ def _with_teacher(loss, run):
 
 def accuracy(model: Model, test: Images) -> Value:
     """The share of the images that a network gets right."""
-    return share(logits(model.network, test.images).argmax(axis=1) == test.labels)
+    hits = logits(model.network, test.images).argmax(axis=1) == test.labels
+    return harness.share(np.sum(hits), len(hits))
 
 
 def transport_constants(config: Config, cost: jax.Array, **others: float) -> dict:

@@ -15,9 +15,9 @@ import sys
 
 import numpy as np
 import tyro
-from _cross_task import CPU, PAPER, SMOKE, Config, Training, superclasses, task
+from _cross_task import CPU, PAPER, SMOKE, Config, Training, harness, superclasses, task
 from _said import centers, class_cost, head_centers
-from _sheets import axes, gain, mean, not_run, row, save_figure, sheet
+from _sheets import axes, gain, not_run, row, sheet
 from _teaching import ALONE, SINKHORN, accuracy, teacher, trained, transport_constants
 from harness import Value
 
@@ -167,7 +167,7 @@ def write_table8(config, found, student_accuracy) -> None:
             row(
                 found,
                 f"gain of ours over {cost}, student {i + 1}",
-                functools.partial(mean, np.subtract(ours, values)),
+                functools.partial(harness.mean_interval, np.subtract(ours, values)),
                 verdict=gain,
             )
 
@@ -200,7 +200,7 @@ def write_figure6(config, found, student_accuracy) -> None:
         panel.plot(SETTINGS[name], 100 * np.mean(curve, axis=1), "o-")
         panel.set(xscale="log", xlabel=name)
     panels[0].set_ylabel("test accuracy, %")
-    save_figure(figure, found.table)
+    harness.save_figure(figure, found.table)
 
 
 if __name__ == "__main__":

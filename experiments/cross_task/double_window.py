@@ -29,11 +29,11 @@ from _correlations import (
     told_apart,
     within_families,
 )
-from _cross_task import CUB
+from _cross_task import CUB, harness
 from _figures import figure7, figure8
 from _repository import PRESETS, DoubleWindow, class_sets, repository, student, targets
 from _said import logits
-from _sheets import Sheet, mean, row, sheet, without_cub
+from _sheets import Sheet, row, sheet, without_cub
 from _teaching import ALONE, accuracy, trained
 from harness import Value
 
@@ -148,7 +148,7 @@ def measured(config, raw: Sheet, cell, target, entry, alone, source_accuracy):
         """The score of Eq. (24) for the students of all seeds, with its spread."""
         outputs = [logits(model.network, target.train.images) for model in models]
         found = seen()
-        return mean(
+        return harness.mean_interval(
             [float(transport(found, output, found.cost).score) for output in outputs]
         )
 

@@ -14,9 +14,10 @@ import sys
 import numpy as np
 import tyro
 from _assessing import NAMES, divergence, evidence, seconds, values
+from _cross_task import harness
 from _repository import PRESETS, DoubleWindow, class_sets, repository, student, targets
 from _said import class_cost, embedding, logits
-from _sheets import Sheet, axes, mean, row, save_figure, sheet
+from _sheets import Sheet, axes, row, sheet
 from harness import Value
 
 from jtransfer import agreement, data
@@ -48,7 +49,7 @@ def write_table12(config, found_sheet: Sheet, entries, target) -> None:
                 for seed in config.seeds
             ]
             outputs = [logits(model.network, target.train.images) for model in models]
-            return mean(
+            return harness.mean_interval(
                 [
                     divergence(output, found.fictitious, config.temperature).value
                     for output in outputs
@@ -95,13 +96,13 @@ def write_table13(config, found_sheet: Sheet, entries, target) -> None:
         row(
             found_sheet,
             f"seconds a teacher, {NAMES[name]}",
-            lambda name=name: mean(times()[name]),
+            lambda name=name: harness.mean_interval(times()[name]),
             paper_value=TABLE_13.get(name),
         )
     row(
         found_sheet,
         "seconds a teacher, its outputs, which all scores need",
-        lambda: mean(times()["forward"]),
+        lambda: harness.mean_interval(times()["forward"]),
     )
 
 
@@ -136,7 +137,7 @@ def figure9(table, config, entry, target) -> None:
             panel.plot(own[:, 0], own[:, 1], ".", markersize=3, label=names[label])
         panel.set(title=title, xticks=[], yticks=[])
     panels[1].legend(fontsize="xx-small", loc="upper left", bbox_to_anchor=(1, 1))
-    save_figure(figure, table)
+    harness.save_figure(figure, table)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _cross_task import CPU, PAPER, SMOKE, Config, Training, task
+from _cross_task import CPU, PAPER, SMOKE, Config, Training, harness, task
 from _said import centers, class_cost, head_centers, logits
-from _sheets import Sheet, axes, row, save_figure, sheet
+from _sheets import Sheet, axes, row, sheet
 from _teaching import ALONE, teacher, trained
 from harness import Value
 
@@ -201,7 +201,7 @@ def draw(table, curves) -> None:
         panel.set(title=f"{name}: max / eps = {found['ratio']:.0f}", xlabel="t")
     panels[0].set_ylabel("mean error of the gradient")
     panels[0].legend(fontsize="x-small")
-    save_figure(figure, table)
+    harness.save_figure(figure, table)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from _assessing import NAMES, evidence, values
+from _cross_task import harness
 from _repository import PRESETS, DoubleWindow, Entry, repository, student, targets
 from _said import centers
-from _sheets import mean, row, sheet
+from _sheets import row, sheet
 from _teaching import Method, Model, accuracy, trained
 from harness import Value
 
@@ -124,7 +125,7 @@ def judge_students(config, found, name, cost, taught) -> None:
     row(
         found,
         f"harm to the student, {name}, {cost}",
-        lambda: mean(np.subtract(*accuracies)),
+        lambda: harness.mean_interval(np.subtract(*accuracies)),
         verdict=harm,
     )
 

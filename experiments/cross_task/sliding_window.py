@@ -13,9 +13,19 @@ import sys
 
 import numpy as np
 import tyro
-from _cross_task import CPU, CUB, CUB_SIZES, NUM_CLASSES, PAPER, SMOKE, Config, task
+from _cross_task import (
+    CPU,
+    CUB,
+    CUB_SIZES,
+    NUM_CLASSES,
+    PAPER,
+    SMOKE,
+    Config,
+    harness,
+    task,
+)
 from _methods import printed, student
-from _sheets import axes, gain, mean, not_run, row, save_figure, sheet, without_cub
+from _sheets import axes, gain, not_run, row, sheet, without_cub
 from _teaching import accuracy, teacher
 
 from jtransfer import data
@@ -165,7 +175,7 @@ def compare(found, config, i, method, curve, alone, overlaps) -> None:
             row(
                 found,
                 f"gain, {method}, student {i + 1}, overlap {overlap:.0%}",
-                lambda own=own: mean(own),
+                lambda own=own: harness.mean_interval(own),
                 paper_value=expected[-1],
                 verdict=gain,
             )
@@ -173,7 +183,7 @@ def compare(found, config, i, method, curve, alone, overlaps) -> None:
     row(
         found,
         f"gain, {method}, student {i + 1}, mean over the overlaps",
-        lambda: mean(np.mean(gains, axis=0)),
+        lambda: harness.mean_interval(np.mean(gains, axis=0)),
         paper_value=None if None in expected else float(np.mean(expected)),
         verdict=gain,
     )
@@ -192,7 +202,7 @@ def draw(table, config, curves, overlaps) -> None:
         panel.set(title="-".join(map(str, config.students[i])), xlabel="overlap, %")
     panels[0].set_ylabel("test accuracy, %")
     panels[0].legend(fontsize="x-small")
-    save_figure(figure, table)
+    harness.save_figure(figure, table)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,19 @@ import sys
 
 import numpy as np
 import tyro
-from _cross_task import CPU, CUB, CUB_SIZES, NUM_CLASSES, PAPER, SMOKE, Config, task
+from _cross_task import (
+    CPU,
+    CUB,
+    CUB_SIZES,
+    NUM_CLASSES,
+    PAPER,
+    SMOKE,
+    Config,
+    harness,
+    task,
+)
 from _methods import METHODS, NOT_HERE, printed, student
-from _sheets import gain, mean, not_run, row, sheet, without_cub
+from _sheets import gain, not_run, row, sheet, without_cub
 from _teaching import accuracy, teacher
 
 SCRIPT = "experiments/cross_task/standard.py"
@@ -132,8 +142,8 @@ def write(config, found, name, teacher_shape, taught_by, target) -> None:
                 row(
                     found,
                     f"gain, {method}, {'-'.join(map(str, shape))}",
-                    lambda own=values, alone=accuracies["Student"]: mean(
-                        np.subtract(own, alone)
+                    lambda own=values, alone=accuracies["Student"]: (
+                        harness.mean_interval(np.subtract(own, alone))
                     ),
                     verdict=gain,
                 )

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from _assessing import fictitious
-from _cross_task import CPU, PAPER, SMOKE, Config, Training, task
+from _cross_task import CPU, PAPER, SMOKE, Config, Training, harness, task
 from _methods import student
 from _said import class_cost, said
-from _sheets import axes, gain, mean, not_run, row, save_figure, sheet
+from _sheets import axes, gain, not_run, row, sheet
 from _teaching import accuracy, teacher
 from harness import Value
 
@@ -134,7 +134,7 @@ def write_table10(config: Unrelated, found) -> None:
             row(
                 found,
                 f"gain, {method}",
-                lambda own=accuracies[method]: mean(
+                lambda own=accuracies[method]: harness.mean_interval(
                     np.subtract(own, accuracies["Student"])
                 ),
                 paper_value=float(np.subtract(*pair)[config.printed_student]),
@@ -226,7 +226,12 @@ def students(config, found, name, target, teachers, scores) -> tuple[float, floa
         for method in ("Student", "Ours")
     }
     gained = np.subtract(accuracies["Ours"], accuracies["Student"])
-    row(found, f"gain, target {name}", lambda: mean(gained), verdict=gain)
+    row(
+        found,
+        f"gain, target {name}",
+        lambda: harness.mean_interval(gained),
+        verdict=gain,
+    )
     return np.mean(accuracies["Student"]), np.mean(accuracies["Ours"])
 
 
@@ -246,7 +251,7 @@ def draw(table, names, scores, means) -> None:
     panels[1].set_xticks(places, names, rotation=30)
     panels[1].set_ylabel("test accuracy, %")
     panels[1].legend(fontsize="x-small")
-    save_figure(figure, table)
+    harness.save_figure(figure, table)
 
 
 if __name__ == "__main__":

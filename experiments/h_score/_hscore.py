@@ -57,13 +57,7 @@ def drawn(table, draw: Callable, *, name: str = "", size=(5.0, 3.2)) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    # Text as text, and nothing that differs from run to run.
-    style = {"svg.fonttype": "none", "svg.hashsalt": table.table, "font.size": 9}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
-        stem = "-".join(filter(None, (table.table, name)))
-        file = table.path.with_name(f"{stem}.{table.preset}.svg")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, metadata={"Date": None})
-        figure.savefig(file.with_suffix(".png"), dpi=100)
+        harness.save_figure(figure, table, name=name)

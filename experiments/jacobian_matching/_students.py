@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import scipy.stats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import harness
@@ -20,7 +19,6 @@ from jtransfer.data import Images
 
 PAPER = "jacobian_matching"
 OUT = Path("runs") / PAPER
-NORMAL = scipy.stats.norm.ppf(0.975)
 
 
 def settings(config) -> dict:
@@ -141,22 +139,14 @@ def fitted(
 
 
 def accuracy(hits: float, count: int) -> harness.Value:
-    """Returns a test accuracy in percent with its Wilson interval over the images."""
-    centre = hits + NORMAL**2 / (2 * count)
-    spread = NORMAL * np.sqrt(hits * (1 - hits) / count + (NORMAL / count / 2) ** 2)
-    low, high = ((centre + sign * spread) / (1 + NORMAL**2 / count) for sign in (-1, 1))
-    return harness.Value(100 * hits, 100 * float(low), 100 * float(high))
+    """Returns a test accuracy in percent with its interval over the images."""
+    found = harness.share(round(hits * count), count)
+    return harness.Value(*(100 * part for part in found))
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> harness.Value:
     """Returns the mean of `first - second` over seeds with its 95% t-interval."""
-    differences = np.subtract(first, second)
-    count, mean = len(differences), float(np.mean(differences))
-    if count < 2:
-        return harness.Value(mean)
-    spread = scipy.stats.t.ppf(0.975, count - 1) * differences.std(ddof=1)
-    half = float(spread / np.sqrt(count))
-    return harness.Value(mean, mean - half, mean + half)
+    return harness.mean_interval(np.subtract(first, second))
 
 
 def verdict(difference: harness.Value, claim: str) -> str:
@@ -175,19 +165,12 @@ def verdict(difference: harness.Value, claim: str) -> str:
 def figure(table: harness.Table, *, width: float, height: float) -> Iterator:
     """Yields a figure of matplotlib and writes it as PNG and SVG beside the rows."""
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    # Without a date and with fixed names the same numbers give the same file.
-    with pyplot.rc_context({"svg.hashsalt": "jtransfer", "font.size": 8}):
-        drawing = pyplot.figure(figsize=(width, height), layout="constrained")
+    with matplotlib.rc_context({"font.size": 8}):
+        drawing = Figure(figsize=(width, height), layout="constrained")
         yield drawing
-        table.path.parent.mkdir(parents=True, exist_ok=True)
-        place = table.path.parent / f"{table.table}.{table.preset}"
-        drawing.savefig(f"{place}.png", dpi=110, metadata={"Software": None})
-        drawing.savefig(f"{place}.svg", metadata={"Date": None, "Creator": None})
-        pyplot.close(drawing)
+        harness.save_figure(drawing, table)
 
 
 def draw_beside(

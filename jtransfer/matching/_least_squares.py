@@ -31,6 +31,7 @@ def pseudo_inverse(gram: jax.Array) -> jax.Array:
 
 
 def root_mean_square(outputs: jax.Array, n: int) -> jax.Array:
+    """The root of the sum of squares over `n`."""
     flat, peak = scaled(outputs.ravel())
     return root(jnp.sum(flat**2) / n) * peak[0]
 
