@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.special
-from flax import nnx
 
 from jtransfer import networks, students, teacher_outputs
 from jtransfer._files import write_atomically
@@ -113,7 +112,7 @@ def check(target: Target, model: str, *, base_width: int | None = None) -> None:
     architecture = Architecture(
         model=model, num_classes=target.num_classes, base_width=base_width
     )
-    nnx.eval_shape(lambda: networks.model(architecture, rngs=nnx.Rngs(0)))
+    networks.abstract(architecture)
 
 
 def distilled(

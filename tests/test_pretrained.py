@@ -18,7 +18,6 @@ from flax import nnx
 from jtransfer import models, networks, pretrained
 from jtransfer._torch_files import torch_arrays
 from jtransfer.data import DataError
-from jtransfer.networks import architectures
 
 
 def abstract(**arguments):
@@ -93,7 +92,7 @@ def reference_logits(state, x):
 def drawn_state(architecture, seed, names=pretrained.torch_name):
     """Random arrays for a network, by their names there and in PyTorch."""
     rng = np.random.default_rng(seed)
-    leaves = jax.tree.leaves(architectures.abstract(architecture)[1])
+    leaves = jax.tree.leaves(networks.abstract(architecture)[1])
     arrays = {}
     for name, leaf in zip(networks.variable_names(architecture), leaves, strict=True):
         array = rng.normal(size=leaf.shape)
@@ -117,7 +116,7 @@ def test_logits_agree_with_the_published_network():
     )
     arrays, state = drawn_state(architecture, 0)
     variables = networks.variables_of(architecture, arrays, "arrays")
-    apply_fn, _ = architectures.apply_fn_of(architecture)
+    apply_fn, _ = networks.apply_fn_of(architecture)
     x = np.random.default_rng(1).normal(size=(33, 33, 3)).astype(np.float32)
     logits, _ = jax.jit(apply_fn)(variables, x)
     expected = reference_logits(state, x.astype(np.float64))
@@ -340,7 +339,7 @@ def test_the_published_weights_give_the_logits_that_pytorch_gives():
         axis=-1,
     )
     image = (127.5 + 127.5 * image).round().astype(np.uint8)
-    apply_fn, _ = architectures.apply_fn_of(network.architecture)
+    apply_fn, _ = networks.apply_fn_of(network.architecture)
     x = (image / 255 - network.statistics.mean) / network.statistics.std
     logits, _ = jax.jit(apply_fn)(network.variables, x.astype(np.float32))
     expected = [-5.6698, 3.84155, 1.08321, -4.45785, -2.64824, -2.91673]
@@ -391,7 +390,7 @@ def test_a_resnet_of_torchvision(tmp_path):
     network = pretrained.resnet_of(path)
     assert network.architecture == architecture
     assert network.statistics.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
-    apply_fn, _ = architectures.apply_fn_of(architecture)
+    apply_fn, _ = networks.apply_fn_of(architecture)
     x = np.random.default_rng(1).normal(size=(45, 45, 3)).astype(np.float32)
     logits, _ = jax.jit(apply_fn)(network.variables, x)
     expected = reference_resnet_logits(state, x.astype(np.float64))

@@ -7,22 +7,14 @@ import functools
 
 import jax
 import numpy as np
-from flax import nnx
 
-from jtransfer import data, models, networks, sinkhorn
+from jtransfer import data, networks, sinkhorn
 from jtransfer.data import Images
 from jtransfer.networks import Network
 
 STATISTICS = data.ChannelStatistics(
     np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
 )
-
-
-@functools.lru_cache(maxsize=64)
-def apply_fn(architecture):
-    """The function of an architecture, in evaluation mode."""
-    model = nnx.eval_shape(lambda: networks.model(architecture, rngs=nnx.Rngs(0)))
-    return models.functional(model)[0]
 
 
 def named(logits: jax.Array, out: dict) -> dict[str, jax.Array]:
@@ -35,7 +27,7 @@ def named(logits: jax.Array, out: dict) -> dict[str, jax.Array]:
 @functools.partial(jax.jit, static_argnames=("architecture", "names"))
 def _said(variables, images, *, architecture, names):
     x = data.normalized(images, mean=STATISTICS.mean, std=STATISTICS.std)
-    found = named(*apply_fn(architecture)(variables, x))
+    found = named(*networks.apply_fn_of(architecture)[0](variables, x))
     return {name: found[name] for name in names}
 
 

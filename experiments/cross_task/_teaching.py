@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from _cross_task import Config, Task, Training, digest, harness
-from _said import STATISTICS, apply_fn, logits, named, said
+from _said import STATISTICS, logits, named, said
 from flax import nnx
 from harness import Value
 
@@ -138,7 +138,7 @@ def _fitted(
     arrays = {"images": train.images, "labels": train.labels}
     inside = None
     if taught_by is not None and settings.padding:
-        inside = apply_fn(taught_by.network.architecture)
+        inside, _ = networks.apply_fn_of(taught_by.network.architecture)
         constants["teacher"] = taught_by.network.variables
     elif taught_by is not None:
         arrays.update(said(taught_by.network, train.images, method.needs))

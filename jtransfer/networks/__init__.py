@@ -7,6 +7,8 @@ A network on disk is a folder with `network.json` (architecture, classes, facts)
 from jtransfer.networks.architectures import EXAMPLES as EXAMPLES
 from jtransfer.networks.architectures import Architecture as Architecture
 from jtransfer.networks.architectures import Network as Network
+from jtransfer.networks.architectures import abstract as abstract
+from jtransfer.networks.architectures import apply_fn_of as apply_fn_of
 from jtransfer.networks.architectures import count as count
 from jtransfer.networks.architectures import model as model
 from jtransfer.networks.architectures import takes_vectors as takes_vectors

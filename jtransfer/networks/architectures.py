@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -102,14 +103,36 @@ def count(variables: models.Variables) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def abstract(architecture: Architecture):
-    """The network's function, the shapes of its variables, and what it takes."""
+def abstract(architecture: Architecture) -> tuple[Callable, models.Variables, bool]:
+    """Returns what is known of a network before it has weights; nothing is computed.
+
+    Args:
+      architecture: see `model`.
+
+    Returns:
+      Its ``apply_fn(variables, x) -> (logits, out)`` in evaluation mode, one function
+      for equal architectures; shapes and dtypes of its variables; and whether it takes
+      vectors, see `takes_vectors`.
+
+    Raises:
+      DataError: if there is no such architecture.
+    """
     shapes = nnx.eval_shape(lambda: model(architecture, rngs=nnx.Rngs(0)))
     apply_fn, variables = models.functional(shapes)
     return apply_fn, variables, takes_vectors(shapes)
 
 
-def apply_fn_of(architecture: Architecture):
-    """Returns the function of an architecture and whether it takes vectors."""
+def apply_fn_of(architecture: Architecture) -> tuple[Callable, bool]:
+    """Returns the function of an architecture and whether it takes vectors.
+
+    Args:
+      architecture: see `model`.
+
+    Returns:
+      The first and the last of `abstract`.
+
+    Raises:
+      DataError: if there is no such architecture.
+    """
     apply_fn, _, flat = abstract(architecture)
     return apply_fn, flat

@@ -81,10 +81,9 @@ def shared_maps(teacher: Architecture, student: Architecture) -> list[SharedMap]
 
 def _map_sizes(architecture: Architecture, side: int) -> list[int]:
     """Side of each feature map for images of a side; none where there are no maps."""
-    model = nnx.eval_shape(lambda: networks.model(architecture, rngs=nnx.Rngs(0)))
-    if networks.takes_vectors(model):
+    apply_fn, variables, flat = networks.abstract(architecture)
+    if flat:
         return []
-    apply_fn, variables = models.functional(model)
     x = jax.ShapeDtypeStruct((1, side, side, architecture.num_channels), jnp.float32)
     maps = jax.eval_shape(apply_fn, variables, x)[1]["feature_maps"]
     return [found.shape[1] for found in maps]

@@ -14,9 +14,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from jtransfer import _batch_jacobians, _checks, distillation, models, networks
+from jtransfer import _batch_jacobians, _checks, distillation, networks
 from jtransfer.data import DataError, normalized
 from jtransfer.networks import Architecture, Network
 from jtransfer.teacher_outputs import _stored_rows
@@ -260,9 +259,7 @@ def compiled(
       A function of the teacher's variables and statistics and of a batch of images as
       they are stored, uint8 ``[n, h, w, c]``, with their labels ``[n]``.
     """
-    model = nnx.eval_shape(lambda: networks.model(architecture, rngs=nnx.Rngs(0)))
-    apply_fn, _ = models.functional(model)
-    flat = networks.takes_vectors(model)
+    apply_fn, flat = networks.apply_fn_of(architecture)
 
     @jax.jit
     def function(variables, statistics, images, labels):
