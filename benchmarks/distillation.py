@@ -24,15 +24,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jtransfer import (
-    data,
-    distillation,
-    models,
-    networks,
-    students,
-    teacher_outputs,
-    training,
-)
+from jtransfer import data, distillation, models, networks, training, transfer
+from jtransfer.transfer import teacher_outputs
 
 NUM_CLASSES = 100
 OPTIMIZER = optax.adam(1e-3)
@@ -61,8 +54,10 @@ def one_output(width: int, batch_size: int, turns: int) -> None:
         )
         model = networks.model(architecture, rngs=nnx.Rngs(0))
         steps = {
-            "without": step(model, students.activations_and_jacobians(gamma=0).loss),
-            "with": step(model, students.activations_and_jacobians().loss),
+            "without": step(
+                model, transfer.activations_and_jacobians_method(gamma=0).loss
+            ),
+            "with": step(model, transfer.activations_and_jacobians_method().loss),
             "mapped": step(model, mapped_loss),
         }
         times = taking_turns(steps, model, batch, turns)
@@ -82,8 +77,8 @@ def all_outputs(width: int, batch_size: int, turns: int) -> None:
         model="vgg4", num_classes=NUM_CLASSES, base_width=max(1, width // 2)
     )
     model = networks.model(architecture, rngs=nnx.Rngs(0))
-    chunked = students.activations_and_jacobians(chunk_size=5).loss
-    whole = students.activations_and_jacobians(chunk_size=NUM_CLASSES).loss
+    chunked = transfer.activations_and_jacobians_method(chunk_size=5).loss
+    whole = transfer.activations_and_jacobians_method(chunk_size=NUM_CLASSES).loss
     steps, batches = {}, {}
     for count in (5, 10, 20):
         for name, loss in (("in chunks of 5", chunked), ("at once", whole)):
@@ -124,8 +119,10 @@ def cache(width: int, batch_size: int, turns: int, num_images: int = 512) -> Non
         depth=4, num_classes=NUM_CLASSES, base_width=width, rngs=nnx.Rngs(0)
     )
     preprocess = training.preprocessing(teacher.statistics)
-    function = step(student, students.activations_and_jacobians().loss, preprocess)
-    ask = teacher_outputs.compiled(teacher_outputs.label_jacobian, architecture)
+    function = step(
+        student, transfer.activations_and_jacobians_method().loss, preprocess
+    )
+    ask = teacher_outputs.compiled_outputs(teacher_outputs.label_jacobian, architecture)
 
     def epoch(told):
         state, total = state_of(student), 0.0
@@ -142,7 +139,7 @@ def cache(width: int, batch_size: int, turns: int, num_images: int = 512) -> Non
 
     with tempfile.TemporaryDirectory() as folder:
         begin = functools.partial(
-            teacher_outputs.computed,
+            teacher_outputs.compute_teacher_outputs,
             teacher_outputs.label_jacobian,
             teacher,
             images,
@@ -194,7 +191,7 @@ def examples(batch_size: int, *, num_outputs: int) -> dict:
 
 def step(model, loss, preprocess=None):
     """The jitted training step of a student."""
-    objective = students.objective(model, loss, preprocess=preprocess)
+    objective = transfer.student_objective(model, loss, preprocess=preprocess)
     return jax.jit(
         functools.partial(training.updated, objective=objective, optimizer=OPTIMIZER)
     )

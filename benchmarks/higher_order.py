@@ -19,9 +19,9 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from timing import best_time  # noqa: E402
 
-from jtransfer.higher_order import source_subsets, subset_h_scores  # noqa: E402
 from jtransfer.moments import class_moments  # noqa: E402
 from jtransfer.scores import h_score  # noqa: E402
+from jtransfer.scores.higher_order import source_subsets, subset_h_scores  # noqa: E402
 
 
 def main() -> None:

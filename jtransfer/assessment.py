@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul
 from jtransfer.scores import softmax_classifier
 from jtransfer.sinkhorn import sinkhorn_distances
 
@@ -186,7 +187,7 @@ def fictitious_student(
       II, and Algorithm 4.
     """
     features, labels = jnp.asarray(features), jnp.asarray(labels)
-    _checks.labelled(features, labels, num_classes)
+    checks.labelled(features, labels, num_classes)
     features, square = _scaled(features, (labels >= 0) & (labels < num_classes))
     head = softmax_classifier(
         features,
@@ -196,7 +197,7 @@ def fictitious_student(
         max_steps=max_steps,
     )
     occurs = jnp.isfinite(head.bias)[None]
-    logits = jnp.matmul(features, head.weights, precision=jax.lax.Precision.HIGHEST)
+    logits = matmul(features, head.weights)
     logits = jnp.where(occurs, logits + jnp.where(occurs, head.bias[None], 0), 0)
     least = jnp.min(jnp.where(occurs, logits, jnp.inf), axis=1, keepdims=True)
     return jnp.where(occurs, logits, jnp.where(jnp.any(occurs), least, 0) - 30)

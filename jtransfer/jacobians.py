@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul, root, scaled
 
 
 class SingularAttacks(NamedTuple):
@@ -51,18 +52,18 @@ def jacobian(f: Callable, *, chunk_size: int | None = 10) -> Callable:
              [0., 0., 4.]], dtype=float32)
     """
     if chunk_size is not None:
-        _checks.positive("chunk_size", chunk_size)
+        checks.positive("chunk_size", chunk_size)
 
     def at(x: ArrayLike) -> jax.Array:
         x = jnp.asarray(x)
-        _checks.floating("x", x)
+        checks.floating("x", x)
         outputs = jax.eval_shape(f, x)
         if getattr(outputs, "ndim", None) != 1:
             raise ValueError(
                 "f must take one example and return outputs of shape [m], "
                 f"got {outputs}; for a batch use jax.vmap(jacobian(f))."
             )
-        _checks.floating("the outputs of f", outputs)
+        checks.floating("the outputs of f", outputs)
         if x.size <= outputs.size:
             _, push = jax.linearize(f, x)
             columns = _over_basis(
@@ -138,8 +139,8 @@ def singular_attacks(
       Liang et al., 2021, Eqs. (5), (8) and (9).
     """
     jacobian = jnp.asarray(jacobian)
-    _checks.rank("jacobian", jacobian, 2)
-    _checks.floating("jacobian", jacobian)
+    checks.num_axes("jacobian", jacobian, 2)
+    checks.floating("jacobian", jacobian)
     weighted = weighted_outputs("hessian", jacobian, hessian, axis=0)
     within, peak = scaled(weighted.ravel())
     within = within.reshape(weighted.shape)
@@ -189,7 +190,7 @@ def deviation_hessian(squared_loss: Callable, num_outputs: int) -> jax.Array:
     References:
       Liang et al., 2021, section 3, "The Small-epsilon Regime".
     """
-    _checks.positive("num_outputs", num_outputs)
+    checks.positive("num_outputs", num_outputs)
     zero = jnp.zeros(num_outputs)
     shape = jax.eval_shape(squared_loss, zero).shape
     if shape != ():
@@ -222,7 +223,7 @@ def weighted_outputs(
     m = outputs.shape[axis]
     if hessian.shape != (m, m):
         raise ValueError(f"{name} must have shape {(m, m)}, got {hessian.shape}.")
-    _checks.floating(name, hessian)
+    checks.floating(name, hessian)
     hessian = jax.lax.stop_gradient(hessian.astype(outputs.dtype))
     # A unit diagonal first, so that outputs of very different weight all count.
     diagonal = jnp.diagonal(hessian)
@@ -234,37 +235,3 @@ def weighted_outputs(
     moved = matmul(factor, jnp.moveaxis(outputs, axis, 0).reshape(m, -1))
     shape = (m, *(s for i, s in enumerate(outputs.shape) if i != axis % outputs.ndim))
     return jnp.moveaxis(moved.reshape(shape), 0, axis)
-
-
-def unit(vectors: jax.Array, weighted: jax.Array | None = None) -> jax.Array:
-    """Scales vectors `[..., m]` to length one, that of `weighted` where it is given.
-
-    A vector without length becomes zero, with gradient zero.
-    """
-    within, peak = scaled(vectors if weighted is None else weighted)
-    length = root(jnp.sum(within**2, axis=-1, keepdims=True))
-    zero = length == 0
-    return jnp.where(zero, 0, vectors / peak / jnp.where(zero, 1, length))
-
-
-def scaled(vectors: jax.Array, axis: int = -1) -> tuple[jax.Array, jax.Array]:
-    """Splits a constant, its length on `axis` one, off vectors on that axis.
-
-    The squares of what remains neither over- nor underflow.
-    """
-    peak = jnp.max(jnp.abs(vectors), axis=axis, keepdims=True)
-    # Below the smallest normal number backends may flush to zero.
-    flushed = peak < jnp.finfo(peak.dtype).tiny
-    peak = jax.lax.stop_gradient(jnp.where(flushed, 1, peak))
-    return vectors / peak, peak
-
-
-def root(square: jax.Array) -> jax.Array:
-    """The square root of what is not negative, with gradient 0 at 0."""
-    zero = square == 0
-    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
-
-
-def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Returns `a @ b` in the full precision of the dtype on every backend."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul
 
 
 class Moments(NamedTuple):
@@ -35,6 +36,10 @@ class Moments(NamedTuple):
     """Sum of `|z|^2 z`, `[d]`, with `z = (f - mean) / s`, `s^2 = tr(scatter) / n`."""
     quartic: jax.Array
     """Sum of `|z|^4`, `[]`; in units of `s`, for fourth powers overflow float32."""
+    within: jax.Array | None = None
+    """Sum of `(f - m)(f - m)^T`, `[d, d]`, with `m` the mean of the example's class:
+    what `scatter` loses to rounding beside classes that lie far apart. None where it
+    is not kept; the H-score then has the accuracy of `scatter`."""
 
 
 def empty_moments(num_features: int, *, num_classes: int, dtype) -> Moments:
@@ -52,8 +57,8 @@ def empty_moments(num_features: int, *, num_classes: int, dtype) -> Moments:
       >>> int(empty_moments(2, num_classes=3, dtype="float32").counts.sum())
       0
     """
-    _checks.positive("num_features", num_features)
-    _checks.positive("num_classes", num_classes)
+    checks.positive("num_features", num_features)
+    checks.positive("num_classes", num_classes)
     by_class = jnp.zeros((num_classes, num_features), dtype)
     return Moments(
         counts=jnp.zeros(num_classes, jnp.int32),
@@ -63,6 +68,7 @@ def empty_moments(num_features: int, *, num_classes: int, dtype) -> Moments:
         class_squares=by_class,
         cubic=by_class[0],
         quartic=by_class[0, 0],
+        within=jnp.zeros((num_features, num_features), dtype),
     )
 
 
@@ -72,9 +78,10 @@ def class_moments(
 ) -> Moments:
     """Computes the moments of one batch of labelled features.
 
-    The cost is that of `features.T @ features` and two products with the one-hot
-    labels, `O(n d (d + C))`; the batch is held in memory a few times over, so feed
-    large data in batches and `merge` them.
+    The cost is that of `features.T @ features`, of the same for the smaller of batch
+    and class sums, and of two products with the one-hot labels, `O(n d (d + C))`; the
+    batch is held in memory a few times over, so feed large data in batches and `merge`
+    them.
 
     Args:
       features: floating-point features, shape `[n, d]`, of any offset and scale
@@ -102,12 +109,12 @@ def class_moments(
       Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", 1983.
     """
     features, labels = jnp.asarray(features), jnp.asarray(labels)
-    _checks.labelled(features, labels, num_classes)
+    checks.labelled(features, labels, num_classes)
     if not len(features):
         return empty_moments(
             features.shape[1], num_classes=num_classes, dtype=features.dtype
         )
-    labels = _checks.class_labels(labels, num_classes)
+    labels = checks.class_labels(labels, num_classes)
     valid = labels >= 0
     n = _floored(valid.sum(dtype=jnp.int32), features.dtype)
     # Differences from one example are exact in a constant column, and small against
@@ -115,13 +122,17 @@ def class_moments(
     first = jnp.where(valid.any(), features[jnp.argmax(valid)], 0)
     mean = first + _rows(valid, features - first[None]).sum(axis=0) / n
     centred = _rows(valid, features - mean[None])
-    scatter = _gram(centred)
-
     membership = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
     counts = membership.sum(axis=0, dtype=jnp.int32)
-    class_sums = _product(membership.T, centred)
+    class_sums = matmul(membership.T, centred)
     class_means = class_sums / _floored(counts, features.dtype)[:, None]
     deviations = _rows(valid, centred - class_means[labels])
+    within = _gram(deviations)
+    if num_classes < len(features):
+        roots = jnp.sqrt(counts.astype(features.dtype))
+        scatter = within + _gram(class_means * roots[:, None])
+    else:
+        scatter = _gram(centred)
 
     scale = _scale(scatter, n)
     norms = jnp.sum((centred / scale) ** 2, axis=1)
@@ -130,9 +141,10 @@ def class_moments(
         mean=mean,
         scatter=scatter,
         class_sums=class_sums,
-        class_squares=_product(membership.T, deviations**2),
-        cubic=_product(norms, centred) / scale,
+        class_squares=matmul(membership.T, deviations**2),
+        cubic=matmul(norms, centred) / scale,
         quartic=jnp.sum(norms**2),
+        within=within,
     )
 
 
@@ -141,7 +153,8 @@ def merge(a: Moments, b: Moments) -> Moments:
     """Unites the moments of two disjoint sets of examples exactly.
 
     Associative and commutative up to rounding; `empty_moments` is neutral. It costs
-    `O(d^2 + C d)` and works inside `jit`, `scan`, `vmap` and collectives.
+    `O(C d^2)`, without `within` `O(d^2 + C d)`, and works inside `jit`, `scan`, `vmap`
+    and collectives.
 
     Args:
       a: moments of one set.
@@ -165,7 +178,7 @@ def merge(a: Moments, b: Moments) -> Moments:
     References:
       Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", 1983.
     """
-    _checks.same_shape(a=a.class_sums, b=b.class_sums)
+    checks.same_shape(a=a.class_sums, b=b.class_sums)
     dtype = a.mean.dtype
     n_a, n_b = a.counts.sum(), b.counts.sum()
     n = _floored(n_a + n_b, dtype)
@@ -175,6 +188,9 @@ def merge(a: Moments, b: Moments) -> Moments:
     difference = b.mean - a.mean
     scatter = a.scatter + b.scatter
     scatter += jnp.outer(difference, difference) * (n_a * n_b / n)
+    gap = _weighted_gap(a, b)
+    kept = a.within is not None and b.within is not None
+    within = a.within + b.within + _gram(gap) if kept else None
     scale = _scale(scatter, n)
     cubic_a, quartic_a = _recentred(a, n_a, mean, scale)
     cubic_b, quartic_b = _recentred(b, n_b, mean, scale)
@@ -183,9 +199,10 @@ def merge(a: Moments, b: Moments) -> Moments:
         mean=mean,
         scatter=scatter,
         class_sums=_shifted_sums(a, mean) + _shifted_sums(b, mean),
-        class_squares=_merged_squares(a, b),
+        class_squares=a.class_squares + b.class_squares + gap**2,
         cubic=cubic_a + cubic_b,
         quartic=quartic_a + quartic_b,
+        within=within,
     )
 
 
@@ -194,13 +211,13 @@ def _shifted_sums(part: Moments, mean: jax.Array) -> jax.Array:
     return part.class_sums + counts * (part.mean - mean)[None]
 
 
-def _merged_squares(a: Moments, b: Moments) -> jax.Array:
+def _weighted_gap(a: Moments, b: Moments) -> jax.Array:
+    """What the union adds to the deviations within each class, `[C, d]`."""
     dtype = a.mean.dtype
     n_a, n_b = _floored(a.counts, dtype)[:, None], _floored(b.counts, dtype)[:, None]
     gap = (b.mean - a.mean)[None] + b.class_sums / n_b - a.class_sums / n_a
     present = ((a.counts > 0) & (b.counts > 0))[:, None]
-    weight = jnp.where(present, n_a * n_b / (n_a + n_b), 0)
-    return a.class_squares + b.class_squares + weight * gap**2
+    return jnp.where(present, jnp.sqrt(n_a * n_b / (n_a + n_b)), 0) * gap
 
 
 def _recentred(part: Moments, n: jax.Array, mean: jax.Array, scale: jax.Array):
@@ -213,7 +230,7 @@ def _recentred(part: Moments, n: jax.Array, mean: jax.Array, scale: jax.Array):
     shift = (part.mean - mean) / scale
     ratio = _scale(part.scatter, jnp.maximum(n, 1)) / scale
     cubic, quartic = part.cubic * ratio**3, part.quartic * ratio**4
-    projected = _product(part.scatter, shift / scale) / scale
+    projected = matmul(part.scatter, shift / scale) / scale
     trace = jnp.trace(part.scatter) / scale / scale
     length = jnp.sum(shift**2)
     quartic += 4 * shift @ cubic + 4 * shift @ projected + 2 * length * trace
@@ -237,15 +254,10 @@ def _floored(counts: jax.Array, dtype) -> jax.Array:
     return jnp.maximum(counts, 1).astype(dtype)
 
 
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    # Accelerators would otherwise round the factors to fewer bits.
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
 def _gram(x: jax.Array, *, block: int = 512) -> jax.Array:
     """`x^T x` of `[n, d]`: the blocks on and above the diagonal, and their mirror."""
     starts = range(0, x.shape[1], block)
-    above = [_product(x[:, i : i + block].T, x[:, i:]) for i in starts]
+    above = [matmul(x[:, i : i + block].T, x[:, i:]) for i in starts]
     rows = []
     for i, row in zip(starts, above, strict=True):
         mirrored = [

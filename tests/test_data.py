@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from PIL import Image
 
 from jtransfer import data
-from jtransfer.data import cache, image_folder, npz, prepared
+from jtransfer.data import cache, decoding, image_folder, npz, prepared
 
 SHARED = pathlib.Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -364,7 +364,7 @@ def test_imagefolder_may_have_a_class_called_train(tmp_path):
 @pytest.fixture
 def decodings(monkeypatch):
     """A list that grows by one with each picture of a folder that is decoded."""
-    calls, decoded = [], image_folder.decoded
+    calls, decoded = [], decoding.decoded
 
     def counted(picture, **options):
         calls.append(picture)

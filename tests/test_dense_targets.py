@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from jtransfer import class_moments, dense_h_score, h_score
-from jtransfer.dense_targets import (
+from jtransfer.report.pages.heat_maps import heat_map_png, heat_map_svg
+from jtransfer.scores.dense_targets import (
     block_middles,
     palette,
     palette_levels,
     quantile_levels,
 )
-from jtransfer.heat_maps import heat_map_png, heat_map_svg
 
 KEY = jax.random.key(0)
 COLORS = np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0.5], [1, 1, 1]], np.float32)

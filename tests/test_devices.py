@@ -1,4 +1,4 @@
-"""Tests of jtransfer.devices, and of training on several devices."""
+"""Tests of jtransfer.training.devices, and of training on several devices."""
 
 import functools
 import json
@@ -16,7 +16,8 @@ import pytest
 from flax import nnx
 
 import jtransfer
-from jtransfer import data, devices, models, schedules, training
+from jtransfer import data, models, training
+from jtransfer.training import devices, schedules
 
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 

@@ -13,7 +13,7 @@ from flax import nnx
 from test_cli import CACHE, jtransfer
 
 from jtransfer import data, models, networks, zoo
-from jtransfer._commands.distill_command import distill
+from jtransfer.commands.distill import distill_command
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("distill")]
 OWN, OTHER = ("red", "green", "blue"), ("a", "b", "c", "d")
@@ -26,7 +26,7 @@ def write_teacher(folder, names):
     variables = models.functional(networks.model(architecture, rngs=nnx.Rngs(3)))[1]
     statistics = data.ChannelStatistics(*np.array([[0.4] * 3, [0.3] * 3], np.float32))
     network = networks.Network(architecture, variables, statistics, names, {})
-    networks.write(folder, network)
+    networks.write_network(folder, network)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_sigterm_saves_and_a_rerun_goes_on_to_a_network_of_a_zoo(folder):
 def test_a_student_of_a_teacher_of_other_things(method, folder, capsys):
     out = folder / method
     options = {"alpha": 10, "beta": 10, "width": 2, "epochs": 4, "batch_size": 16}
-    code = distill(
+    code = distill_command(
         teacher=folder / "other",
         student="vgg4",
         data=f"npz:{folder}/colours.npz",
@@ -107,7 +107,7 @@ def test_a_student_of_a_teacher_of_other_things(method, folder, capsys):
     )
     assert code == 0
     assert "test accuracy" in capsys.readouterr().out
-    student = networks.read(out)
+    student = networks.read_network(out)
     assert student.class_names == OWN
     assert "teacher_classifier" not in student.variables.params
     assert student.facts["loss"]["alpha"] == 10
@@ -158,7 +158,7 @@ def test_a_wrong_request(name, folder, monkeypatch):
     }
     request["teacher"] = folder / request["teacher"]
     with pytest.raises(data.DataError, match=fault):
-        distill(**request)
+        distill_command(**request)
     assert not (folder / "wrong" / "network.json").exists()
 
 

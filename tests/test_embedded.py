@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jtransfer import embedded
+from jtransfer.zoo import embedded
 
 SCRIPT = Path(__file__).resolve().parents[1] / "experiments" / "embedded_zoo.py"
-NETWORKS = embedded.networks()
+NETWORKS = embedded.embedded_networks()
 BY_NAME = {network.name: network for network in NETWORKS}
 BATCH = embedded.digits()[0][:6]
 APPLY = jax.jit(embedded.apply)
@@ -40,13 +40,13 @@ def quick_compilation():
 
 
 def test_files_are_small():
-    files = resources.files("jtransfer.embedded").iterdir()
+    files = resources.files("jtransfer.zoo.embedded").iterdir()
     assert sum(len(file.read_bytes()) for file in files if file.is_file()) < 1_000_000
 
 
 def test_import_is_light():
     heavy = "{'flax', 'optax', 'sklearn', 'mlxtend', 'tensorflow_datasets'}"
-    code = f"import sys, jtransfer.embedded; print({heavy} & set(sys.modules))"
+    code = f"import sys, jtransfer.zoo.embedded; print({heavy} & set(sys.modules))"
     root = Path(embedded.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=root
@@ -55,7 +55,9 @@ def test_import_is_light():
 
 
 def test_names_are_unique_words():
-    stored = resources.files("jtransfer.embedded").joinpath("facts.json").read_text()
+    stored = (
+        resources.files("jtransfer.zoo.embedded").joinpath("facts.json").read_text()
+    )
     assert len(NETWORKS) >= 10
     assert len(BY_NAME) == len(NETWORKS)
     for name in BY_NAME:
@@ -131,7 +133,7 @@ def test_one_example_is_a_row_of_the_batch():
 
 
 def test_apply_is_deterministic():
-    params, again = BY_NAME["mnist"].params, embedded.networks()[0].params
+    params, again = BY_NAME["mnist"].params, embedded.embedded_networks()[0].params
     first, _ = APPLY(params, BATCH)
     second, _ = APPLY(again, BATCH)
     np.testing.assert_array_equal(first, second)
@@ -233,7 +235,7 @@ def test_script_trains_and_writes_a_loadable_zoo(script, tmp_path, monkeypatch):
             made.append(script.stored_network(task, jax.random.key(0), config))
     script.write_zoo(made, config)
     monkeypatch.setattr(embedded, "_file", tmp_path.joinpath)
-    for network, loaded in zip(made, embedded.networks(), strict=True):
+    for network, loaded in zip(made, embedded.embedded_networks(), strict=True):
         assert loaded.name == network.name
         assert loaded.facts == network.facts
         jax.tree.map(np.testing.assert_array_equal, loaded.params, network.params)

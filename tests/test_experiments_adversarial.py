@@ -19,8 +19,10 @@ import _transfers  # noqa: E402
 import synthetic  # noqa: E402
 from harness import Value  # noqa: E402
 
-from jtransfer import agreement, training  # noqa: E402
-from jtransfer.schedules import sgd  # noqa: E402
+from jtransfer import training  # noqa: E402
+from jtransfer.distillation import activations
+from jtransfer.ranking import correlations
+from jtransfer.training.schedules import sgd  # noqa: E402
 
 
 def test_synthetic_smoke(tmp_path):
@@ -123,7 +125,7 @@ def test_cosine_falls_as_rho_grows():
 
     def objective(params, stats, batch, key):
         logits = two_layers(params, batch["images"])
-        value, parts = training.cross_entropy((logits, {}), batch)
+        value, parts = activations.cross_entropy((logits, {}), batch)
         found = cosine(params, batch["images"], batch["gradients"])
         return value + batch["rho"] * found, ({**parts, "cosine": found}, stats)
 
@@ -150,7 +152,7 @@ def test_pearson_over_samples_resamples_images():
     shared = rng.normal(size=(400, 1))
     a, b = (shared + rng.normal(size=(400, 3)) for _ in range(2))
     found = _rows.over_samples(a, b, seed=0)
-    assert found.value == pytest.approx(agreement.pearson(a.ravel(), b.ravel()))
+    assert found.value == pytest.approx(correlations.pearson(a.ravel(), b.ravel()))
     assert found.low < found.value < found.high
     # What the three models share makes the interval wider than that of 1200 samples.
     alone = _rows.over_samples(a.ravel(), b.ravel(), seed=0)

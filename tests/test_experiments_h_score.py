@@ -12,8 +12,8 @@ import pytest
 import scipy.special
 
 from jtransfer import class_moments, h_score, hgr
-from jtransfer.higher_order import subset_h_scores
 from jtransfer.scores import dense_h_score
+from jtransfer.scores.higher_order import subset_h_scores
 
 FOLDER = Path(__file__).parents[1] / "experiments/h_score"
 if not FOLDER.exists():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-SCRIPT = Path(__file__).parents[1] / "experiments/jacobian_matching/figure1.py"
+SCRIPT = Path(__file__).parents[1] / "experiments/jacobian_matching/figure1_curves.py"
 if not SCRIPT.exists():
     pytest.skip("experiments are not here", allow_module_level=True)
 spec = importlib.util.spec_from_file_location("jacobian_matching_figure1", SCRIPT)

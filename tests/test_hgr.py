@@ -547,9 +547,21 @@ X, Y, KEY = np.zeros(4, np.int32), np.zeros(4, np.int32), jax.random.key(0)
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: hgr.modes(np.eye(3), num_modes=3), ValueError, "at most .* 2, got 3"),
-        (lambda: hgr.modes(np.eye(3), num_modes=0), ValueError, "num_modes"),
-        (lambda: hgr.modes(np.eye(3, dtype=int), num_modes=1), TypeError, "joint"),
+        (
+            lambda: hgr.modes(np.eye(3), num_modes=3),
+            ValueError,
+            "at most .* 2, got 3",
+        ),
+        (
+            lambda: hgr.modes(np.eye(3), num_modes=0),
+            ValueError,
+            "num_modes",
+        ),
+        (
+            lambda: hgr.modes(np.eye(3, dtype=int), num_modes=1),
+            TypeError,
+            "joint",
+        ),
         (lambda: hgr.mutual_information(np.ones(3)), ValueError, "joint"),
         (lambda: ACE(X, Y, KEY, num_modes=NUM_Y), ValueError, "num_modes"),
         (lambda: ACE(X, Y[:3], KEY), ValueError, "length"),

@@ -12,10 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tasks import NUM_CLASSES
 
-from jtransfer import higher_order
-from jtransfer.higher_order import _factors
 from jtransfer.moments import class_moments, empty_moments
-from jtransfer.scores import h_score
+from jtransfer.scores import _factors, h_score, higher_order
 
 SIZES = (3, 5, 2, 5)
 seeds = st.integers(0, 2**16)

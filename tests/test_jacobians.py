@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jtransfer import jacobians
+from jtransfer._internal import linalg
 from jtransfer.jacobians import deviation_hessian, jacobian, singular_attacks
 
 seeds = st.integers(0, 2**16)
@@ -305,8 +305,8 @@ def test_rejects(call, error, message):
 
 def test_lengths_without_direction_have_gradient_zero():
     vectors = jnp.array([[0.0, 0.0], [3.0, 4.0]])
-    unit = jax.jit(jacobians.unit)(vectors)
+    unit = jax.jit(linalg.unit)(vectors)
     np.testing.assert_allclose(unit, [[0, 0], [0.6, 0.8]], rtol=1e-6)
-    gradient = jax.jit(jax.grad(lambda v: jnp.sum(jacobians.unit(v))))(vectors)
+    gradient = jax.jit(jax.grad(lambda v: jnp.sum(linalg.unit(v))))(vectors)
     chex.assert_tree_all_finite(gradient)
     assert not np.any(gradient[0])

@@ -36,7 +36,7 @@ def target():
 
 
 def test_each_layer_is_a_source(network, target, tmp_path):
-    networks.write(tmp_path / "net", network)
+    networks.write_network(tmp_path / "net", network)
     np.savez(tmp_path / "file.npz", features=np.ones((60, 2)))
     found = zoo.sources(str(tmp_path), target, layers=True)
     names = [layer.name for layer in found]
@@ -57,7 +57,7 @@ def test_each_layer_is_a_source(network, target, tmp_path):
 
 
 def test_layers_need_images_and_a_network_that_can_be_read(network, tmp_path):
-    networks.write(tmp_path / "net", network)
+    networks.write_network(tmp_path / "net", network)
     labels = zoo.labelled_target("labels", LABELS, digest="")
     layer = zoo.sources(str(tmp_path / "net"), labels, layers=True)[0]
     with pytest.raises(zoo.SourceError, match="data set of images"):

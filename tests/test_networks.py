@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jtransfer import data, finetuning, models, networks, recipes, zoo
+from jtransfer import data, models, networks, transfer, zoo
+from jtransfer.data import subsets
 from jtransfer.networks import Architecture, Network
 
 ARCHITECTURE = Architecture(
@@ -64,8 +65,8 @@ def test_rejects_unknown_architectures(name):
 
 
 def test_a_network_survives_the_disk(network, images, tmp_path):
-    networks.write(tmp_path / "net", network)
-    again = networks.read(tmp_path / "net")
+    networks.write_network(tmp_path / "net", network)
+    again = networks.read_network(tmp_path / "net")
     assert again.architecture == network.architecture
     assert again.class_names == network.class_names
     assert again.facts == network.facts
@@ -106,7 +107,7 @@ def test_outputs_of_any_batch_size_layer_and_image_size(network, images):
 )
 def test_a_damaged_network_is_one_line(fault, network, tmp_path):
     folder = tmp_path / "net"
-    networks.write(folder, network)
+    networks.write_network(folder, network)
     described = json.loads((folder / "network.json").read_text())
     if fault == "missing":
         (folder / "network.json").unlink()
@@ -126,12 +127,12 @@ def test_a_damaged_network_is_one_line(fault, network, tmp_path):
         }[fault]
         (folder / "network.json").write_text(json.dumps(described))
     with pytest.raises(data.DataError) as error:
-        networks.read(folder)
+        networks.read_network(folder)
     assert "\n" not in str(error.value)
 
 
 def test_networks_are_sources_of_a_target_of_images(network, images, tmp_path):
-    networks.write(tmp_path / "zoo" / "net", network)
+    networks.write_network(tmp_path / "zoo" / "net", network)
     np.savez(tmp_path / "t.npz", images=images.images, labels=images.labels)
     target = zoo.image_target(
         f"npz:{tmp_path / 't.npz'}", per_class=5, num_test=None, seed=0
@@ -158,38 +159,40 @@ def test_fine_tuning_learns_and_leaves_the_source_alone(network, images):
     before = jax.tree.map(np.array, network.variables)
     train, test = np.arange(30), np.arange(30, 60)
     arguments = (images.images[train], images.labels[train], images.class_names)
-    head = finetuning.head_fine_tuned(network, *arguments, num_epochs=30, seed=0)
+    head = transfer.fine_tune_head(network, *arguments, num_epochs=30, seed=0)
     # The last layer alone has changed.
     body, tuned_body = (
         {k: v for k, v in n.variables.params.items() if k != "classifier"}
         for n in (network, head)
     )
     jax.tree.map(np.testing.assert_array_equal, body, tuned_body)
-    full = finetuning.fully_fine_tuned(network, *arguments, num_epochs=30, seed=0)
+    full = transfer.fine_tune_network(network, *arguments, num_epochs=30, seed=0)
     for tuned in (head, full):
-        right = finetuning.correct(tuned, images.images[test], images.labels[test])
+        right = transfer.is_classified_correctly(
+            tuned, images.images[test], images.labels[test]
+        )
         assert right.mean() > 0.6
     jax.tree.map(np.testing.assert_array_equal, before, network.variables)
 
 
 def test_classes_by_name_number_and_range(images):
-    chosen = recipes.classes_of(images, ("blue", "0"))
+    chosen = subsets.named_class_subset(images, ("blue", "0"))
     assert chosen.class_names == ("blue", "red")
     assert len(chosen.labels) == 40
     for wrong in (("pink",), ("0-5",), ("0", "red")):
         with pytest.raises(data.DataError):
-            recipes.classes_of(images, wrong)
+            subsets.named_class_subset(images, wrong)
 
 
 def test_a_recipe_trains_and_records_its_facts(images, tmp_path):
     recipe = dataclasses.replace(
-        recipes.PRESETS["cpu"],
+        transfer.TRAINING_PRESETS["cpu"],
         num_epochs=20,
         batch_size=16,
         padding=1,
         warm_up_epochs=0,
     )
-    network = recipes.trained(
+    network = transfer.train_network(
         ARCHITECTURE,
         images,
         images,
@@ -199,4 +202,4 @@ def test_a_recipe_trains_and_records_its_facts(images, tmp_path):
         facts={"source": "colours"},
     )
     assert network.facts["source_accuracy"] > 0.6
-    assert networks.read(tmp_path).facts["source"] == "colours"
+    assert networks.read_network(tmp_path).facts["source"] == "colours"

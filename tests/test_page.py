@@ -1,4 +1,4 @@
-"""Tests of jtransfer._pages.ranking_page and jtransfer._charts."""
+"""Tests of jtransfer.report.pages.ranking and jtransfer.report.pages.charts."""
 
 import re
 import shutil
@@ -8,8 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from jtransfer import _charts
-from jtransfer._pages import ranking_page
+from jtransfer.report.pages import charts, ranking
 
 SCORES = ("logme", "leep", "sinkhorn", "my-score", "ridge_probe")
 STATIC = ("source_accuracy", "parameters")
@@ -51,7 +50,7 @@ def make_page(rows):
     numbers = {"pearson": 0.9, "spearman": None, "regret_1": float("nan")}
     agreement = [{"score": name, **numbers} for name in names]
     matrix = (np.eye(len(names)) - 0.3).tolist()
-    return ranking_page.page(rows, agreement, {"scores": names, "matrix": matrix})
+    return ranking.ranking_html(rows, agreement, {"scores": names, "matrix": matrix})
 
 
 def hostile_rows():
@@ -138,8 +137,8 @@ def test_warnings_and_reasons_are_given_once():
 
 
 def test_draws_what_it_can():
-    assert "No source could be ranked" in ranking_page.page([])
-    assert "failed: no file" in ranking_page.page(
+    assert "No source could be ranked" in ranking.ranking_html([])
+    assert "failed: no file" in ranking.ranking_html(
         [{"source": "a", "reason": "no file"}]
     )
     assert "has a score: there is nothing to compare" in make_page(make_rows(1))
@@ -152,22 +151,22 @@ def test_draws_what_it_can():
 
 
 def test_numbers_are_readable():
-    assert _charts.number(-0.001, 2) == "0.00"
-    assert _charts.number(11_173_962, 0) == "11.2 M"
-    assert _charts.number(3e-7) == "3.00e\N{MINUS SIGN}07"
-    assert _charts.number(None) == _charts.number(1e300) == "\N{EN DASH}"
+    assert charts.number(-0.001, 2) == "0.00"
+    assert charts.number(11_173_962, 0) == "11.2 M"
+    assert charts.number(3e-7) == "3.00e\N{MINUS SIGN}07"
+    assert charts.number(None) == charts.number(1e300) == "\N{EN DASH}"
 
 
 def test_short_names_stay_apart():
     names = [f"resnet50-with-a-long-prefix-{i:02d}-and-suffix" for i in range(30)]
-    texts = _charts.short([*names, "plain", "漢字" * 20])
+    texts = charts.short([*names, "plain", "漢字" * 20])
     assert len(set(texts)) == len(texts)
     assert max(map(len, texts)) <= 21
 
 
 def test_scatter_marks_the_worst_of_equal_first_choices():
     points = [(0, "a", 2.0, 0.9), (1, "b", 2.0, 0.5), (2, "c", 1.0, 0.7)]
-    chart = _charts.scatter(points, [_charts.axis([0, 2])] * 2, label="")
+    chart = charts.scatter(points, [charts.axis([0, 2])] * 2, label="")
     assert ET.fromstring(chart).find("circle[@class='chosen']").get("data-s") == "1"
 
 

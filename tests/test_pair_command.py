@@ -12,10 +12,10 @@ from flax import nnx
 from test_page import HOSTILE, make_rows, read
 
 from jtransfer import cli, models, networks, pairs, report
-from jtransfer._pages import pair_charts, pair_page
-from jtransfer._pair import measures as pair_measures
-from jtransfer._pair import report as pair_report
+from jtransfer import report as pair_report
 from jtransfer.data import ChannelStatistics
+from jtransfer.pairs import measures as pair_measures
+from jtransfer.report.pages import pair, pair_charts
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("pair command")]
 NAMES = ("red", "green", "blue")
@@ -34,7 +34,7 @@ def write_network(folder, *, seed, image_size=4, class_names=NAMES):
     statistics = ChannelStatistics(np.full(1, 0.5), np.full(1, 0.25))
     variables = models.functional(model)[1]
     found = networks.Network(architecture, variables, statistics, class_names, {})
-    networks.write(folder, found)
+    networks.write_network(folder, found)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_the_numbers_are_those_of_the_pair(found, folder):
 
 def test_accuracies_are_of_the_classes_known_by_name(found, folder):
     """The target has no class green; red is its third output."""
-    network = networks.read(folder / "other" / "net")
+    network = networks.read_network(folder / "other" / "net")
     with np.load(folder / "grey.npz") as arrays:
         images, labels = arrays["test_images"], arrays["test_labels"]
     ((_, logits),) = networks.outputs(network, images)
@@ -121,7 +121,7 @@ def test_json_is_what_is_written(found, folder, monkeypatch, capsys):
 
 
 def test_tables_and_warnings(found, capsys):
-    pair_report.show(found)
+    pair_report.show_pair(found)
     output = capsys.readouterr()
     assert "other/net to zoo/net" in output.out
     assert "gradient matching distance" in output.out
@@ -173,9 +173,9 @@ def test_images_without_a_test_part_are_those_of_the_training_part(
 
 
 def test_numbers_that_are_not_finite_are_exit_1(folder, monkeypatch, capsys):
-    network = networks.read(folder / "zoo" / "net")
+    network = networks.read_network(folder / "zoo" / "net")
     broken = jax.tree.map(lambda leaf: leaf * np.nan, network.variables)
-    networks.write(folder / "broken", network._replace(variables=broken))
+    networks.write_network(folder / "broken", network._replace(variables=broken))
     command = ("pair", "broken", "other/net", "--data", "npz:grey.npz")
     assert run(monkeypatch, folder, *command, "--out", "bad") == 1
     assert "not finite" in capsys.readouterr().err
@@ -183,7 +183,7 @@ def test_numbers_that_are_not_finite_are_exit_1(folder, monkeypatch, capsys):
 
 
 def test_the_page_draws_all_and_escapes(found):
-    page = pair_page.page(found)
+    page = pair.pair_html(found)
     tags, _, text = read(page)
     assert [tags.count(tag) for tag in ("script", "style", "svg")] == [1, 1, 5]
     assert "zoo/net for other/net" in text
@@ -196,17 +196,17 @@ def test_the_page_draws_all_and_escapes(found):
     hostile |= {"data": HOSTILE[0], "created": HOSTILE[1], "device": HOSTILE[3]}
     hostile |= {"warnings": list(HOSTILE), "versions": {HOSTILE[0]: HOSTILE[1]}}
     hostile["classes"][0]["name"] = HOSTILE[0]
-    tags, attributes, _ = read(pair_page.page(hostile))
+    tags, attributes, _ = read(pair.pair_html(hostile))
     assert [tags.count(tag) for tag in ("script", "style", "img")] == [1, 1, 0]
     assert not [name for name, _ in attributes if name.startswith("on")]
 
 
 def test_only_what_can_be_shown_is_a_pair(found, tmp_path):
     def read_as(changed):
-        (tmp_path / pair_report.FILE).write_text(json.dumps(changed))
-        return pair_report.read(tmp_path)
+        (tmp_path / pair_report.PAIR_FILE).write_text(json.dumps(changed))
+        return pair_report.read_pair(tmp_path)
 
-    assert pair_report.read(tmp_path) is None
+    assert pair_report.read_pair(tmp_path) is None
     assert read_as({**found, "classes": []}) is not None
     damaged = [{**found, key: None} for key in ("measures", "source", "noise_floor")]
     for changed in ([], {}, None, *damaged, {**found, "singular_values": {}}):
@@ -215,16 +215,16 @@ def test_only_what_can_be_shown_is_a_pair(found, tmp_path):
 
 def test_the_report_of_a_ranking_shows_the_pair(found, tmp_path):
     rows = make_rows(scores=("logme",))[:-1]
-    report.written(rows, tmp_path)
+    report.write_ranking(rows, tmp_path)
     assert "Why:" not in (tmp_path / "report.html").read_text()
-    paths = pair_report.written(found, tmp_path)
+    paths = pair_report.write_pair(found, tmp_path)
     assert [path.name for path in paths] == ["pair.json", "pair.html", "report.html"]
     page = (tmp_path / "report.html").read_text()
     assert "Why: zoo/net for other/net" in read(page)[2]
-    report.written(rows, tmp_path)  # as a rerun of the ranking does
+    report.write_ranking(rows, tmp_path)  # as a rerun of the ranking does
     assert "Why:" in (tmp_path / "report.html").read_text()
     (tmp_path / "ranking.jsonl").write_text("damaged")
-    assert len(pair_report.written(found, tmp_path)) == 2
+    assert len(pair_report.write_pair(found, tmp_path)) == 2
 
 
 def test_report_shows_a_pair_again(found, folder, monkeypatch, capsys):
@@ -239,10 +239,12 @@ def test_warnings_where_the_numbers_mean_little():
     still = jax.tree_util.Partial(lambda w, x: w @ x.ravel(), np.zeros((2, 4)))
     moved = jax.tree_util.Partial(still.func, np.eye(2, 4, dtype=np.float32))
     blocks = np.arange(12) % 10
-    found = pairs.pair(still, moved, images, blocks, jax.random.key(0), num_steps=1)
-    rows = pair_measures.measures(found, blocks)
+    found = pairs.function_pair(
+        still, moved, images, blocks, jax.random.key(0), num_steps=1
+    )
+    rows = pair_measures.pair_measures(found, blocks)
     names = {"source": "still", "target": "moved"}
-    said = pair_measures.warnings(found, rows, names)
+    said = pair_measures.pair_warnings(found, rows, names)
     assert said[0].startswith("100% of the images: no attack moves still")
     assert "alpha1 to the source is not above chance." in said
     assert said[-1].startswith("n = 12")

@@ -49,7 +49,7 @@ def _small_batches():
 
 @pytest.fixture(scope="module")
 def pair():
-    return pairs.pair(curved(0), curved(1), IMAGES, BLOCKS, KEY, num_steps=4)
+    return pairs.function_pair(curved(0), curved(1), IMAGES, BLOCKS, KEY, num_steps=4)
 
 
 def deviations(weights, weights_2):
@@ -76,12 +76,18 @@ def definition(own, transferred, white_box):
 
 
 def values(sums):
-    return pairs.alpha1(sums), pairs.alpha2(sums), pairs.alpha12(sums)
+    return (
+        pairs.alpha1_of_sums(sums),
+        pairs.alpha2_of_sums(sums),
+        pairs.alpha12_of_sums(sums),
+    )
 
 
 def test_linear_classifiers_in_closed_form():
     weights = WEIGHTS[0, :2], WEIGHTS[1, :2]
-    found = pairs.pair(linear(weights[1]), linear(weights[0]), IMAGES, BLOCKS, KEY)
+    found = pairs.function_pair(
+        linear(weights[1]), linear(weights[0]), IMAGES, BLOCKS, KEY
+    )
     (own, moved), (other_own, other_moved) = (
         deviations(*both) for both in (weights, weights[::-1])
     )
@@ -94,20 +100,20 @@ def test_linear_classifiers_in_closed_form():
 
 def test_a_single_output_is_attacked_through_its_deviation():
     w, v = WEIGHTS[2, :1], WEIGHTS[3, :1]
-    found = pairs.pair(linear(v), linear(w), IMAGES, BLOCKS, KEY).to_source
+    found = pairs.function_pair(linear(v), linear(w), IMAGES, BLOCKS, KEY).to_source
     expected = abs(v @ np.sign(w[0])) / np.abs(v).sum()
     np.testing.assert_allclose(found.alpha1, np.full(N, expected[0]), rtol=1e-4)
-    assert pairs.alpha2(pairs.merged(found.blocks)) == pytest.approx(1)
+    assert pairs.alpha2_of_sums(pairs.merged(found.blocks)) == pytest.approx(1)
     assert found.ceiling == pytest.approx(1)
 
 
 @pytest.mark.parametrize("function", [linear(WEIGHTS[0, :1]), curved(0)])
 def test_a_function_and_itself(function):
-    found = pairs.pair(function, function, IMAGES, BLOCKS, KEY, num_steps=4)
+    found = pairs.function_pair(function, function, IMAGES, BLOCKS, KEY, num_steps=4)
     for transfer in (found.to_source, found.to_target):
         sums = pairs.merged(transfer.blocks)
-        assert pairs.alpha1(sums) == 1
-        assert pairs.alpha2(sums) == pytest.approx(transfer.ceiling)
+        assert pairs.alpha1_of_sums(sums) == 1
+        assert pairs.alpha2_of_sums(sums) == pytest.approx(transfer.ceiling)
         assert (transfer.overtaken, transfer.still) == (0, 0)
     sums = pairs.merged(found.gradients.blocks)
     assert pairs.distance(sums) < 1e-6
@@ -157,9 +163,11 @@ def test_sums_without_a_block_are_those_of_the_other_examples(pair, block):
     )
     sums = pairs.without(found.blocks, block)
     assert sums.count == (block != BLOCKS).sum()
-    assert pairs.alpha1(sums) == pytest.approx(found.alpha1[block != BLOCKS].mean())
+    assert pairs.alpha1_of_sums(sums) == pytest.approx(
+        found.alpha1[block != BLOCKS].mean()
+    )
     expected = float(adversarial.alpha2(own, moved))
-    assert pairs.alpha2(sums) == pytest.approx(expected, rel=1e-4)
+    assert pairs.alpha2_of_sums(sums) == pytest.approx(expected, rel=1e-4)
     rest = block != BLOCKS
     subset = pairs.gradients(curved(1), curved(0), IMAGES[rest], BLOCKS[rest])
     alone = pairs.distance(pairs.merged(subset.blocks))
@@ -200,13 +208,13 @@ def test_shares_lie_between_0_and_1(seed):
         for _ in range(2)
     )
     images = rng.random(size=(N, *SHAPE)).astype(np.float32)
-    found = pairs.pair(one, other, images, BLOCKS, KEY, num_steps=2)
+    found = pairs.function_pair(one, other, images, BLOCKS, KEY, num_steps=2)
     for transfer in (found.to_source, found.to_target):
         assert 0 <= transfer.alpha1.min() <= transfer.alpha1.max() <= 1
-        alpha2 = pairs.alpha2(pairs.merged(transfer.blocks))
+        alpha2 = pairs.alpha2_of_sums(pairs.merged(transfer.blocks))
         assert 0 <= alpha2 <= transfer.ceiling + 1e-6
         for i in range(pairs.NUM_PAIRINGS):
-            assert 0 <= pairs.alpha1(pairs.at(transfer.mismatched, i)) <= 1
+            assert 0 <= pairs.alpha1_of_sums(pairs.at(transfer.mismatched, i)) <= 1
     sums = pairs.merged(found.gradients.blocks)
     assert 0 <= pairs.explained_share(sums) <= 1
 
@@ -221,7 +229,7 @@ def test_one_compiled_function_serves_all_weights():
     counts = []
     for weights in WEIGHTS[:3]:
         one = jax.tree_util.Partial(function, jnp.asarray(weights))
-        pairs.pair(one, one, IMAGES, BLOCKS, KEY, num_steps=2)
+        pairs.function_pair(one, one, IMAGES, BLOCKS, KEY, num_steps=2)
         counts.append(len(traced))
     # Only the shape of the outputs is asked for anew.
     assert counts[2] - counts[1] == counts[1] - counts[0] == 1 < counts[0]
@@ -229,7 +237,7 @@ def test_one_compiled_function_serves_all_weights():
 
 def test_what_does_not_move_counts_zero():
     still = linear(np.zeros((3, 4)))
-    found = pairs.pair(still, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
+    found = pairs.function_pair(still, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
     assert values(pairs.merged(found.to_source.blocks)) == (0, 0, 0)
     assert found.to_source.still == 1
     sums = pairs.merged(found.gradients.blocks)
@@ -240,8 +248,8 @@ def test_what_does_not_move_counts_zero():
 
 def test_what_is_not_finite_shows():
     broken = linear(np.full((3, 4), np.nan))
-    found = pairs.pair(broken, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
-    assert np.isnan(pairs.alpha2(pairs.merged(found.to_source.blocks)))
+    found = pairs.function_pair(broken, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
+    assert np.isnan(pairs.alpha2_of_sums(pairs.merged(found.to_source.blocks)))
     assert np.isnan(pairs.distance(pairs.merged(found.gradients.blocks)))
     assert np.isnan(found.gradients.source_values).all()
 

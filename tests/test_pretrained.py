@@ -1,4 +1,4 @@
-"""Tests of jtransfer.pretrained, the reader of PyTorch's files and the network."""
+"""Tests of jtransfer.networks.pretrained, the reader of PyTorch's files and the network."""
 
 import collections
 import io
@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jtransfer import models, networks, pretrained
-from jtransfer._torch_files import torch_arrays
+from jtransfer import models, networks
 from jtransfer.data import DataError
+from jtransfer.networks import pretrained
+from jtransfer.networks._torch_files import torch_arrays
 
 
 def abstract(**arguments):
@@ -115,7 +116,7 @@ def test_logits_agree_with_the_published_network():
         model="efficientnet_lite0", num_classes=5, base_width=4, image_size=33
     )
     arrays, state = drawn_state(architecture, 0)
-    variables = networks.variables_of(architecture, arrays, "arrays")
+    variables = networks.variables_in(architecture, arrays, "arrays")
     apply_fn, _ = networks.apply_fn_of(architecture)
     x = np.random.default_rng(1).normal(size=(33, 33, 3)).astype(np.float32)
     logits, _ = jax.jit(apply_fn)(variables, x)

@@ -10,8 +10,11 @@ import pytest
 import references
 from tasks import NUM_CLASSES, gaussian_task
 
-from jtransfer import cli, pairs, ranking, report, verification, zoo
-from jtransfer.ranking import dealing, pair_estimates
+from jtransfer import intervals, pairs, ranking, report, zoo
+from jtransfer._internal import files
+from jtransfer.commands import ls, rank
+from jtransfer.ranking import verification
+from jtransfer.ranking.estimates import pairs
 
 SHAPE = (60, 8)
 HEAD = verification.head_accuracy
@@ -47,14 +50,14 @@ def target():
 
 @pytest.fixture(scope="module")
 def dealt(target):
-    return dealing.dealt_labels(target.labels, num_classes=target.num_classes, seed=0)
+    return intervals.dealt_labels(target.labels, num_classes=target.num_classes, seed=0)
 
 
 @pytest.fixture(scope="module")
 def blocks(dealt):
     """The block of each example."""
     result = np.full(len(dealt.labels), -1)
-    for block in range(dealing.NUM_BLOCKS):
+    for block in range(intervals.NUM_BLOCKS):
         indices = dealt.order[:, block].ravel()
         result[indices[indices >= 0]] = block
     return result
@@ -67,7 +70,7 @@ def rows(target):
 
 
 def test_blocks_share_the_examples_and_the_classes(dealt, blocks):
-    assert set(np.bincount(blocks)) == {len(blocks) // dealing.NUM_BLOCKS}
+    assert set(np.bincount(blocks)) == {len(blocks) // intervals.NUM_BLOCKS}
     for label in range(NUM_CLASSES):
         counts = np.bincount(blocks[dealt.labels == label], minlength=10)
         assert counts.max() - counts.min() <= 1
@@ -78,13 +81,13 @@ def test_shuffles_permute_the_labels(per_class, within):
     """Within blocks where each has every class; else blocks would tell the classes."""
     labels = np.arange(5 * per_class) % 5
     labels[-1] = -1  # withheld
-    dealt = dealing.dealt_labels(labels, num_classes=5, seed=0)
+    dealt = intervals.dealt_labels(labels, num_classes=5, seed=0)
     assert not np.array_equal(dealt.shuffled[0], dealt.shuffled[1])
     kept = 0
     for shuffle in dealt.shuffled:
         assert sorted(shuffle) == sorted(labels)
         assert shuffle[-1] == -1
-        for block in range(dealing.NUM_BLOCKS):
+        for block in range(intervals.NUM_BLOCKS):
             own = dealt.order[:, block].ravel()
             own = own[own >= 0]
             kept += sorted(shuffle[own]) == sorted(labels[own])
@@ -140,7 +143,7 @@ def test_logit_scores_with_their_jackknife_and_chance(name, rows, dealt, blocks)
 def test_the_probe_is_cross_validated_by_blocks(rows, dealt, blocks):
     features = source("s").features().astype(np.float64)
     hits = np.zeros(len(features))
-    for block in range(dealing.NUM_BLOCKS):
+    for block in range(intervals.NUM_BLOCKS):
         own = blocks == block
         with jax.enable_x64(True):
             hits[own] = own.sum() and ranking.SCORES["ridge_probe"].function(
@@ -173,7 +176,7 @@ def test_values_that_overflow_are_a_reason_and_the_rest_goes_on(target, tmp_path
         rows = ranking.rank([huge, noisy, source("good")], target, ["logme"], **call)
         assert rows[0]["source"] == "good"
         assert np.isfinite(rows[0]["value"])
-        report.page(rows)
+        report.ranking_page(rows)
         (reason,) = (
             row["reason"]
             for row in rows
@@ -282,7 +285,7 @@ def test_ranks_groups_and_probabilities(target):
     assert any("shuffled" in warning for warning in primary[3]["warnings"])
     static = [row for row in rows if row.get("score") == "parameters"]
     assert [row["source"] for row in static] == ["none", "twin", "strong"]
-    assert json.loads(report.json_line(rows[0]))["source"] in ("strong", "twin")
+    assert json.loads(files.json_line(rows[0]))["source"] in ("strong", "twin")
 
 
 def test_always_computed_scores_and_their_order(target):
@@ -359,7 +362,7 @@ def test_verification_of_few_shots():
     rows = ranking.rank(
         [zoo.Source("s", {}, lambda: features[:10])], single, verify=HEAD
     )
-    assert "Too few" in report.failures(rows)[0]
+    assert "Too few" in report.failure_lines(rows)[0]
 
 
 def test_verification_is_kept_only_for_the_same_test_examples(target, tmp_path):
@@ -393,7 +396,7 @@ def test_verification_uses_test_labels_where_there_are_some():
     rows = ranking.rank([missing], target, ["logme"], verify=HEAD)
     (failed,) = (row for row in rows if row.get("score") == "accuracy")
     assert "test_features" in failed["reason"]
-    assert "test_features" in report.failures(rows)[0]
+    assert "test_features" in report.failure_lines(rows)[0]
 
 
 def test_agreement_with_known_accuracies(target):
@@ -448,7 +451,7 @@ def function_rows(shown, reference):
 
 
 def test_scores_of_functions_are_those_of_the_pair(function_rows, shown, reference):
-    comparison = pair_estimates.comparison(reference, shown, seed=0)
+    comparison = pairs.comparison(reference, shown, seed=0)
     functions = (
         reference.source.function(),
         jax.tree_util.Partial(_curved, MATRICES[1]),
@@ -459,9 +462,9 @@ def test_scores_of_functions_are_those_of_the_pair(function_rows, shown, referen
     found = pairs.transfer(own, other, comparison.images, comparison.blocks).blocks
     grams = pairs.gradients(*functions, comparison.images, comparison.blocks).blocks
     expected = {
-        "alpha1": (pairs.alpha1, found),
-        "alpha2": (pairs.alpha2, found),
-        "alpha12": (pairs.alpha12, found),
+        "alpha1": (pairs.alpha1_of_sums, found),
+        "alpha2": (pairs.alpha2_of_sums, found),
+        "alpha12": (pairs.alpha12_of_sums, found),
         "gradient_matching": (lambda sums: -pairs.distance(sums), grams),
     }
     for row in function_rows:
@@ -501,10 +504,10 @@ def test_scores_of_functions_wait_for_a_reference(shown):
     rows = ranking.rank([one], shown, ["alpha1"])
     (row,) = (row for row in rows if row.get("score") == "alpha1")
     assert "--reference" in row["reason"]
-    assert report.missing(rows, ["alpha1"]) == [
+    assert report.missing_lines(rows, ["alpha1"]) == [
         f"alpha1 (all sources): {row['reason']}"
     ]
-    assert not report.missing(rows, ["logme"])
+    assert not report.missing_lines(rows, ["logme"])
     names = ranking.score_names(with_reference=True)
     assert set(OF_FUNCTIONS) < set(names)
 
@@ -529,14 +532,14 @@ def test_a_function_that_fails_is_a_reason_beside_the_other_scores(shown, refere
 def test_withheld_and_surplus_images_take_no_part(shown, reference):
     labels = shown.labels.copy()
     labels[:20] = -1
-    found = pair_estimates.comparison(reference, shown._replace(labels=labels), seed=0)
+    found = pairs.comparison(reference, shown._replace(labels=labels), seed=0)
     assert len(found.images) == 40
     kept = {image.tobytes() for image in PIXELS[20:]}
     assert {image.tobytes() for image in found.images} == kept
     counts = [np.bincount(found.blocks[found.labels == y]) for y in range(NUM_CLASSES)]
     assert all(count.max() - count.min() <= 1 for count in counts)
     few = reference._replace(num_images=17)
-    assert len(pair_estimates.comparison(few, shown, seed=0).images) == 17
+    assert len(pairs.comparison(few, shown, seed=0).images) == 17
 
 
 def test_images_that_do_not_fit_the_reference_are_refused(shown, reference):
@@ -591,7 +594,7 @@ def test_references_by_name(shown, tmp_path):
 
 
 def test_ls_tells_what_scores_need(capsys):
-    assert cli.ls() == 0
+    assert ls.ls_command() == 0
     lines = capsys.readouterr().out.splitlines()
     for name in OF_FUNCTIONS:
         (line,) = (line for line in lines if f" {name} " in line)
@@ -608,4 +611,4 @@ def test_ls_tells_what_scores_need(capsys):
 )
 def test_requests_of_a_reference_that_are_wrong(arguments, fault):
     with pytest.raises(zoo.RequestError, match=fault):
-        cli.rank(**arguments)
+        rank.rank_command(**arguments)

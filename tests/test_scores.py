@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks import EDGES, NUM_CLASSES, SHAPES, edge_task, gaussian_task
 
 from jtransfer import scores
-from jtransfer.moments import class_moments
+from jtransfer.moments import class_moments, merge
 
 seeds = st.integers(0, 2**16)
 moments_of = functools.partial(class_moments, num_classes=NUM_CLASSES)
@@ -50,6 +50,21 @@ def test_agrees_with_definition(score, edge, shape):
     with jax.enable_x64(True):
         exact = score(moments_of(features.astype(np.float64), labels))
     np.testing.assert_allclose(exact, expected, 1e-6)
+
+
+@pytest.mark.parametrize("gap", [50, 200, 1000, 10_000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_h_score_keeps_what_lies_beside_far_classes(shape, gap):
+    features, labels = gaussian_task(3, *SHAPES[shape])
+    features += np.float32(gap) * labels[:, None].astype(np.float32)
+    expected = references.h_score(features.astype(np.float64), labels)
+    halves = features[::2], labels[::2], features[1::2], labels[1::2]
+    for moments in (
+        moments_of(features, labels),
+        merge(moments_of(*halves[:2]), moments_of(*halves[2:])),
+    ):
+        value = scores.h_score(moments)
+        np.testing.assert_allclose(value, expected, rtol=2e-3)
 
 
 @of_moments

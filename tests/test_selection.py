@@ -11,9 +11,10 @@ import scipy.special
 from flax import nnx
 from test_sinkhorn import references
 
-from jtransfer import data, models, networks, ranking, selection, students, zoo
-from jtransfer._commands.distill_command import distill
-from jtransfer._commands.select_command import select
+from jtransfer import data, models, networks, ranking, transfer, zoo
+from jtransfer.commands.distill import distill_command
+from jtransfer.commands.select import select_command
+from jtransfer.ranking import selection
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("selection")]
 OWN = ("red", "green", "blue")
@@ -50,7 +51,7 @@ def folder(tmp_path_factory):
         test_labels=labels[48:],
     )
     for seed, (name, num_classes) in enumerate(SIZES.items()):
-        networks.write(folder / "zoo" / name, teacher(num_classes, seed))
+        networks.write_network(folder / "zoo" / name, teacher(num_classes, seed))
     return folder
 
 
@@ -69,7 +70,7 @@ def test_class_cost_agrees_with_definition(folder):
     centers = [kernel.T, np.stack([*means, features.mean(axis=0)])]
     unit = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in centers]
     np.testing.assert_allclose(
-        students.class_cost(network, train),
+        transfer.class_cost(network, train),
         scipy.spatial.distance.cdist(*unit),
         atol=1e-5,
     )
@@ -81,11 +82,11 @@ def test_the_loss_is_the_sum_of_its_parts():
     labels = np.arange(8, dtype=np.int32) % 6
     told = [2 * rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2)]
     costs = [rng.uniform(size=(4, 6)).astype(np.float32) for _ in range(2)]
-    method = students.sinkhorn(
+    method = transfer.sinkhorn_method(
         costs, weights=(0.7, 0.3), other_logits=told[1:], alpha=0.5, beta=4.0
     )
     batch = {"labels": labels, "teacher_logits": told[0]}
-    student = students.Student(jnp.asarray(logits), {}, None, None)
+    student = transfer.Student(jnp.asarray(logits), {}, None, None)
     value, parts = jax.jit(method.loss)(
         student, {**batch, **method.arrays, **method.constants}
     )
@@ -99,9 +100,9 @@ def test_the_loss_is_the_sum_of_its_parts():
     np.testing.assert_allclose(parts["sinkhorn"], transport, atol=1e-4)
     np.testing.assert_allclose(value, 0.5 * entropy + 4 * transport, atol=1e-3)
     assert parts["converged"] == 1
-    same = students.sinkhorn(costs[:1], alpha=0.5, beta=4.0)
+    same = transfer.sinkhorn_method(costs[:1], alpha=0.5, beta=4.0)
     assert same.loss is method.loss
-    alone = students.sinkhorn(costs[:1], beta=0.0)
+    alone = transfer.sinkhorn_method(costs[:1], beta=0.0)
     value, parts = alone.loss(student, {**batch, **alone.constants})
     assert parts.keys() == {"cross_entropy", "accuracy"}
     np.testing.assert_allclose(value, entropy, rtol=1e-5)
@@ -120,7 +121,7 @@ def test_the_loss_is_the_sum_of_its_parts():
 )
 def test_rejects(arguments):
     with pytest.raises(ValueError, match="weight|negative|positive"):
-        students.sinkhorn([np.ones((4, 6))], **arguments)
+        transfer.sinkhorn_method([np.ones((4, 6))], **arguments)
 
 
 def test_distill_takes_the_method_by_name(folder, monkeypatch):
@@ -143,16 +144,16 @@ def test_distill_takes_the_method_by_name(folder, monkeypatch):
         "batch_size": 16,
         "out": folder / "one",
     }
-    assert distill(**arguments, epsilon=0.2, max_iterations=20) == 0
+    assert distill_command(**arguments, epsilon=0.2, max_iterations=20) == 0
     ((network, method),) = runs
-    cost = students.class_cost(network, images_of(folder))
-    expected = students.sinkhorn([cost], epsilon=0.2, max_iterations=20)
+    cost = transfer.class_cost(network, images_of(folder))
+    expected = transfer.sinkhorn_method([cost], epsilon=0.2, max_iterations=20)
     assert method.loss is expected.loss
     np.testing.assert_array_equal(method.constants["costs"][0], cost)
     with pytest.raises(data.DataError, match="--gamma does nothing"):
-        distill(**arguments, gamma=1.0)
+        distill_command(**arguments, gamma=1.0)
     with pytest.raises(data.DataError, match="--temperature must be positive"):
-        distill(**arguments, temperature=0.0)
+        distill_command(**arguments, temperature=0.0)
 
 
 def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch):
@@ -167,10 +168,10 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
         "batch_size": 16,
         "out": folder / "chosen",
     }
-    assert select(**arguments, num_teachers=2) == 0
+    assert select_command(**arguments, num_teachers=2) == 0
     said = capsys.readouterr()
     assert "found finished" not in said.err
-    chosen = json.loads((folder / "chosen" / selection.FILE).read_text())
+    chosen = json.loads((folder / "chosen" / selection.SELECTION_FILE).read_text())
     rows = map(json.loads, (folder / "chosen/ranking.jsonl").read_text().splitlines())
     scores = {r["source"]: r["value"] for r in rows if r.get("score") == "sinkhorn"}
     assert scores.keys() == SIZES.keys()
@@ -181,7 +182,7 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     np.testing.assert_allclose(weights[0] / weights[1], ratio, rtol=1e-6)
     np.testing.assert_allclose(sum(weights), 1, rtol=1e-6)
     assert all(0 < found["largest_cost"] <= 2 for found in chosen["teachers"])
-    student = networks.read(folder / "chosen" / "student")
+    student = networks.read_network(folder / "chosen" / "student")
     assert student.class_names == OWN
     assert student.facts["source_accuracy"] == chosen["accuracy"]
     assert student.facts["teacher"] == ", ".join(best)
@@ -189,13 +190,15 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     assert {"sinkhorn", "converged", "cross_entropy"} <= set(json.loads(logged[-1]))
     assert "Which class stands for which" in (folder / "chosen/report.html").read_text()
     # Again: nothing is computed twice, and the result is the same.
-    assert select(**arguments, num_teachers=2) == 0
+    assert select_command(**arguments, num_teachers=2) == 0
     said = capsys.readouterr()
     assert said.err.count("found finished") == len(SIZES)
-    assert json.loads((folder / "chosen" / selection.FILE).read_text()) == chosen
+    assert (
+        json.loads((folder / "chosen" / selection.SELECTION_FILE).read_text()) == chosen
+    )
     # The first of them alone is another student.
     with pytest.raises(data.DataError, match="another folder"):
-        select(**arguments)
+        select_command(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +227,7 @@ def test_select_rejects(folder, monkeypatch, changes, words):
         "out": folder / "rejected",
     }
     with pytest.raises((zoo.RequestError, data.DataError), match=words):
-        select(**(arguments | changes))
+        select_command(**(arguments | changes))
 
 
 def test_another_score_decides_and_its_teachers_weigh_alike():
@@ -238,7 +241,7 @@ def test_another_score_decides_and_its_teachers_weigh_alike():
         for score, value in zip(("sinkhorn", "logme"), by_score, strict=True)
     ]
     sources = [zoo.Source(name, {}, network=lambda: None) for name in "abc"]
-    found = selection.selected(rows, sources, score="logme", num_teachers=2)
+    found = selection.selected_teachers(rows, sources, score="logme", num_teachers=2)
     assert found[:3] == (("b", "c"), (0.9, 0.5), (0.5, 0.5))
 
 
@@ -246,4 +249,4 @@ def test_sources_without_networks_teach_nothing():
     rows = [{"source": "file", "score": "sinkhorn", "value": 1.0}]
     sources = [zoo.Source("file", {}, features=lambda: np.ones((3, 2)))]
     with pytest.raises(zoo.RequestError, match="No network"):
-        selection.selected(rows, sources)
+        selection.selected_teachers(rows, sources)

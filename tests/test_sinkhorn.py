@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tasks import NUM_CLASSES, edge_task, gaussian_task
 
-from jtransfer import clustering, hilbert, sinkhorn
-from jtransfer._log_kernel import log_kernels, log_sums
-from jtransfer.sinkhorn import sinkhorn_distance, sinkhorn_distances
+from jtransfer import sinkhorn
+from jtransfer.scores import clustering
+from jtransfer.sinkhorn import convergence, sinkhorn_distance, sinkhorn_distances
+from jtransfer.sinkhorn._log_kernel import log_kernels, log_sums
 
 seeds = st.integers(0, 2**16)
 few = settings(max_examples=8)
@@ -407,8 +408,11 @@ def test_kernels_contract_the_hilbert_metric(seed):
     products = np.log(kernel @ np.exp(x)), np.log(kernel @ np.exp(y))
     psi = np.max(np.einsum("ik,jl,jk,il->ijkl", kernel, kernel, 1 / kernel, 1 / kernel))
     with jax.enable_x64(True):
-        rate = hilbert.contraction_rate(cost, epsilon=epsilon)
-        before, after = hilbert.hilbert_metric(x, y), hilbert.hilbert_metric(*products)
+        rate = convergence.contraction_rate(cost, epsilon=epsilon)
+        before, after = (
+            convergence.hilbert_metric(x, y),
+            convergence.hilbert_metric(*products),
+        )
     expected = (np.sqrt(psi) - 1) / (np.sqrt(psi) + 1)
     np.testing.assert_allclose(rate, expected, rtol=1e-10)
     ratios = np.exp(x[:, None] - y[:, None] - x[None] + y[None])
@@ -421,12 +425,12 @@ def test_gradients_converge_at_the_rate_of_proposition_43(seed, scale):
     teacher, student, cost = problem(seed, n=1, scale=scale, dtype=np.float64)
     _, _, limit = reference(teacher[0], student[0], cost)
     with jax.enable_x64(True):
-        gradients = hilbert.student_gradients(
+        gradients = convergence.student_gradients(
             teacher[0], student[0], cost, num_iterations=12
         )
-        errors = jax.vmap(hilbert.variation_seminorm)(gradients - limit[None])
-        bounds = hilbert.gradient_bound(errors[0], cost, num_iterations=12)
-        rate = hilbert.contraction_rate(cost)
+        errors = jax.vmap(convergence.variation_seminorm)(gradients - limit[None])
+        bounds = convergence.gradient_bound(errors[0], cost, num_iterations=12)
+        rate = convergence.contraction_rate(cost)
     errors, bounds, rate = map(np.asarray, (errors, bounds, rate))
     assert (errors <= bounds * (1 + 1e-9) + 1e-12).all()
     assert (errors[1:] <= rate**2 * errors[:-1] * (1 + 1e-9) + 1e-12).all()
@@ -434,12 +438,12 @@ def test_gradients_converge_at_the_rate_of_proposition_43(seed, scale):
 
 
 def test_rate_and_bound_at_their_ends():
-    bounds = functools.partial(hilbert.gradient_bound, num_iterations=100_000)
+    bounds = functools.partial(convergence.gradient_bound, num_iterations=100_000)
     constant = np.full(SHAPE, 3.0, np.float32)
-    assert hilbert.contraction_rate(constant) == 0
+    assert convergence.contraction_rate(constant) == 0
     np.testing.assert_array_equal(bounds(2.0, constant)[:3], [2, 0, 0])
     huge = 20 * np.eye(*SHAPE, dtype=np.float32)
-    assert hilbert.contraction_rate(huge) == 1
+    assert convergence.contraction_rate(huge) == 1
     # psi is exp(400): the rate is one in every dtype, the bound does not overflow.
     np.testing.assert_array_equal(bounds(2.0, huge)[:3], [2, 2, 2])
     # At exp(40) the rate rounds to one, but 100,000 steps at it are not nothing.
@@ -595,7 +599,7 @@ LABELS = np.zeros(3, np.int32)
 
 
 def gradients_of(teacher, student, num_iterations=1):
-    return hilbert.student_gradients(
+    return convergence.student_gradients(
         teacher, student, COST, num_iterations=num_iterations
     )
 
@@ -621,8 +625,8 @@ def gradients_of(teacher, student, num_iterations=1):
         (lambda: sinkhorn.constant_cost([1], ["a"]), TypeError, "both sides"),
         (lambda: sinkhorn.constant_cost([0.5], [1]), TypeError, "teacher_classes"),
         (lambda: sinkhorn.constant_cost("cat", ["cat"]), ValueError, "teacher_classes"),
-        (lambda: hilbert.hilbert_metric(COST[0], COST[0, 1:]), ValueError, "log_x"),
-        (lambda: hilbert.contraction_rate(COST[0]), ValueError, "cost"),
+        (lambda: convergence.hilbert_metric(COST[0], COST[0, 1:]), ValueError, "log_x"),
+        (lambda: convergence.contraction_rate(COST[0]), ValueError, "cost"),
         (lambda: gradients_of(PROBS[0, :1], PROBS[0]), ValueError, "teacher_probs"),
         (lambda: gradients_of(PROBS[0], PROBS[0, :3]), ValueError, "student_probs"),
         (lambda: gradients_of(PROBS[0], PROBS[0] > 0), TypeError, "student_probs"),

@@ -1,4 +1,4 @@
-"""Tests of jtransfer.students and of the batched Jacobians under it."""
+"""Tests of jtransfer.transfer and of the batched Jacobians under it."""
 
 import functools
 import json
@@ -10,26 +10,20 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jtransfer import (
-    _batch_jacobians,
-    data,
-    distillation,
-    models,
-    networks,
-    students,
-    teacher_outputs,
-)
+from jtransfer import data, distillation, models, networks, transfer
+from jtransfer.distillation import batch_jacobians
 from jtransfer.training import _runs
+from jtransfer.transfer import teacher_outputs
 
 CLASSES, TEACHER_CLASSES, SIDE = 3, 4, 8
 LABELS = np.arange(24, dtype=np.int32) % CLASSES
 WEIGHTS = {"alpha": 0.5, "beta": 2.0, "gamma": 3.0}
 METHODS = {
-    "activations+jacobians": students.activations_and_jacobians(**WEIGHTS),
-    "attention+jacobians": students.attention_and_jacobians(
+    "activations+jacobians": transfer.activations_and_jacobians_method(**WEIGHTS),
+    "attention+jacobians": transfer.attention_and_jacobians_method(
         **WEIGHTS, delta=5.0, teacher_layer=0, student_layer=0, window=2
     ),
-    "lwf": students.lwf(alpha=0.5, beta=2.0),
+    "lwf": transfer.lwf_method(alpha=0.5, beta=2.0),
 }
 
 
@@ -154,7 +148,9 @@ def test_an_objective_and_its_gradient_are_those_of_the_definition(name):
 
     with jax.enable_x64(True):
         ours = jax.jit(
-            jax.value_and_grad(students.objective(model, method.loss), has_aux=True)
+            jax.value_and_grad(
+                transfer.student_objective(model, method.loss), has_aux=True
+            )
         )
         (value, (parts, new_stats)), gradient = ours(params, stats, batch, None)
         (wanted, terms), reference = jax.jit(
@@ -175,7 +171,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn():
     model = vgg4()
     apply_fn, (params, stats) = models.functional(model)
     normalized_fn, train_fn = models.self_normalized(model), models.trainable(model)[0]
-    objective = students.objective(model, METHODS["activations+jacobians"].loss)
+    objective = transfer.student_objective(model, METHODS["activations+jacobians"].loss)
     x = jax.random.normal(jax.random.key(0), (5, SIDE, SIDE, 3))
     labels = np.arange(5, dtype=np.int32) % CLASSES
     hot = jax.nn.one_hot(labels, CLASSES)
@@ -210,8 +206,8 @@ def test_one_forward_pass_serves_the_loss_and_the_jacobian():
     )
 
     def convolutions(gamma):
-        loss = students.activations_and_jacobians(gamma=gamma).loss
-        objective = jax.grad(students.objective(model, loss), has_aux=True)
+        loss = transfer.activations_and_jacobians_method(gamma=gamma).loss
+        objective = jax.grad(transfer.student_objective(model, loss), has_aux=True)
         compiled = jax.jit(objective).lower(*variables, batch, None).compile()
         return compiled.as_text().count(" convolution(")
 
@@ -236,9 +232,7 @@ def dense_task(num_outputs, n=3):
 
 def dense_error(params, x, indices, teacher, *, chunk_size):
     f = functools.partial(dense, params)
-    return _batch_jacobians.jacobian_error(
-        f, x, indices, teacher, chunk_size=chunk_size
-    )
+    return batch_jacobians.jacobian_error(f, x, indices, teacher, chunk_size=chunk_size)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 7])
@@ -258,7 +252,7 @@ def test_chunks_change_nothing_but_memory(chunk_size):
     def found(params):
         error = dense_error(params, x, indices, teacher, chunk_size=chunk_size)
         f = functools.partial(dense, params)
-        _, rows = _batch_jacobians.selected_jacobians(
+        _, rows = batch_jacobians.selected_jacobians(
             f, x, indices, chunk_size=chunk_size
         )
         return 3 * error, rows  # as a weight scales it
@@ -297,24 +291,24 @@ def test_a_weight_of_zero_removes_a_term_and_its_need():
     variables = models.functional(model)[1]
     for kept, weight in (("cross_entropy", "alpha"), ("activations", "beta")):
         weights = {"alpha": 0, "beta": 0, "gamma": 0, weight: 4.0}
-        method = students.activations_and_jacobians(**weights)
+        method = transfer.activations_and_jacobians_method(**weights)
         assert method.outputs is teacher_outputs.logits
-        objective = students.objective(model, method.loss)
+        objective = transfer.student_objective(model, method.loss)
         _, (parts, _) = jax.eval_shape(objective, *variables, batch, None)
         assert parts.keys() == {kept, "accuracy"}
 
 
 def test_equal_arguments_give_one_objective_and_wrong_weights_are_refused():
-    methods = [students.lwf(alpha=2.0) for _ in range(2)]
-    assert methods[0].loss is methods[1].loss is not students.lwf(alpha=3.0).loss
+    methods = [transfer.lwf_method(alpha=2.0) for _ in range(2)]
+    assert methods[0].loss is methods[1].loss is not transfer.lwf_method(alpha=3.0).loss
     model = vgg4(second_head=True)
-    assert students.objective(model, methods[0].loss) is students.objective(
-        vgg4(second_head=True, seed=1), methods[1].loss
-    )
+    assert transfer.student_objective(
+        model, methods[0].loss
+    ) is transfer.student_objective(vgg4(second_head=True, seed=1), methods[1].loss)
     with pytest.raises(ValueError, match="alpha, beta must not be negative"):
-        students.lwf(beta=-1.0)
+        transfer.lwf_method(beta=-1.0)
     with pytest.raises(ValueError, match="not all zero"):
-        students.activations_and_jacobians(alpha=0, beta=0, gamma=0)
+        transfer.activations_and_jacobians_method(alpha=0, beta=0, gamma=0)
 
 
 def colours(seed, n, names):
@@ -351,10 +345,10 @@ def distilled(folder, name, *, model="vgg4", seed=0, method=None, **changes):
         "test": colours(1, 12, own),
         **changes,
     }
-    return students.distilled(
+    return transfer.distil_student(
         *arguments.values(),
         method=method,
-        recipe=students.StudentRecipe(num_epochs=10, batch_size=8, learning_rate=0.01),
+        recipe=transfer.StudentRecipe(num_epochs=10, batch_size=8, learning_rate=0.01),
         folder=folder,
         cache=folder / "teacher_outputs",
         seed=seed,
@@ -366,7 +360,7 @@ def check_student(folder, name, found):
     """The loss fell, and the folder holds the student without its second head."""
     losses = [row["loss"] for row in log(folder)]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
-    stored = networks.read(folder)
+    stored = networks.read_network(folder)
     chex.assert_trees_all_equal(stored.variables, found.variables)
     assert stored.facts["loss"]["alpha"] == WEIGHTS["alpha"]
     assert stored.facts["method"] == name
@@ -407,7 +401,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path, monkeypatch):
     losses = [[row["loss"] for row in log(folder)] for folder in folders]
     assert losses[0] == losses[1]
     # Other settings are another run.
-    other = students.activations_and_jacobians(gamma=9.0)
+    other = transfer.activations_and_jacobians_method(gamma=9.0)
     with pytest.raises(data.DataError, match=r"'gamma': 3.0.* now it is .*9.0"):
         distilled(folders[0], name, method=other)
     with pytest.raises(data.DataError, match="seed = 0, now it is 1"):
@@ -433,10 +427,10 @@ def test_what_does_not_fit_is_refused(tmp_path):
 def test_shared_maps_are_of_one_size_the_largest_and_deepest_first():
     teacher = networks.Architecture(model="resnet18", num_classes=10, base_width=1)
     student = networks.Architecture(model="vgg4", num_classes=5, base_width=1)
-    found = students.shared_maps(teacher, student)
+    found = transfer.shared_maps(teacher, student)
     assert [pair.size for pair in found] == [16, 8, 4]
     assert [pair.student_layer for pair in found] == [0, 1, 2]
     dense = networks.Architecture(model="fully_connected", num_classes=5)
-    assert students.shared_maps(teacher, dense) == []
-    same = students.shared_maps(teacher, teacher)
+    assert transfer.shared_maps(teacher, dense) == []
+    same = transfer.shared_maps(teacher, teacher)
     assert same[0].teacher_layer == max(p.teacher_layer for p in same if p.size == 32)

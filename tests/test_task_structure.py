@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 import references
 
-from jtransfer import ranking, task_structure
-from jtransfer._commands.tasks_command import tasks
-from jtransfer._pages import tasks_page
-from jtransfer._tasks import report as task_report
-from jtransfer._tasks import scores as task_scores
-from jtransfer._tasks import targets as task_targets
-from jtransfer.zoo import RequestError, Source
+from jtransfer import ranking
+from jtransfer.commands.tasks import tasks_command
+from jtransfer.ranking import task_scores, task_structure, tasks
+from jtransfer.report.pages import tasks
+from jtransfer.zoo import RequestError, Source, task_targets
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.random((5, 4))
@@ -134,7 +132,7 @@ def folder(arrays, tmp_path_factory):
 
 def compared(folder, *, names=NAMES, zoo="zoo", **options):
     files = tuple(folder / f"{name}.npz" for name in names)
-    return tasks(zoo=str(folder / zoo), targets=files, **options)
+    return tasks_command(zoo=str(folder / zoo), targets=files, **options)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +184,7 @@ def test_features_that_are_much_alike_lose_nothing(arrays):
     levels = labels.astype(np.int32)[:, None, None]
     target = task_targets.TaskTarget("class", "classes", levels, 3)
     source = Source("alike", {}, features=lambda: alike)
-    (row,) = task_scores.source_rows(source, [target], seed=0)
+    (row,) = task_scores.task_rows(source, [target], seed=0)
     expected = references.h_score(features["a"], labels)
     np.testing.assert_allclose(row["value"], expected, rtol=1e-7)
 
@@ -194,7 +192,7 @@ def test_features_that_are_much_alike_lose_nothing(arrays):
 def test_networks_are_told_how_to_become_features():
     target = task_targets.TaskTarget("class", "classes", np.zeros((3, 1, 1), int), 2)
     source = Source("net", {}, features=lambda: None, network=lambda: None)
-    (row,) = task_scores.source_rows(source, [target], seed=0)
+    (row,) = task_scores.task_rows(source, [target], seed=0)
     assert "jtransfer extract" in row["reason"]
 
 
@@ -221,8 +219,8 @@ def test_structure_of_the_run(found, folder):
     assert {line["second"] for line in lines if line["source"] == "<b>"} == {"2.5"}
     names = [["a", "<b>"], list(NAMES)]
     np.testing.assert_array_equal(
-        task_report.second_ranking(folder / "second.csv", *names),
-        task_report.second_ranking(folder / "second.json", *names),
+        tasks.second_ranking(folder / "second.csv", *names),
+        tasks.second_ranking(folder / "second.json", *names),
     )
 
 
@@ -274,15 +272,15 @@ def test_pages_of_little(found):
     single = {**found, "targets": found["targets"][:1], "linkage": None, "leaves": None}
     single["agreement"] = None
     rows = [row for row in found["rows"] if row["target"] == "class"]
-    page = tasks_page.page({**single, "rows": rows})
+    page = tasks.tasks_html({**single, "rows": rows})
     Tags(page)
     assert 'class="tree"' not in page
     assert "<b>1 of 1</b> targets" in page
     alone = [row for row in rows if row["source"] == "a"]
-    page = tasks_page.page({**single, "sources": ["a"], "rows": alone})
+    page = tasks.tasks_html({**single, "sources": ["a"], "rows": alone})
     assert "<b>0 of 1</b> targets" in page
     nothing = {**single, "sources": [], "rows": []}
-    page = tasks_page.page(nothing)
+    page = tasks.tasks_html(nothing)
     Tags(page)
     assert "No source could be scored" in page
 

@@ -1,4 +1,4 @@
-"""Tests of jtransfer.teacher_outputs and of the rows on disk under it."""
+"""Tests of jtransfer.transfer.teacher_outputs and of the rows on disk under it."""
 
 import functools
 import json
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jtransfer import data, distillation, models, networks, teacher_outputs
-from jtransfer.teacher_outputs import _stored_rows
+from jtransfer import data, distillation, models, networks
+from jtransfer.transfer import _stored_rows, teacher_outputs
 
 NUM_ROWS, NUM_CLASSES = 10, 3
 
@@ -72,7 +72,7 @@ def test_what_is_on_disk_is_what_the_teacher_says(
 ):
     arguments = (ASKED[name], teacher, images, LABELS)
     options = {"folder": tmp_path, "batch_size": 4, "progress": False}
-    first = teacher_outputs.computed(*arguments, **options)
+    first = teacher_outputs.compute_teacher_outputs(*arguments, **options)
     logits, rows, attention, gradient, place = expected
     order = np.argsort(-logits, axis=1).astype(np.int32)
     every = np.tile(np.arange(NUM_CLASSES, dtype=np.int32), (NUM_ROWS, 1))
@@ -92,7 +92,7 @@ def test_what_is_on_disk_is_what_the_teacher_says(
     for key, value in wanted.items():
         np.testing.assert_allclose(first[key], value, rtol=1e-4, atol=1e-5)
         assert not first[key].flags.writeable
-    again = teacher_outputs.computed(*arguments, **options)
+    again = teacher_outputs.compute_teacher_outputs(*arguments, **options)
     for key, value in first.items():
         np.testing.assert_array_equal(again[key], value)
     assert len(list(tmp_path.iterdir())) == 1
@@ -102,7 +102,7 @@ def test_other_teachers_images_and_questions_have_entries_of_their_own(
     teacher, images, tmp_path
 ):
     def entries(outputs, teacher, images, labels):
-        teacher_outputs.computed(
+        teacher_outputs.compute_teacher_outputs(
             outputs,
             teacher,
             images,
@@ -127,7 +127,9 @@ def test_other_teachers_images_and_questions_have_entries_of_their_own(
 
 
 def test_what_cannot_be_asked(teacher, images, tmp_path):
-    ask = functools.partial(teacher_outputs.computed, folder=tmp_path, progress=False)
+    ask = functools.partial(
+        teacher_outputs.compute_teacher_outputs, folder=tmp_path, progress=False
+    )
     with pytest.raises(data.DataError, match=r"\[8, 8, 3\], these are \[4, 8, 3\]"):
         ask(teacher_outputs.logits, teacher, images[:, :4], LABELS)
     with pytest.raises(ValueError, match="must have equal length"):
@@ -154,7 +156,7 @@ def counted(asked, fail_at=None):
 
 def stored(folder, rows, **changes):
     options = {"key": {"a": 1}, "num_rows": 10, "batch_size": 3, "progress": False}
-    return _stored_rows.stored(rows, folder, **{**options, **changes})
+    return _stored_rows.store_rows(rows, folder, **{**options, **changes})
 
 
 def check(found):

@@ -12,8 +12,8 @@ from flax import nnx
 
 from jtransfer import hgr, models, scores
 from jtransfer.moments import class_moments
-from jtransfer.optimal_features import SymbolTable, features_of, optimal_features
 from jtransfer.scores import h_score, transferability_interval
+from jtransfer.transfer import SymbolTable, features_of, optimal_features
 
 KEY = jax.random.key(0)
 

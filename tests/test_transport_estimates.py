@@ -9,20 +9,13 @@ from tasks import NUM_CLASSES, gaussian_task
 from test_assessment import minimiser
 from test_sinkhorn import references
 
-from jtransfer import zoo
-from jtransfer._pages import plan_map
-from jtransfer._pages.words import ranking_of
-from jtransfer.ranking import (
-    ON_REQUEST,
-    SCORES,
-    _estimates,
-    dealing,
-    ranked,
-    score_names,
-    transport_estimates,
-)
-from jtransfer.ranking.scoring import source_rows
-from jtransfer.report import read, written
+from jtransfer import intervals, zoo
+from jtransfer.ranking import ON_REQUEST, SCORES, ranked, score_names
+from jtransfer.ranking.estimates import transport
+from jtransfer.ranking.source_rows import source_rows
+from jtransfer.report import read_ranking, write_ranking
+from jtransfer.report.pages import plan_map
+from jtransfer.report.pages.ranking_text import ranking_view
 
 NUM, WIDTH, SOURCE_CLASSES = 60, 8, 3
 KERNEL = np.random.default_rng(5).normal(size=(WIDTH, SOURCE_CLASSES))
@@ -68,7 +61,7 @@ def test_value_and_replicates_agree_with_definition():
     order = [int(name) for name in row["plan"]["source_classes"]]
     np.testing.assert_allclose(masses, plan[order], atol=3e-3)
     assert (np.diff(masses.sum(axis=1)) <= 1e-3).all()
-    dealt = dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    dealt = intervals.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
     for block in (0, 7):
         kept = np.setdiff1d(np.arange(NUM), dealt.order[:, block])
         value, _ = expected(features, labels, kept)
@@ -108,18 +101,18 @@ def test_what_cannot_be_assessed_says_why():
 
 def test_no_convergence_is_a_warning(monkeypatch):
     features, labels = task()
-    statistics = _estimates.FeatureStatistics(
-        *(None,) * 3, features, np.arange(NUM), np.arange(NUM) % dealing.NUM_BLOCKS
+    statistics = features.FeatureStatistics(
+        *(None,) * 3, features, np.arange(NUM), np.arange(NUM) % intervals.NUM_BLOCKS
     )
-    dealt = dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
-    variants = 1 + dealing.NUM_BLOCKS + transport_estimates.NUM_SHUFFLES
+    dealt = intervals.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    variants = 1 + intervals.NUM_BLOCKS + transport.NUM_TRANSPORT_SHUFFLES
     converged = np.linspace(0.7, 1, variants)
     monkeypatch.setattr(
         transport_estimates,
         "_assessments",
         lambda *_, **__: (np.zeros(variants), converged, np.ones((16, NUM_CLASSES))),
     )
-    found = transport_estimates.transport_estimate(
+    found = transport.transport_estimate(
         statistics, lambda: features @ KERNEL, dealt, head=None
     )
     assert "did not converge for 30.0%" in found.warnings[0]
@@ -128,14 +121,14 @@ def test_no_convergence_is_a_warning(monkeypatch):
 
 def test_examples_are_limited_and_rows_find_their_place(monkeypatch):
     monkeypatch.setattr(transport_estimates, "MAX_ASSESSED", 25)
-    kept = transport_estimates._assessed(NUM, seed=0)
+    kept = transport._assessed(NUM, seed=0)
     assert len(np.unique(kept)) == 25
     labels = task()[1]
-    dealt = dealing.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    dealt = intervals.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
     numbers = np.arange(2.0 * NUM).reshape(NUM, 2)
     pieces = iter([numbers[:7], numbers[7:]])
     places = np.random.default_rng(0).permutation(NUM)[:25]
-    found = transport_estimates._rows_at(pieces, places, dealt)
+    found = transport._rows_at(pieces, places, dealt)
     np.testing.assert_array_equal(found, numbers[places])
 
 
@@ -154,8 +147,8 @@ def test_it_is_computed_on_request_and_a_file_of_features_will_do(tmp_path):
     names = ["ant", "bee", "cat", "dog", "<eel>"]
     folder = tmp_path / "out"
     rows = ranked(rows_of(source, labels), ["sinkhorn"])
-    written([{**row, "class_names": names} for row in rows], folder)
-    (row,) = [row for row in read(folder) if row.get("score") == "sinkhorn"]
+    write_ranking([{**row, "class_names": names} for row in rows], folder)
+    (row,) = [row for row in read_ranking(folder) if row.get("score") == "sinkhorn"]
     value, _ = expected(features, labels, np.arange(NUM))
     np.testing.assert_allclose(row["value"], value, atol=3e-4)
     assert sorted(row["plan"]["source_classes"]) == ["<z>", "x", "y"]
@@ -171,7 +164,7 @@ def test_plan_map_is_xml_that_shows_what_counts():
     masses = rng.dirichlet(np.full(100, 0.05), size=40) / 40
     rows, columns = ([f"class {i}" for i in range(n)] for n in (40, 100))
     image = ET.fromstring(
-        plan_map.plan_map(rows, columns, masses.tolist(), label="a & b")
+        plan_map.transport_plan_map(rows, columns, masses.tolist(), label="a & b")
     )
     titles = [title.text for title in image.iter("title")]
     shown = (masses >= 0.01 * masses.max()).sum()
@@ -190,8 +183,8 @@ def test_the_plan_is_that_of_the_best_source_that_has_one():
         {"source": "first", "value": 2.0, **shared},
         {"source": "second", "value": 1.0, **shared, "plan": plan},
     ]
-    markup = plan_map.section(ranking_of(rows))
+    markup = plan_map.plan_section(ranking_view(rows))
     assert "<b>second</b>" in markup
     assert markup.index(">dogs<") < markup.index(">cats<")  # by their columns
     assert "Classes not shown" not in markup
-    assert plan_map.section(ranking_of(rows[:1])) == ""
+    assert plan_map.plan_section(ranking_view(rows[:1])) == ""

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
-from jtransfer.jacobians import matmul, root, scaled, unit, weighted_outputs
+from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul, root, scaled, unit
+from jtransfer.jacobians import weighted_outputs
 
 
 @jax.jit
@@ -47,7 +48,7 @@ def alpha1(
     """
     transferred = _deviations("transferred", transferred)
     white_box = _deviations("white_box", white_box)
-    _checks.same_shape(transferred=transferred, white_box=white_box)
+    checks.same_shape(transferred=transferred, white_box=white_box)
     return ratios(
         weighted_outputs("hessian", transferred, hessian, axis=1),
         weighted_outputs("hessian", white_box, hessian, axis=1),
@@ -213,7 +214,7 @@ def unbiased_square(
       (0.0, 1.0)
     """
     alpha, n = jnp.asarray(alpha), jnp.asarray(num_examples)
-    _checks.floating("alpha", alpha)
+    checks.floating("alpha", alpha)
     n = n.astype(alpha.dtype)
     return jnp.where(n > 1, (n * alpha**2 - self_term) / jnp.maximum(n - 1, 1), 0)
 
@@ -254,13 +255,13 @@ def _squared_mean(first: jax.Array, second: jax.Array) -> jax.Array:
 def _pair(own: ArrayLike, transferred: ArrayLike) -> tuple[jax.Array, jax.Array]:
     own = _deviations("own", own)
     transferred = _deviations("transferred", transferred)
-    _checks.same_length(own=own, transferred=transferred)
-    _checks.positive("the number of examples", len(own))
+    checks.same_length(own=own, transferred=transferred)
+    checks.positive("the number of examples", len(own))
     return own, transferred
 
 
 def _deviations(name: str, array: ArrayLike) -> jax.Array:
     array = jnp.asarray(array)
-    _checks.rank(name, array, 2)
-    _checks.floating(name, array)
+    checks.num_axes(name, array, 2)
+    checks.floating(name, array)
     return array

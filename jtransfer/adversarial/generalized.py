@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul, unit
 from jtransfer.adversarial.alphas import ratios
-from jtransfer.jacobians import matmul, singular_attacks, unit, weighted_outputs
+from jtransfer.jacobians import singular_attacks, weighted_outputs
 
 
 class GeneralizedDeviations(NamedTuple):
@@ -169,8 +170,8 @@ def _jacobians(first: ArrayLike, second: ArrayLike, num_axes: int, plural: str):
     """Both as arrays that agree but for the number of outputs."""
     arrays = jnp.asarray(first), jnp.asarray(second)
     for number, array in enumerate(arrays, 1):
-        _checks.rank(f"jacobian{plural}_{number}", array, num_axes)
-        _checks.floating(f"jacobian{plural}_{number}", array)
+        checks.num_axes(f"jacobian{plural}_{number}", array, num_axes)
+        checks.floating(f"jacobian{plural}_{number}", array)
     shapes = [array.shape[:-2] + array.shape[-1:] for array in arrays]
     if shapes[0] != shapes[1]:
         raise ValueError(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.attacks.norms import Norm, divisor
 
 
@@ -74,9 +74,9 @@ def pgd(
       2018, Algorithm 1.
     """
     x = jnp.asarray(x)
-    _checks.floating("x", x)
+    checks.floating("x", x)
     start = jnp.asarray(start, x.dtype)
-    _checks.same_shape(x=x, start=start)
+    checks.same_shape(x=x, start=start)
     if num_steps < 0:
         raise ValueError(f"num_steps must not be negative, got {num_steps}.")
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 
 
 def cross_entropy_loss(f: Callable, label: ArrayLike) -> Callable:
@@ -29,8 +29,8 @@ def cross_entropy_loss(f: Callable, label: ArrayLike) -> Callable:
       1.3863
     """
     label = jnp.asarray(label)
-    _checks.rank("label", label, 0)
-    _checks.integer("label", label)
+    checks.num_axes("label", label, 0)
+    checks.integer("label", label)
     return lambda x: -jax.nn.log_softmax(f(x))[label]
 
 

@@ -1,5 +1,6 @@
 """Images, labels and class subsets for experiments; seeded batches; augmentation."""
 
+from jtransfer._internal.errors import DataError as DataError
 from jtransfer.data.augmentation import ChannelStatistics as ChannelStatistics
 from jtransfer.data.augmentation import augmented as augmented
 from jtransfer.data.augmentation import channel_statistics as channel_statistics
@@ -8,12 +9,11 @@ from jtransfer.data.batching import HeldOutSplit as HeldOutSplit
 from jtransfer.data.batching import batch_indices as batch_indices
 from jtransfer.data.batching import batches as batches
 from jtransfer.data.batching import held_out_split as held_out_split
-from jtransfer.data.checks import DataError as DataError
-from jtransfer.data.checks import checked_features as checked_features
 from jtransfer.data.checks import checked_labels as checked_labels
 from jtransfer.data.images import Images as Images
 from jtransfer.data.images import examples_at as examples_at
 from jtransfer.data.images import examples_of as examples_of
+from jtransfer.data.images import named_class_subset as named_class_subset
 from jtransfer.data.mixtures import class_mixtures as class_mixtures
 from jtransfer.data.npz import npz_arrays as npz_arrays
 from jtransfer.data.npz import npz_headers as npz_headers
@@ -23,11 +23,8 @@ from jtransfer.data.sources import load as load
 from jtransfer.data.subsets import ClassSubset as ClassSubset
 from jtransfer.data.subsets import block_balanced_order as block_balanced_order
 from jtransfer.data.subsets import class_subset as class_subset
-from jtransfer.data.subsets import classes_named as classes_named
 from jtransfer.data.subsets import per_class_subset as per_class_subset
 from jtransfer.data.synthetic import RegressionTask as RegressionTask
 from jtransfer.data.synthetic import rbf_task as rbf_task
-from jtransfer.data.windows import WindowPair as WindowPair
 from jtransfer.data.windows import class_overlap as class_overlap
-from jtransfer.data.windows import double_sliding_windows as double_sliding_windows
 from jtransfer.data.windows import sliding_windows as sliding_windows

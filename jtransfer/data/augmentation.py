@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jtransfer.data.checks import DataError
+from jtransfer._internal.errors import DataError
 
 
 class ChannelStatistics(NamedTuple):

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jtransfer.data.checks import DataError, checked_labels
+from jtransfer._internal.errors import DataError
+from jtransfer.data.checks import checked_labels
+from jtransfer.intervals import stratified_part
 
 
 class HeldOutSplit(NamedTuple):
@@ -150,11 +152,12 @@ def held_out_split(labels: ArrayLike, *, fraction: float, seed: int) -> HeldOutS
         raise ValueError(f"fraction must lie between 0 and 1, got {fraction}.")
     labels = checked_labels(labels, min_classes=1)
     rng = np.random.default_rng(seed)
+
+    def part_of(count: int) -> int:
+        return min(max(1, int(fraction * count + 0.5)), count - 1)
+
     held_out = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, int(fraction * len(members) + 0.5)), len(members) - 1)
-        held_out[members[:count]] = True
+    held_out[stratified_part(labels, part_of, rng)] = True
     if not held_out.any():
         raise DataError(
             "no class has two examples, so none can be held out; add examples."

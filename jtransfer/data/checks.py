@@ -7,58 +7,7 @@ comes from a file passes here first. An error is one line: the fault, then the c
 import numpy as np
 from numpy.typing import ArrayLike
 
-
-class DataError(ValueError):
-    """A fault of the data or of the request for it, told in one line."""
-
-
-def checked_features(features: ArrayLike, *, name: str = "features") -> np.ndarray:
-    """Returns a finite floating-point table of examples, or says what is wrong.
-
-    Args:
-      features: one row an example, shape ``[n, d]``; features, logits or targets.
-      name: what to call the array in an error.
-
-    Returns:
-      The array itself, as a NumPy array of shape ``[n, d]``.
-
-    Raises:
-      DataError: if the rank is not 2, the table is empty, the dtype is not
-        floating-point, or a value is NaN or infinite.
-
-    Example:
-      >>> checked_features(np.ones((4, 2))).shape
-      (4, 2)
-      >>> checked_features(np.array([[0.0], [np.nan]]), name="logits")
-      Traceback (most recent call last):
-      ...
-      jtransfer.data.checks.DataError: logits: 1 of 2 rows hold NaN or infinity \
-(first: row 1); drop these rows or repair the model that made them.
-    """
-    features = np.asarray(features)
-    if features.ndim != 2:
-        raise DataError(
-            f"{name} must have shape [n, d], got {list(features.shape)}; "
-            "flatten or pool the other axes."
-        )
-    if features.size == 0:
-        raise DataError(f"{name} of shape {list(features.shape)} holds nothing.")
-    # bfloat16 comes from ml_dtypes and is no np.floating.
-    if not np.issubdtype(features.dtype, np.floating) and features.dtype != "bfloat16":
-        raise DataError(
-            f"{name} must be floating-point, got {features.dtype}; "
-            f"convert with {name}.astype('float32')."
-        )
-    # In blocks: the mask of a large table would be a quarter of its size.
-    blocks = np.array_split(features, len(features) // 65536 + 1)
-    finite = np.concatenate([np.isfinite(block).all(axis=1) for block in blocks])
-    if not finite.all():
-        raise DataError(
-            f"{name}: {np.sum(~finite)} of {len(finite)} rows hold NaN or infinity "
-            f"(first: row {np.argmin(finite)}); drop these rows or repair the model "
-            "that made them."
-        )
-    return features
+from jtransfer._internal.errors import DataError as DataError
 
 
 def checked_labels(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jtransfer.data.checks import DataError
+from jtransfer._internal.errors import DataError
 
 # Modes of eight bits a channel; "1" and "P" expand to eight bits.
 GREY_MODES = frozenset({"1", "L", "LA", "La"})

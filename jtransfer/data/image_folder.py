@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jtransfer._internal.errors import DataError
 from jtransfer.data.cache import Decoded, cached
-from jtransfer.data.checks import DataError
 from jtransfer.data.decoding import GREY_MODES, decoded, image_stack
 from jtransfer.data.subsets import block_balanced_order
 

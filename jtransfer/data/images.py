@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jtransfer._internal.errors import DataError
 from jtransfer.data.subsets import class_subset
 
 
@@ -69,3 +70,42 @@ def examples_of(images: Images, classes: Sequence[int]) -> Images:
     )
     names = tuple(images.class_names[label] for label in classes)
     return Images(images.images[indices], labels, names)
+
+
+def named_class_subset(images: Images, wanted: tuple[str, ...]) -> Images:
+    """Returns the images of some classes, given by name or by number.
+
+    Args:
+      images: the whole set.
+      wanted: names, numbers, or ranges of numbers such as `0-49`; none stands for all.
+
+    Returns:
+      The images of these classes, renumbered in the order given.
+
+    Raises:
+      DataError: if a class does not exist.
+
+    Example:
+      >>> pixels = np.zeros((3, 1, 1, 3), np.uint8)
+      >>> images = Images(pixels, np.arange(3), ("cat", "dog", "ship"))
+      >>> named_class_subset(images, ("ship", "0-1")).class_names
+      ('ship', 'cat', 'dog')
+    """
+    if not wanted:
+        return images
+    names, classes = list(images.class_names), []
+    for item in wanted:
+        first, _, last = item.partition("-")
+        if item in names:
+            classes.append(names.index(item))
+        elif first.isdigit() and (last.isdigit() or not last):
+            classes.extend(range(int(first), int(last or first) + 1))
+        else:
+            raise DataError(
+                f"There is no class {item!r}; there are {', '.join(names[:8])} ..."
+            )
+    if max(classes) >= len(names) or len(set(classes)) < len(classes):
+        raise DataError(
+            f"Classes must each be one of 0 to {len(names) - 1} and named once."
+        )
+    return examples_of(images, classes)

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jtransfer.data.checks import DataError, checked_labels
-from jtransfer.data.subsets import checked_classes, examples_by_class
+from jtransfer._internal.errors import DataError
+from jtransfer.data.checks import checked_labels
+from jtransfer.data.subsets import checked_classes
+from jtransfer.intervals import positions_by_class
 
 
 def class_mixtures(
@@ -67,7 +69,7 @@ def class_mixtures(
             f"no mixtures of {num_examples} examples can be made for these shares, the "
             f"largest have {largest}; change num_examples or add examples."
         )
-    members = examples_by_class(labels, np.random.default_rng(seed))
+    members = positions_by_class(labels, np.random.default_rng(seed))
     return tuple(_mixture(members, groups, share, num_examples) for share in shares)
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jtransfer.data.checks import DataError
+from jtransfer._internal.errors import DataError
 
 # Deflate reaches 1032:1 on zeros; real arrays stay far below 100:1.
 _MAX_EXPANSION = 100

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jtransfer._internal.errors import DataError
 from jtransfer.data.cache import Decoded, cached
-from jtransfer.data.checks import DataError
 from jtransfer.data.decoding import decoded, image_stack
 
 _NAME = re.compile(r"(\w+)(?:/([\w.+-]+))?(?::(\d+\.\d+\.\d+))?")

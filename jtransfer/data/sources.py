@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from jtransfer._internal.errors import DataError
 from jtransfer.data.cache import Decoded
-from jtransfer.data.checks import DataError, checked_labels
+from jtransfer.data.checks import checked_labels
 from jtransfer.data.decoding import check_channels, decoded, image_stack, size_pair
 from jtransfer.data.image_folder import folder_images
 from jtransfer.data.images import Images

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jtransfer.data.checks import DataError, checked_labels
+from jtransfer._internal.errors import DataError
+from jtransfer.data.checks import checked_labels
+from jtransfer.intervals import positions_by_class
 
 
 class ClassSubset(NamedTuple):
@@ -52,7 +54,7 @@ def block_balanced_order(labels: ArrayLike, *, seed: int) -> np.ndarray:
     labels = checked_labels(labels, min_classes=1)
     rng = np.random.default_rng(seed)
     run = np.empty(len(labels), np.int64)
-    for members in examples_by_class(labels, rng).values():
+    for members in positions_by_class(labels, rng).values():
         run[members] = np.arange(len(members))
     return np.lexsort((rng.random(len(labels)), run))
 
@@ -122,43 +124,6 @@ def class_subset(
     renumbered[classes] = np.arange(len(classes))
     indices = np.flatnonzero(renumbered[labels] >= 0)
     return ClassSubset(indices, renumbered[labels[indices]])
-
-
-def classes_named(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
-    """Returns the labels of classes that are given by name.
-
-    Args:
-      class_names: name of each class, as in `Images`.
-      wanted: some of these names.
-
-    Returns:
-      The label of each of `wanted`.
-
-    Raises:
-      DataError: if a name is not among `class_names`.
-
-    Example:
-      >>> classes_named(("bird", "cat", "ship"), ("ship", "bird"))
-      (2, 0)
-    """
-    labels = {name: label for label, name in enumerate(class_names)}
-    unknown = [name for name in wanted if name not in labels]
-    if unknown:
-        raise DataError(
-            f"no class is named {', '.join(unknown)}; there are: "
-            f"{', '.join(class_names)}."
-        )
-    return tuple(labels[name] for name in wanted)
-
-
-def examples_by_class(
-    labels: np.ndarray, rng: np.random.Generator
-) -> dict[int, np.ndarray]:
-    """Returns the positions of each class that occurs, in random order."""
-    return {
-        int(label): rng.permutation(np.flatnonzero(labels == label))
-        for label in np.unique(labels)
-    }
 
 
 def checked_classes(classes: Sequence[int], num_classes: int) -> np.ndarray:

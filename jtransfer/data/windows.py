@@ -1,27 +1,7 @@
 """Class sets of the sliding window protocols."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
-
-
-class WindowPair(NamedTuple):
-    """The classes of a teacher and of a student.
-
-    Attributes:
-      teacher: number of the teacher's window, from 0.
-      student: number of the student's window.
-      teacher_classes: shape ``[size]``.
-      student_classes: shape ``[size]``.
-      overlap: share of the student's classes that the teacher knows, in [0, 1].
-    """
-
-    teacher: int
-    student: int
-    teacher_classes: np.ndarray
-    student_classes: np.ndarray
-    overlap: float
 
 
 def sliding_windows(num_classes: int, *, size: int, step: int, seed: int) -> np.ndarray:
@@ -60,43 +40,6 @@ def sliding_windows(num_classes: int, *, size: int, step: int, seed: int) -> np.
     order = np.random.default_rng(seed).permutation(num_classes)
     starts = np.arange(0, num_classes - size + 1, step)
     return order[starts[:, None] + np.arange(size)[None, :]]
-
-
-def double_sliding_windows(
-    num_classes: int, *, size: int, step: int, seed: int
-) -> tuple[WindowPair, ...]:
-    """Returns all pairs of windows of the double sliding window protocol.
-
-    The windows of the teacher and of the student move independently over one
-    shuffled order of the classes.
-
-    Args:
-      num_classes: number of classes.
-      size: classes in a window.
-      step: classes from one window to the next.
-      seed: of the shuffle, non-negative.
-
-    Returns:
-      ``w * w`` pairs for `w` windows; all teachers of the first student, then those
-      of the second, and so on.
-
-    Raises:
-      ValueError: as for `sliding_windows`.
-
-    Example:
-      >>> pairs = double_sliding_windows(200, size=100, step=25, seed=0)
-      >>> len(pairs), [pair.overlap for pair in pairs[5:10]]
-      (25, [0.75, 1.0, 0.75, 0.5, 0.25])
-
-    References:
-      Selective cross-task distillation, section 6.2.1.
-    """
-    windows = sliding_windows(num_classes, size=size, step=step, seed=seed)
-    return tuple(
-        WindowPair(t, s, teacher, student, class_overlap(teacher, student))
-        for s, student in enumerate(windows)
-        for t, teacher in enumerate(windows)
-    )
 
 
 def class_overlap(teacher_classes: ArrayLike, student_classes: ArrayLike) -> float:

@@ -7,15 +7,13 @@ from jtransfer.distillation.attention import attention_map as attention_map
 from jtransfer.distillation.attention import (
     attention_peak_gradient as attention_peak_gradient,
 )
+from jtransfer.distillation.attention import attention_transfer as attention_transfer
 from jtransfer.distillation.attention import match_attention as match_attention
 from jtransfer.distillation.attention import (
     match_attention_mean_square as match_attention_mean_square,
 )
 from jtransfer.distillation.attention import (
     pooled_attention_map as pooled_attention_map,
-)
-from jtransfer.distillation.attention_transfer import (
-    attention_transfer as attention_transfer,
 )
 from jtransfer.distillation.fitnet import Regressor as Regressor
 from jtransfer.distillation.fitnet import fitnet_loss as fitnet_loss

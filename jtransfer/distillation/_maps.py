@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.distillation import _vectors
 
 
@@ -26,13 +26,17 @@ def stages(
             "Teacher and student must have one number of stages, at least 1, got "
             f"{len(teacher_maps)} and {len(student_maps)}."
         )
-    return [pair(*maps) for maps in zip(teacher_maps, student_maps, strict=True)]
+    return [
+        same_stage_maps(*maps) for maps in zip(teacher_maps, student_maps, strict=True)
+    ]
 
 
-def pair(teacher: ArrayLike, student: ArrayLike) -> tuple[jax.Array, jax.Array]:
+def same_stage_maps(
+    teacher: ArrayLike, student: ArrayLike
+) -> tuple[jax.Array, jax.Array]:
     """Returns two maps `[n, h, w, c]` of one number of examples, or raises."""
-    teacher, student = _vectors.batches(4, teacher=teacher, student=student)
-    _checks.same_length(teacher=teacher, student=student)
+    teacher, student = _vectors.checked_vectors(4, teacher=teacher, student=student)
+    checks.same_length(teacher=teacher, student=student)
     return teacher, student
 
 

@@ -108,7 +108,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018,
       supplement, "Loss function": the term of weight alpha.
     """
-    logits, labels = _vectors.labelled(logits, labels)
+    logits, labels = _vectors.checked_labelled(logits, labels)
     chosen = _vectors.one_hot(labels, logits.shape[1], bool)
     losses = jnp.where(chosen, -jax.nn.log_softmax(logits), 0)
     return jnp.mean(jnp.sum(losses, axis=1))

@@ -1,13 +1,13 @@
 """Attention maps: where a layer is active, and what moves its most active place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
-from jtransfer.distillation import _vectors
+from jtransfer._internal import checks
+from jtransfer.distillation import _maps, _vectors
 from jtransfer.distillation.gradients import SelectedGradient, pullback
 
 
@@ -37,8 +37,8 @@ def attention_map(features: ArrayLike) -> jax.Array:
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, Eq. (8).
     """
     features = jnp.asarray(features)
-    _checks.rank("features", features, 3)
-    _checks.floating("features", features)
+    checks.num_axes("features", features, 3)
+    checks.floating("features", features)
     return jnp.sum(features**2, axis=2)
 
 
@@ -79,7 +79,7 @@ def match_attention(teacher: ArrayLike, student: ArrayLike) -> jax.Array:
     # Directions are known to a few eps: what is left of equal ones is noise, whose own
     # direction must not become the gradient.
     resolution = 8 * float(jnp.finfo(differences.dtype).eps)
-    return jnp.mean(_vectors.length(differences, resolution=resolution))
+    return jnp.mean(_vectors.norms(differences, resolution=resolution))
 
 
 @jax.jit
@@ -122,7 +122,9 @@ def _differences(teacher, student) -> jax.Array:
     """Differences of the maps, each scaled to length one, `[n, h * w]`."""
     teacher, student = _vectors.matched(3, teacher=teacher, student=student)
     flat = (len(teacher), -1)
-    return _vectors.unit(teacher.reshape(flat)) - _vectors.unit(student.reshape(flat))
+    return _vectors.directions(teacher.reshape(flat)) - _vectors.directions(
+        student.reshape(flat)
+    )
 
 
 @jax.jit(static_argnames=("window",))
@@ -154,7 +156,7 @@ def pooled_attention_map(features: ArrayLike, *, window: int) -> jax.Array:
       section 6.3.2 and supplement, "Loss function".
     """
     attention = attention_map(features)
-    _checks.positive("window", window)
+    checks.positive("window", window)
     if window > min(attention.shape):
         raise ValueError(f"window {window} does not fit a map {attention.shape}.")
     sums = jax.lax.reduce_window(
@@ -217,7 +219,53 @@ def attention_peak_gradient(
 
     values, pull = pullback(pooled, x)
     index = jnp.argmax(values) if index is None else jnp.asarray(index)
-    _checks.rank("index", index, 0)
-    _checks.integer("index", index)
+    checks.num_axes("index", index, 0)
+    checks.integer("index", index)
     cotangent = _vectors.one_hot(index, values.size, values.dtype)
     return SelectedGradient(pull(cotangent), index)
+
+
+@jax.jit(static_argnames=("distance",))
+def attention_transfer(
+    teacher_maps: Sequence[ArrayLike],
+    student_maps: Sequence[ArrayLike],
+    *,
+    distance: Callable = match_attention_mean_square,
+) -> jax.Array:
+    r"""Computes the distances between attention maps, summed over the stages.
+
+    .. math:: \sum_j d\Bigl(\sum_c |Z_{T,c}^{(j)}|^2, \sum_c |Z_{S,c}^{(j)}|^2\Bigr).
+
+    Where two maps differ in size, the larger *feature* map is averaged to the size of
+    the smaller before anything is squared. There are no trained parameters, and the
+    numbers of channels may differ.
+
+    Args:
+      teacher_maps: feature maps of the teacher, one a stage, shapes ``[n, h, w, c]``.
+      student_maps: feature maps of the student, as many.
+      distance: of two batches of attention maps ``[n, h, w]``; static. By default that
+        of the released code, whose weight is 1000; `match_attention` is the printed
+        one.
+
+    Returns:
+      The loss, shape ``[]``. Its gradient is zero by a map of zeros.
+
+    Raises:
+      ValueError: if the shapes do not agree or there is no stage or example.
+      TypeError: if a map is not floating-point.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> teacher, student = jnp.eye(4)[None, :, :, None], jnp.eye(2)[None, :, :, None]
+      >>> float(attention_transfer([teacher], [3 * student]))
+      0.0
+
+    References:
+      Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017, Eq. (2).
+    """
+    losses = []
+    for maps in _maps.stages(teacher_maps, student_maps):
+        teacher, student = _maps.of_one_size(*maps)
+        attention = jax.vmap(attention_map)
+        losses.append(distance(attention(teacher), attention(student)))
+    return sum(losses)

@@ -103,7 +103,7 @@ def fitnet_loss(
     References:
       Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, Eq. (3).
     """
-    teacher, student = _maps.pair(teacher, student)
+    teacher, student = _maps.same_stage_maps(teacher, student)
     size, strides, padding, dilation = zip(
         *(_geometry(teacher.shape[axis], student.shape[axis]) for axis in (1, 2)),
         strict=True,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.distillation import _vectors
 
 
@@ -51,7 +51,7 @@ def selected_output_gradient(f: Callable, x: ArrayLike, index: ArrayLike) -> jax
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, 4.1.
     """
     index = jnp.asarray(index)
-    _checks.rank("index", index, 0)
+    checks.num_axes("index", index, 0)
     return selected_output_gradients(f, x, index[None])[0]
 
 
@@ -90,8 +90,8 @@ def selected_output_gradients(
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, 4.1.
     """
     indices = jnp.asarray(indices)
-    _checks.rank("indices", indices, 1)
-    _checks.integer("indices", indices)
+    checks.num_axes("indices", indices, 1)
+    checks.integer("indices", indices)
     outputs, pull = pullback(f, x)
     return jax.vmap(pull)(_vectors.one_hot(indices, outputs.size, outputs.dtype))
 
@@ -161,7 +161,7 @@ def top_output_gradients(
     References:
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, 4.1.
     """
-    _checks.positive("num_outputs", num_outputs)
+    checks.positive("num_outputs", num_outputs)
     outputs, pull = pullback(f, x)
     if num_outputs > outputs.size:
         raise ValueError(
@@ -187,12 +187,12 @@ def pullback(f: Callable, x: ArrayLike) -> tuple[jax.Array, Callable]:
       TypeError: if `x` or the outputs are not floating-point.
     """
     x = jnp.asarray(x)
-    _checks.floating("x", x)
+    checks.floating("x", x)
     outputs, pull = jax.vjp(f, x)
     if getattr(outputs, "ndim", None) != 1:
         raise ValueError(
             "f must take one example and return outputs of shape [m], got "
             f"{jax.tree.map(jnp.shape, outputs)}; for a batch use jax.vmap."
         )
-    _checks.floating("the outputs of f", outputs)
+    checks.floating("the outputs of f", outputs)
     return outputs, lambda cotangent: pull(cotangent)[0].ravel()

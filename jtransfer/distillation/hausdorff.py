@@ -37,7 +37,7 @@ def asymmetric_hausdorff(a: ArrayLike, b: ArrayLike) -> jax.Array:
     References:
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, Eq. (5).
     """
-    a, b = _vectors.batches(2, a=a, b=b)
+    a, b = _vectors.checked_vectors(2, a=a, b=b)
     if a.shape[1] != b.shape[1]:
         raise ValueError(
             f"a and b must have equal columns, got {a.shape} and {b.shape}."
@@ -46,7 +46,7 @@ def asymmetric_hausdorff(a: ArrayLike, b: ArrayLike) -> jax.Array:
     # Computed again on the way back, which would else keep n m d differences.
     @jax.checkpoint
     def nearest(row):
-        return jnp.min(_vectors.length(row[None] - b))
+        return jnp.min(_vectors.norms(row[None] - b))
 
     return jnp.max(jax.lax.map(nearest, a))
 
@@ -93,8 +93,8 @@ def source_loss_bound(
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018,
       Proposition 3.
     """
-    (losses,) = _vectors.batches(1, target_losses=target_losses)
-    (target,) = _vectors.batches(2, target=target)
+    (losses,) = _vectors.checked_vectors(1, target_losses=target_losses)
+    (target,) = _vectors.checked_vectors(2, target=target)
     if len(losses) != len(target):
         raise ValueError(
             f"target_losses must have length {len(target)}, got {losses.shape}."

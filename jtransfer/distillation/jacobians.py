@@ -84,7 +84,7 @@ def match_normalized_jacobians(teacher: ArrayLike, student: ArrayLike) -> jax.Ar
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, Eq. (10).
     """
     teacher, student = _vectors.matched(2, teacher=teacher, student=student)
-    difference = _vectors.unit(teacher) - _vectors.unit(student)
+    difference = _vectors.directions(teacher) - _vectors.directions(student)
     return jnp.mean(jnp.sum(difference**2, axis=1))
 
 
@@ -118,5 +118,5 @@ def jacobian_norm(jacobians: ArrayLike) -> jax.Array:
       Proposition 2. Drucker and Le Cun, "Improving generalization performance using
       double backpropagation", 1992.
     """
-    (jacobians,) = _vectors.batches(3, jacobians=jacobians)
+    (jacobians,) = _vectors.checked_vectors(3, jacobians=jacobians)
     return jnp.mean(jnp.sum(jacobians**2, axis=(1, 2)))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.distillation.activations import match_activations
 
 
@@ -65,8 +65,8 @@ def noise_augmented_matching(
       Proposition 1 and Figure 1.
     """
     x = jnp.asarray(x)
-    _checks.floating("x", x)
-    _checks.positive("num_draws", num_draws)
+    checks.floating("x", x)
+    checks.positive("num_draws", num_draws)
     half = jax.random.normal(key, (-(-num_draws // 2), *x.shape), x.dtype)
     noise = sigma * jnp.concatenate([half, -half])[:num_draws]
     return noisy_matching(teacher_fn, student_fn, x, noise, loss=loss)
@@ -110,7 +110,7 @@ def noisy_matching(
       Proposition 1.
     """
     x, noise = jnp.asarray(x), jnp.asarray(noise)
-    _checks.floating("x", x)
+    checks.floating("x", x)
     if noise.shape[1:] != x.shape:
         raise ValueError(f"noise must have shape {('S', *x.shape)}, got {noise.shape}.")
     noisy = (x[None] + noise).reshape(-1, *x.shape[1:])

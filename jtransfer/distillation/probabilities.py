@@ -101,7 +101,7 @@ def printed_cross_entropy_jacobian_norm(
     References:
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, Eq. (3).
     """
-    logits, labels = _vectors.labelled(logits, labels)
+    logits, labels = _vectors.checked_labelled(logits, labels)
     _, gradients = _log_gradients(logits, jacobians, 1)
     chosen = _vectors.one_hot(labels, logits.shape[1], logits.dtype)
     return jnp.mean(jnp.sum(chosen * jnp.sum(gradients**2, axis=2), axis=1))
@@ -145,8 +145,8 @@ def jacobian_covariance(logits: ArrayLike, jacobians: ArrayLike) -> jax.Array:
 
 def _log_gradients(logits, jacobians, temperature) -> tuple[jax.Array, jax.Array]:
     """The softmax `[n, k]`, and the gradients `[n, k, p]` of its logarithm."""
-    (logits,) = _vectors.batches(2, logits=logits)
-    (jacobians,) = _vectors.batches(3, jacobians=jacobians)
+    (logits,) = _vectors.checked_vectors(2, logits=logits)
+    (jacobians,) = _vectors.checked_vectors(3, jacobians=jacobians)
     if jacobians.shape[:2] != logits.shape:
         raise ValueError(
             f"jacobians must have shape {(*logits.shape, 'p')}, got {jacobians.shape}."

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.distillation import gradients, jacobians
 
 
@@ -48,8 +48,8 @@ def random_projection(
     References:
       Hutchinson, "A stochastic estimator of the trace of the influence matrix", 1990.
     """
-    _checks.positive("num_projections", num_projections)
-    _checks.positive("num_outputs", num_outputs)
+    checks.positive("num_projections", num_projections)
+    checks.positive("num_outputs", num_outputs)
     shape = (num_projections, num_outputs)
     return jax.random.rademacher(key, shape, dtype) / math.sqrt(num_projections)
 

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
-from jtransfer.cost_matrices import normalized_centers
+from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul
 from jtransfer.distillation import _vectors
 from jtransfer.distillation.relations import pairwise_differences
+from jtransfer.sinkhorn import normalized_centers
 
 
 @jax.jit
@@ -65,11 +66,11 @@ def match_triplets(
       Ye, Lu and Zhan, "Distilling Cross-Task Knowledge via Relationship Matching",
       2020, the first stage.
     """
-    teacher, student = _vectors.batches(
+    teacher, student = _vectors.checked_vectors(
         2, teacher_embeddings=teacher_embeddings, student_embeddings=student_embeddings
     )
-    _, labels = _vectors.labelled(student, labels)
-    _checks.same_length(teacher_embeddings=teacher, student_embeddings=student)
+    _, labels = _vectors.checked_labelled(student, labels)
+    checks.same_length(teacher_embeddings=teacher, student_embeddings=student)
     teacher, student = _excesses(teacher), _excesses(student)
     chosen = _triplets(labels) & (student > 0) & (student <= margin)
     divergences = _bernoulli_divergences(teacher / temperature, student / temperature)
@@ -98,7 +99,7 @@ def match_local_classifiers(
     Args:
       teacher_embeddings: embeddings of the teacher, shape ``[n, d]``.
       teacher_centers: mean embeddings of the student's classes, shape ``[C, d]``; see
-        `jtransfer.cost_matrices.class_centers`. Their length does not matter.
+        `jtransfer.sinkhorn.class_centers`. Their length does not matter.
       student_logits: outputs of the student, shape ``[n, C]``.
       labels: integer labels in ``[0, C)``, shape ``[n]``.
       temperature: ``tau``, positive.
@@ -123,17 +124,17 @@ def match_local_classifiers(
       Ye, Lu and Zhan, "Distilling Cross-Task Knowledge via Relationship Matching",
       2020, the second stage.
     """
-    (embeddings,) = _vectors.batches(2, teacher_embeddings=teacher_embeddings)
-    logits, labels = _vectors.labelled(student_logits, labels)
+    (embeddings,) = _vectors.checked_vectors(2, teacher_embeddings=teacher_embeddings)
+    logits, labels = _vectors.checked_labelled(student_logits, labels)
     centers = normalized_centers(teacher_centers)
-    _checks.same_length(teacher_embeddings=embeddings, student_logits=logits)
+    checks.same_length(teacher_embeddings=embeddings, student_logits=logits)
     expected = (logits.shape[1], embeddings.shape[1])
     if centers.shape != expected:
         raise ValueError(
             f"teacher_centers must have shape {expected}, got {centers.shape}."
         )
     occurs = jnp.any(_vectors.one_hot(labels, logits.shape[1], bool), axis=0)
-    products = jnp.matmul(embeddings, centers.T, precision=jax.lax.Precision.HIGHEST)
+    products = matmul(embeddings, centers.T)
     teacher = _log_probs(products, occurs, temperature)
     student = _log_probs(logits, occurs, temperature)
     terms = jnp.exp(teacher) * (teacher - student)
@@ -142,7 +143,7 @@ def match_local_classifiers(
 
 def _excesses(embeddings):
     """Returns by how much `m` is farther from `a` than `p` is, `[a, p, m]`."""
-    distances = _vectors.length(pairwise_differences(_vectors.unit(embeddings)))
+    distances = _vectors.norms(pairwise_differences(_vectors.directions(embeddings)))
     return distances[:, None, :] - distances[:, :, None]
 
 

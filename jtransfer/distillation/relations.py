@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.distillation import _vectors
 
 
@@ -93,22 +93,22 @@ def pairwise_differences(embeddings: jax.Array) -> jax.Array:
 
 
 def _pair(teacher_embeddings, student_embeddings):
-    teacher, student = _vectors.batches(
+    teacher, student = _vectors.checked_vectors(
         2, teacher_embeddings=teacher_embeddings, student_embeddings=student_embeddings
     )
-    _checks.same_length(teacher_embeddings=teacher, student_embeddings=student)
+    checks.same_length(teacher_embeddings=teacher, student_embeddings=student)
     return teacher, student
 
 
 def _relative_distances(embeddings):
     n = len(embeddings)
-    distances = _vectors.length(pairwise_differences(embeddings))
+    distances = _vectors.norms(pairwise_differences(embeddings))
     mean = jnp.sum(distances) / max(n * (n - 1), 1)
     return jnp.where(mean > 0, distances / jnp.where(mean > 0, mean, 1), 0)
 
 
 def _cosines(embeddings):
-    directions = _vectors.unit(pairwise_differences(embeddings))
+    directions = _vectors.directions(pairwise_differences(embeddings))
     return jnp.einsum(
         "ijd,ikd->ijk", directions, directions, precision=jax.lax.Precision.HIGHEST
     )

@@ -38,7 +38,7 @@ def sinkhorn_matching(
       teacher_logits: outputs of the teacher, shape ``[n, Ct]``.
       student_logits: outputs of the student, shape ``[n, Cs]``.
       cost: finite costs between classes, shape ``[Ct, Cs]``; see
-        `jtransfer.cost_matrices`.
+        `jtransfer.sinkhorn`.
       temperature: ``tau``, positive; 3 in the paper.
       epsilon: strength of the entropy, positive; 0.1 in the paper.
       max_iterations: the most iterations for one example; static. The number needed
@@ -121,8 +121,8 @@ def sinkhorn_matches(
     References:
       Lu, Ye and Zhan, "Selective Cross-Task Distillation", Eq. (12).
     """
-    (teacher,) = _vectors.batches(2, teacher_logits=teacher_logits)
-    (student,) = _vectors.batches(2, student_logits=student_logits)
+    (teacher,) = _vectors.checked_vectors(2, teacher_logits=teacher_logits)
+    (student,) = _vectors.checked_vectors(2, student_logits=student_logits)
     return sinkhorn_distances(
         jax.nn.softmax(_vectors.tempered(teacher, temperature)),
         jax.nn.softmax(_vectors.tempered(student, temperature)),

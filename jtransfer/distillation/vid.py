@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.distillation import _maps
 
 _LEAST_VARIANCE = 1e-5
@@ -61,7 +61,7 @@ def vid_predictors(
             "Teacher and student must have one number of stages, got "
             f"{len(teacher_channels)} and {len(student_channels)}."
         )
-    _checks.positive("the number of stages", len(teacher_channels))
+    checks.positive("the number of stages", len(teacher_channels))
     keys = jax.random.split(key, len(teacher_channels))
     channels = zip(keys, student_channels, teacher_channels, strict=True)
     return tuple(_predictor(*stage, dtype) for stage in channels)

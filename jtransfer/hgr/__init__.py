@@ -4,16 +4,14 @@ A joint distribution is a table `[Y, X]`, as in the paper: one row a label. Coun
 do as well, for a table is divided by its sum.
 """
 
-from jtransfer.hgr.ace import ace as ace
-from jtransfer.hgr.information import (
-    local_mutual_information as local_mutual_information,
-)
-from jtransfer.hgr.information import mutual_information as mutual_information
+from jtransfer.hgr.alternating import ace as ace
 from jtransfer.hgr.joint import (
     divergence_transition_matrix as divergence_transition_matrix,
 )
 from jtransfer.hgr.joint import joint_distribution as joint_distribution
-from jtransfer.hgr.modes import Modes as Modes
-from jtransfer.hgr.modes import h_score_bound as h_score_bound
-from jtransfer.hgr.modes import modes as modes
-from jtransfer.hgr.soft_hgr import soft_hgr as soft_hgr
+from jtransfer.hgr.joint import local_mutual_information as local_mutual_information
+from jtransfer.hgr.joint import mutual_information as mutual_information
+from jtransfer.hgr.maximal_correlation import Modes as Modes
+from jtransfer.hgr.maximal_correlation import h_score_bound as h_score_bound
+from jtransfer.hgr.maximal_correlation import modes as modes
+from jtransfer.hgr.maximal_correlation import soft_hgr as soft_hgr

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
-from jtransfer.jacobians import matmul, root, scaled
+from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul, root, scaled
 
 
 def least_squares(reference: jax.Array, source: jax.Array) -> jax.Array:
@@ -45,10 +45,10 @@ def checked_functions(reference: ArrayLike, source: ArrayLike, num_axes: int):
     """Both as arrays that agree but for the number of outputs."""
     reference, source = jnp.asarray(reference), jnp.asarray(source)
     for name, array in {"reference": reference, "source": source}.items():
-        _checks.rank(name, array, num_axes)
-        _checks.floating(name, array)
-    _checks.same_length(reference=reference, source=source)
-    _checks.positive("the number of examples", len(reference))
+        checks.num_axes(name, array, num_axes)
+        checks.floating(name, array)
+    checks.same_length(reference=reference, source=source)
+    checks.positive("the number of examples", len(reference))
     if reference.shape[2:] != source.shape[2:]:
         raise ValueError(
             "reference and source must have equal numbers of inputs, got "

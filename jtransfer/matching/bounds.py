@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.jacobians import singular_attacks, weighted_outputs
 from jtransfer.matching._least_squares import checked_functions, root_mean_square
 from jtransfer.matching.distances import (
@@ -61,7 +61,7 @@ def knowledge_transfer_bounds(
     """
     reference, source = checked_functions(reference, source, 2)
     targets = jnp.asarray(targets)
-    _checks.same_shape(reference=reference, targets=targets)
+    checks.same_shape(reference=reference, targets=targets)
     error = weighted_outputs("hessian", reference - targets, hessian, axis=1)
     error = root_mean_square(error, len(reference))
     distance = function_matching_distance(reference, source, hessian=hessian)

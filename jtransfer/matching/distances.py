@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer.jacobians import matmul, scaled, weighted_outputs
+from jtransfer._internal.linalg import matmul, scaled
+from jtransfer.jacobians import weighted_outputs
 from jtransfer.matching._least_squares import (
     checked_functions,
     least_squares,

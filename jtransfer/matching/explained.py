@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer.jacobians import matmul, scaled, singular_attacks, unit, weighted_outputs
+from jtransfer._internal.linalg import matmul, scaled, unit
+from jtransfer.jacobians import singular_attacks, weighted_outputs
 from jtransfer.matching._least_squares import (
     checked_functions,
     pseudo_inverse,

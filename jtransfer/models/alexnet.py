@@ -61,7 +61,7 @@ class AlexNet(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the network; see the class."""
-        layers.check_sizes(
+        layers.check_image_sizes(
             num_classes=num_classes, num_channels=num_channels, base_width=base_width
         )
         self.example_shape = (None, None, num_channels)

@@ -111,7 +111,7 @@ class EfficientNetLite0(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the network in evaluation mode; see the class."""
-        layers.check_sizes(
+        layers.check_image_sizes(
             num_classes=num_classes, num_channels=num_channels, base_width=base_width
         )
         self.example_shape = (None, None, num_channels)

@@ -51,7 +51,7 @@ class FullyConnected(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the network; see the class."""
-        layers.check_sizes(
+        layers.check_image_sizes(
             num_features=num_features,
             num_classes=num_classes,
             num_hidden=num_hidden,

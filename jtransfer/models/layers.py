@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.models import initializers
 
 
@@ -212,10 +212,10 @@ def _check_input(x, example_shape, smallest):
             raise ValueError(
                 f"x must hold examples of shape [{wanted}], got shape {x.shape}."
             )
-    _checks.floating("x", x)
+    checks.floating("x", x)
 
 
-def check_sizes(**sizes: int) -> None:
+def check_image_sizes(**sizes: int) -> None:
     """Raises ValueError unless every size is a positive integer."""
     for name, size in sizes.items():
         if not isinstance(size, numbers.Integral) or size < 1:

@@ -50,7 +50,7 @@ class LeNet(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the network; see the class."""
-        layers.check_sizes(
+        layers.check_image_sizes(
             num_classes=num_classes,
             num_channels=num_channels,
             image_size=image_size,

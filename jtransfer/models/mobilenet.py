@@ -69,7 +69,7 @@ class MobileNet(nnx.Module):
         """Builds the network in evaluation mode; see the class."""
         if not width > 0:
             raise ValueError(f"width must be positive, got {width!r}.")
-        layers.check_sizes(num_classes=num_classes, num_channels=num_channels)
+        layers.check_image_sizes(num_classes=num_classes, num_channels=num_channels)
         self.example_shape = (None, None, num_channels)
         shared = {"kernel_init": initializers.HE_FAN_IN, "dtype": dtype, "rngs": rngs}
         channels = _scaled(32, width)

@@ -47,7 +47,7 @@ class OneHiddenLayer(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the network; see the class."""
-        layers.check_sizes(
+        layers.check_image_sizes(
             num_features=num_features, num_classes=num_classes, width=width
         )
         self.example_shape = (num_features,)

@@ -105,7 +105,7 @@ class ResNet(nnx.Module):
         """Builds the network in evaluation mode; see the class."""
         if depth not in _BLOCKS:
             raise ValueError(f"depth must be 18, 34 or 50, got {depth!r}.")
-        layers.check_sizes(
+        layers.check_image_sizes(
             num_classes=num_classes, num_channels=num_channels, base_width=base_width
         )
         self.example_shape = (None, None, num_channels)

@@ -40,7 +40,7 @@ class TwoHeaded(nnx.Module):
 
     def __init__(self, body: nnx.Module, *, num_teacher_classes: int, rngs: nnx.Rngs):
         """Adds a head to `body`; see the class."""
-        layers.check_sizes(num_teacher_classes=num_teacher_classes)
+        layers.check_image_sizes(num_teacher_classes=num_teacher_classes)
         self.body = body
         self.example_shape = body.example_shape
         self.teacher_classifier = layers.linear(

@@ -62,7 +62,7 @@ class VGG(nnx.Module):
         """Builds the network in evaluation mode; see the class."""
         if depth not in _STAGES:
             raise ValueError(f"depth must be 4 or 9, got {depth!r}.")
-        layers.check_sizes(
+        layers.check_image_sizes(
             num_classes=num_classes, num_channels=num_channels, base_width=base_width
         )
         if not 0 <= dropout_rate < 1:

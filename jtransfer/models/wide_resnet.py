@@ -89,7 +89,7 @@ class WideResNet(nnx.Module):
         """Builds the network in evaluation mode; see the class."""
         if not isinstance(depth, int) or depth < 10 or depth % 6 != 4:
             raise ValueError(f"depth must be 6 k + 4 with k >= 1, got {depth!r}.")
-        layers.check_sizes(
+        layers.check_image_sizes(
             width=width,
             num_classes=num_classes,
             num_channels=num_channels,

@@ -10,7 +10,8 @@ import jax
 from flax import nnx
 
 from jtransfer import models
-from jtransfer.data import ChannelStatistics, DataError
+from jtransfer._internal.errors import DataError
+from jtransfer.data import ChannelStatistics
 
 EXAMPLES = "resnet18, resnet50, wrn-16-2, vgg9, mobilenet-0.5, alexnet, lenet"
 

@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtransfer import models
-from jtransfer._files import write_atomically
-from jtransfer.data import ChannelStatistics, DataError, npz_arrays
+from jtransfer._internal.errors import DataError
+from jtransfer._internal.files import write_atomically
+from jtransfer.data import ChannelStatistics, npz_arrays
 from jtransfer.networks.architectures import Architecture, Network, abstract
 
 JSON_FILE = "network.json"
 ARRAYS_FILE = "variables.npz"
 
 
-def write(folder: Path, network: Network) -> None:
+def write_network(folder: Path, network: Network) -> None:
     """Writes a network to a folder, atomically.
 
     Args:
@@ -45,7 +46,7 @@ def write(folder: Path, network: Network) -> None:
     write_atomically(folder / JSON_FILE, text.encode())
 
 
-def read(folder: Path) -> Network:
+def read_network(folder: Path) -> Network:
     """Reads a network that `write` has written.
 
     Args:
@@ -76,7 +77,7 @@ def read(folder: Path) -> Network:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is damaged ({error!r}); train it again.") from error
     arrays = npz_arrays(folder / ARRAYS_FILE, required=names)
-    variables = variables_of(architecture, arrays, folder / ARRAYS_FILE)
+    variables = variables_in(architecture, arrays, folder / ARRAYS_FILE)
     return Network(architecture, variables, statistics, class_names, facts)
 
 
@@ -86,7 +87,7 @@ def variable_names(architecture: Architecture) -> list[str]:
     return [_name(path) for path, _ in leaves]
 
 
-def variables_of(
+def variables_in(
     architecture: Architecture, arrays: Mapping[str, np.ndarray], file: Path
 ) -> models.Variables:
     """Puts the arrays of a network, read from `file`, in their places.

@@ -40,9 +40,9 @@ from jtransfer.pairs._gradients import Gradients as Gradients
 from jtransfer.pairs._gradients import gradients as gradients
 from jtransfer.pairs._sums import AttackSums as AttackSums
 from jtransfer.pairs._sums import Grams as Grams
-from jtransfer.pairs._sums import alpha1 as alpha1
-from jtransfer.pairs._sums import alpha2 as alpha2
-from jtransfer.pairs._sums import alpha12 as alpha12
+from jtransfer.pairs._sums import alpha1_of_sums as alpha1_of_sums
+from jtransfer.pairs._sums import alpha2_of_sums as alpha2_of_sums
+from jtransfer.pairs._sums import alpha12_of_sums as alpha12_of_sums
 from jtransfer.pairs._sums import at as at
 from jtransfer.pairs._sums import distance as distance
 from jtransfer.pairs._sums import explained_share as explained_share
@@ -69,7 +69,7 @@ class Pair(NamedTuple):
     """At the clean images, `[n, k]`."""
 
 
-def pair(
+def function_pair(
     source: Callable,
     target: Callable,
     images: np.ndarray,

@@ -11,7 +11,7 @@ from jtransfer import adversarial, attacks
 from jtransfer.pairs._batches import (
     BATCH_SIZE,
     NUM_PAIRINGS,
-    batches,
+    image_batches,
     num_outputs,
     pixels,
     pytree,
@@ -91,7 +91,7 @@ def attacked(
     """
     num_outputs(function, images)
     function, parts = pytree(function), []
-    for indices, valid in batches(len(images), batch_size):
+    for indices, valid in image_batches(len(images), batch_size):
         x = pixels(images[indices])
         clean = _moved(function, x, np.zeros_like(x))
         deltas = _starts(x, indices, key, epsilon)
@@ -141,7 +141,7 @@ def transfer(
     """
     n = len(images)
     moved = [[] for _ in range(1 + NUM_PAIRINGS)]
-    for indices, valid in batches(n, batch_size):
+    for indices, valid in image_batches(n, batch_size):
         x = pixels(images[indices])
         for shift, found in enumerate(moved):
             deltas = first.deltas[(indices + shift) % n]

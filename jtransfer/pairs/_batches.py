@@ -18,7 +18,7 @@ def pixels(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32)
 
 
-def batches(n: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+def image_batches(n: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
     """Yields indices of equally many examples, and how many of them are new.
 
     The last batch goes on with the first examples, so that one compiled function

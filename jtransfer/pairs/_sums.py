@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtransfer.jacobians import unit
+from jtransfer._internal.linalg import unit
 
 
 class AttackSums(NamedTuple):
@@ -19,7 +19,7 @@ class AttackSums(NamedTuple):
 
     count: np.ndarray
     """Examples, `[]`."""
-    alpha1: np.ndarray
+    alpha1_of_sums: np.ndarray
     """The first transferability, `[]`."""
     alpha1_square: np.ndarray
     """Its square where both functions move, `[]`."""
@@ -76,17 +76,17 @@ def directions(deviations) -> np.ndarray:
     return np.asarray(unit(jnp.asarray(deviations)), np.float64)
 
 
-def alpha1(sums: AttackSums) -> float:
+def alpha1_of_sums(sums: AttackSums) -> float:
     """Returns the mean over the examples of `adversarial.alpha1`."""
     return float(sums.alpha1 / sums.count)
 
 
-def alpha2(sums: AttackSums) -> float:
+def alpha2_of_sums(sums: AttackSums) -> float:
     """Returns `adversarial.alpha2`."""
     return float(np.linalg.norm(sums.directions) / sums.count)
 
 
-def alpha12(sums: AttackSums) -> float:
+def alpha12_of_sums(sums: AttackSums) -> float:
     """Returns `adversarial.alpha12`."""
     return float(np.linalg.norm(sums.weighted) / sums.count)
 

@@ -1,14 +1,14 @@
 """Scores of how well a source fits a target; all higher = better."""
 
-from jtransfer.scores.bhattacharyya import bhattacharyya as bhattacharyya
-from jtransfer.scores.h_score import dense_h_score as dense_h_score
-from jtransfer.scores.h_score import h_score as h_score
-from jtransfer.scores.h_score import ledoit_wolf_shrinkage as ledoit_wolf_shrinkage
-from jtransfer.scores.h_score import regularized_h_score as regularized_h_score
-from jtransfer.scores.leep import leep as leep
-from jtransfer.scores.leep import nce as nce
-from jtransfer.scores.logme import logme as logme
-from jtransfer.scores.logme import logme_regression as logme_regression
+from jtransfer.scores._bhattacharyya import bhattacharyya as bhattacharyya
+from jtransfer.scores._h_score import dense_h_score as dense_h_score
+from jtransfer.scores._h_score import h_score as h_score
+from jtransfer.scores._h_score import ledoit_wolf_shrinkage as ledoit_wolf_shrinkage
+from jtransfer.scores._h_score import regularized_h_score as regularized_h_score
+from jtransfer.scores._leep import leep as leep
+from jtransfer.scores._leep import nce as nce
+from jtransfer.scores._logme import logme as logme
+from jtransfer.scores._logme import logme_regression as logme_regression
 from jtransfer.scores.probes import Linear as Linear
 from jtransfer.scores.probes import ridge_classifier as ridge_classifier
 from jtransfer.scores.probes import ridge_probe_accuracy as ridge_probe_accuracy

@@ -1,14 +1,12 @@
 """Linear algebra that several scores share."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
+from jtransfer._internal.linalg import matmul
 from jtransfer.moments import Moments
-
-
-def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Returns `a @ b` in the full precision of the dtype on every backend."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def num_examples(moments: Moments) -> jax.Array:
@@ -56,11 +54,14 @@ def spectrum(moments: Moments, scale: jax.Array):
       column; and a mask `[d]` of the directions within the rank, of which `n`
       centred examples leave at most `n - 1`.
     """
-    scatter = moments.scatter * scale[:, None] * scale[None]
-    values, axes = jnp.linalg.eigh(scatter)
+    return _spectrum(moments.scatter, scale, moments.counts.sum() - 1)
+
+
+def _spectrum(scatter: jax.Array, scale: jax.Array, rank: jax.Array):
+    values, axes = jnp.linalg.eigh(scatter * scale[:, None] * scale[None])
     d = values.shape[0]
     kept = values > rank_tolerance(d, values.dtype) * values[-1]
-    kept &= jnp.arange(d) >= d - (moments.counts.sum() - 1)
+    kept &= jnp.arange(d) >= d - rank
     kept &= values > 0
     return jnp.where(kept, values, 0), axes, kept
 
@@ -93,3 +94,77 @@ def _explained_trace_jvp(primals, tangents):
     value = jnp.sum(projections**2 * precision[None])
     tangent = 2 * jnp.sum(solved * d_between)
     return value, tangent - jnp.sum(matmul(solved, d_scatter) * solved)
+
+
+@jax.custom_jvp
+def separated_trace(moments: Moments, between: jax.Array) -> jax.Array:
+    r"""Returns `tr(S^+ B^T B)` of `S = W + B^T B`, from the scatter `W` within classes.
+
+    The sum `S` itself would lose in rounding what `W` holds beside the largest rows of
+    `B`. With the eigenvalues `w` of `W`, `P` and `P_0` the parts of `B` within its range
+    and outside of it, and the projection `N` on what is orthogonal to the columns of
+    `P_0`, of rank `r`,
+
+    .. math:: \operatorname{tr}(S^+ B^T B) = r + \operatorname{tr}(M (1 + M)^{-1}),
+              \quad M = N P w^{-1} P^T N:
+
+    the limit of a `W` whose null eigenvalues tend to zero.
+    """
+    return _separation(moments, between).trace
+
+
+@separated_trace.defjvp
+def _separated_trace_jvp(primals, tangents):
+    # As for `explained_trace`, with B S^+ from the same limit and dS = dW + d(B^T B).
+    moments, between = primals
+    parts = _separation(moments, between)
+    d_within, d_between = tangents[0].within, tangents[1]
+    product = matmul(parts.solved, between.T)
+    tangent = 2 * jnp.sum(parts.solved * d_between)
+    tangent -= jnp.sum(matmul(parts.solved, d_within) * parts.solved)
+    # <B S^+ d(B^T B), B S^+> = 2 <B S^+ B^T B S^+, dB>, a product of C x C matrices.
+    tangent -= 2 * jnp.sum(matmul(product, parts.solved) * d_between)
+    return parts.trace, tangent
+
+
+class _Separation(NamedTuple):
+    trace: jax.Array  # tr(S^+ B^T B)
+    solved: jax.Array  # B S^+, [C, d]
+
+
+def _separation(moments: Moments, between: jax.Array) -> _Separation:
+    scale = standardization(moments)
+    present = jnp.sum(moments.counts > 0)
+    values, axes, kept = _spectrum(
+        moments.within, scale, moments.counts.sum() - present
+    )
+    projections = _balanced(matmul(between * scale[None], axes), moments.counts)
+    # Of factors and not of their squares: half of the digits would be lost.
+    outside = jnp.where(kept[None], 0, projections)
+    sides, spread, across = jnp.linalg.svd(outside, full_matrices=False)
+    c, d = between.shape
+    share = max(10 * d**0.5 * float(jnp.finfo(between.dtype).eps), 1e-13**0.5)
+    real = spread > share * jnp.sqrt(jnp.sum(projections**2))
+    sides = jnp.where(real[None], sides, 0)
+    inverse = jnp.where(real, 1 / jnp.where(real, spread, 1), 0)
+    roots = jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, values, 1)), 0)
+    factor = projections * roots[None]
+    left, ratios, right = jnp.linalg.svd(
+        factor - matmul(sides, matmul(sides.T, factor)), full_matrices=False
+    )
+    trace = jnp.sum(real) + jnp.sum(ratios**2 / (1 + ratios**2))
+    solved = matmul(left * (ratios / (1 + ratios**2))[None], right)
+    pseudo = matmul(inverse[:, None] * across, axes.T)
+    first = sides - matmul(solved, matmul(factor.T, sides))
+    solved = matmul(first, pseudo) + matmul(solved * roots[None], axes.T)
+    return _Separation(trace, solved * scale[None])
+
+
+def _balanced(rows: jax.Array, counts: jax.Array) -> jax.Array:
+    """Takes from class means times `sqrt(n_c)` the part by which rounding moved all.
+
+    Weighted by `sqrt(n_c)` they sum to zero.
+    """
+    weights = jnp.sqrt(counts.astype(rows.dtype))
+    total = jnp.maximum(counts.sum(), 1).astype(rows.dtype)
+    return rows - jnp.outer(weights, matmul(weights, rows) / total)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks, linalg
 from jtransfer.moments import Moments, class_moments
 from jtransfer.scores import _linalg
 
@@ -60,9 +60,9 @@ def ridge_probe_accuracy(
       Good Ridge Parameter", 1979.
     """
     test_features, test_labels = jnp.asarray(test_features), jnp.asarray(test_labels)
-    _checks.labelled(test_features, test_labels, num_classes)
+    checks.labelled(test_features, test_labels, num_classes)
     moments = class_moments(train_features, train_labels, num_classes=num_classes)
-    test_labels = _checks.class_labels(test_labels, num_classes)
+    test_labels = checks.class_labels(test_labels, num_classes)
     correct = is_correct(ridge_classifier(moments), test_features, test_labels)
     valid = test_labels >= 0
     dtype = test_features.dtype
@@ -104,7 +104,7 @@ def ridge_classifier(moments: Moments) -> Linear:
     counts = moments.counts.astype(dtype)
     scale = _linalg.standardization(moments)
     values, axes, kept = _linalg.spectrum(moments, scale)
-    products = _linalg.matmul(moments.class_sums * scale[None], axes)
+    products = linalg.matmul(moments.class_sums * scale[None], axes)
     products = jnp.where(kept[None], products, 0)
     positive = jnp.where(kept, values, 1)
     shares = jnp.sum(products**2, axis=0) / positive
@@ -119,9 +119,9 @@ def ridge_classifier(moments: Moments) -> Linear:
     errors = residual / jnp.maximum(freedom / n, jnp.finfo(dtype).eps) ** 2
     penalty = penalties[jnp.argmin(errors)]
 
-    weights = _linalg.matmul(products / (positive + penalty)[None], axes.T)
+    weights = linalg.matmul(products / (positive + penalty)[None], axes.T)
     weights = (weights * scale[None]).T
-    bias = counts / n - _linalg.matmul(moments.mean, weights)
+    bias = counts / n - linalg.matmul(moments.mean, weights)
     return Linear(weights, jnp.where(moments.counts > 0, bias, -jnp.inf))
 
 
@@ -129,7 +129,7 @@ def ridge_classifier(moments: Moments) -> Linear:
 def is_correct(classifier: Linear, features: ArrayLike, labels: ArrayLike) -> jax.Array:
     """Tells which examples `[n, d]` a linear classifier gets right, booleans `[n]`."""
     features, labels = jnp.asarray(features), jnp.asarray(labels)
-    outputs = _linalg.matmul(features, classifier.weights) + classifier.bias[None]
+    outputs = linalg.matmul(features, classifier.weights) + classifier.bias[None]
     return jnp.argmax(outputs, axis=1) == labels
 
 
@@ -175,15 +175,15 @@ def softmax_classifier(
     import optax
 
     features, labels = jnp.asarray(features), jnp.asarray(labels)
-    _checks.labelled(features, labels, num_classes)
+    checks.labelled(features, labels, num_classes)
     dtype = features.dtype
-    labels = _checks.class_labels(labels, num_classes)
+    labels = checks.class_labels(labels, num_classes)
     valid = labels >= 0
     occurs = jax.nn.one_hot(labels, num_classes, dtype=jnp.int32).sum(axis=0) > 0
     n = jnp.maximum(valid.sum(), 1)
 
     def loss(head):
-        logits = _linalg.matmul(features, head.weights) + head.bias[None]
+        logits = linalg.matmul(features, head.weights) + head.bias[None]
         logits = jnp.where(occurs[None], logits, -1e9)
         terms = optax.softmax_cross_entropy_with_integer_labels(
             logits, jnp.where(valid, labels, 0)

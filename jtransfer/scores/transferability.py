@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jtransfer import _checks
+from jtransfer._internal import checks
 from jtransfer.moments import Moments, class_moments, merge
-from jtransfer.scores.h_score import h_score
+from jtransfer.scores._h_score import h_score
 
 
 class Interval(NamedTuple):
@@ -83,7 +83,7 @@ def transferability_interval(
     Args:
       source_features: features of the source, shape ``[n, d]``.
       optimal_features: the target's optimal features for the same examples, for
-        instance of `jtransfer.optimal_features` or `jtransfer.hgr.modes`, ``[n, k]``.
+        instance of `jtransfer.transfer` or `jtransfer.hgr.modes`, ``[n, k]``.
       labels: integer classes of the target, ``[n]``; an example with a label outside
         ``[0, num_classes)`` is left out.
       key: random key of the blocks.
@@ -116,10 +116,10 @@ def transferability_interval(
     labels = jnp.asarray(labels)
     pair = jnp.asarray(source_features), jnp.asarray(optimal_features)
     for features in pair:
-        _checks.labelled(features, labels, num_classes)
+        checks.labelled(features, labels, num_classes)
     if num_blocks < 2:
         raise ValueError(f"num_blocks must be at least 2, got {num_blocks}.")
-    labels = _checks.class_labels(labels, num_classes)
+    labels = checks.class_labels(labels, num_classes)
     positions, dealt = _dealt(labels, key, num_blocks)
     scores = (
         _block_scores(features[positions], dealt, num_classes) for features in pair

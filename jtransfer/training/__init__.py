@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.sharding import Mesh
 
-from jtransfer import _progress, devices
-from jtransfer.training import _run_log, _runs, _steps, _termination, _windows
+from jtransfer._internal.progress import step_progress
+from jtransfer.distillation.activations import cross_entropy as cross_entropy
+from jtransfer.training import _run_log, _runs, _steps, _windows, devices
 from jtransfer.training._objectives import Preprocess as Preprocess
-from jtransfer.training._objectives import cross_entropy as cross_entropy
 from jtransfer.training._objectives import evaluated as evaluated
 from jtransfer.training._objectives import preprocessing as preprocessing
 from jtransfer.training._objectives import supervised as supervised
@@ -66,7 +66,7 @@ def fit(
         the `TrainState` of an earlier run to go on with. It stays intact.
       arrays: the training examples by name, on the host, each ``[n, ...]``; a batch
         is a dict of some rows of each.
-      optimizer: of optax, see also `jtransfer.schedules`.
+      optimizer: of optax, see also `jtransfer.training.schedules`.
       num_steps: number of steps in all; a run that has made them already is only read.
       batch_size: examples a step, see `jtransfer.data.batch_indices`.
       seed: of the order of the examples and of the run's random key.
@@ -76,7 +76,7 @@ def fit(
       accumulate: micro-batches into which a batch is cut, to save memory.
       steps_per_dispatch: steps that a device makes in one go. 1 is best on a CPU; tens
         keep an accelerator busy with small networks.
-      mesh: devices that share each batch, see `jtransfer.devices`; one device if
+      mesh: devices that share each batch, see `jtransfer.training.devices`; one device if
         None.
       validation: how to find the best variables.
       checkpoints: where and how often to save.
@@ -130,7 +130,7 @@ def fit(
         run.state,
         arrays,
         devices.replicated(dict(constants or {}), mesh),
-        updates=_steps.compiled(objective, optimizer, accumulate, mesh),
+        updates=_steps.compiled_step(objective, optimizer, accumulate, mesh),
         num_steps=num_steps,
         batch_size=batch_size,
         seed=seed,
@@ -140,8 +140,8 @@ def fit(
     )
     shown = progress and devices.is_first_process()
     with (
-        _termination.termination(folder is not None) as terminated,
-        _progress.display(num_steps, start=run.step, enabled=shown) as display,
+        _runs.termination(folder is not None) as terminated,
+        step_progress(num_steps, start=run.step, enabled=shown) as display,
         _run_log.recorder(folder, run.rows) as record,
     ):
         for window in _windows.windows(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtransfer import devices
+from jtransfer.training import devices
 
 
 def steps_in(folder: Path) -> list[int]:

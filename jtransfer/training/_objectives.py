@@ -10,8 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jtransfer import _checks, devices
+from jtransfer._internal import checks
 from jtransfer.data import ChannelStatistics, normalized
+from jtransfer.training import devices
 
 if TYPE_CHECKING:
     from jtransfer.models import Variables
@@ -150,7 +151,7 @@ def evaluated(
       labels: integers in ``[0, C)``, shape ``[n]``.
       preprocess: see `preprocessing`; it gets no key. None leaves images as they are.
       batch_size: images at once.
-      mesh: devices that share a batch, see `jtransfer.devices`; one device if None.
+      mesh: devices that share a batch, see `jtransfer.training.devices`; one device if None.
 
     Returns:
       `loss` and `accuracy`.
@@ -166,8 +167,8 @@ def evaluated(
       0.6666666666666666
     """
     images, labels = np.asarray(images), np.asarray(labels)
-    _checks.same_length(images=images, labels=labels)
-    _checks.positive("the number of images", len(images))
+    checks.same_length(images=images, labels=labels)
+    checks.positive("the number of images", len(images))
     mesh = devices.data_mesh(1) if mesh is None else mesh
     variables = devices.replicated(variables, mesh)
     sums = _sums(apply_fn, preprocess, mesh)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jtransfer import devices
+from jtransfer.training import devices
 
 Row = dict[str, Any]
 _NAME = "log.jsonl"

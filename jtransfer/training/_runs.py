@@ -1,7 +1,10 @@
 """A training run in its folder: how it begins or goes on, what is saved."""
 
+import contextlib
 import math
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jtransfer import _progress, devices
-from jtransfer.training import _checkpoints, _run_log
+from jtransfer._internal import progress
+from jtransfer.training import _checkpoints, _run_log, devices
 from jtransfer.training._steps import TrainState
 from jtransfer.training._types import NonFiniteLoss, Validation
 
@@ -117,7 +120,7 @@ def validated(
     run: Run,
     validation: Validation,
     record: Callable[[list[dict[str, Any]]], None],
-    display: _progress.Display,
+    display: progress.Display,
 ) -> Run:
     """Evaluates a run, records and shows the numbers.
 
@@ -201,3 +204,24 @@ def _check_settings(folder, stored, settings) -> None:
                 f"{folder} holds a run with {name} = {stored.get(name)}, now it is "
                 f"{value}; give the same or another folder."
             )
+
+
+@contextlib.contextmanager
+def termination(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Yields what tells whether SIGTERM has come, which then ends nothing by itself.
+
+    Args:
+      wanted: whether to listen; otherwise, and outside the main thread, the signal
+        does what it did before.
+    """
+    # Python hands signals to the main thread only.
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda *_: received.append(True))
+    try:
+        yield lambda: bool(received)
+    finally:
+        # None is a handler that was not set from Python, and cannot be from here.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

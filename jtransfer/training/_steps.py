@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jtransfer import devices
 from jtransfer.data import batch_indices
+from jtransfer.training import devices
 
 if TYPE_CHECKING:
     import optax
@@ -223,7 +223,7 @@ def dispatches(
 
 
 @functools.lru_cache(maxsize=8)
-def compiled(
+def compiled_step(
     objective: Objective,
     optimizer: "optax.GradientTransformation",
     accumulate: int,

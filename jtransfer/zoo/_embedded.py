@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jtransfer.zoo._sources import Source
+from jtransfer.zoo._source_types import Source
 from jtransfer.zoo._targets import Target, labelled_target
 
 
 def embedded_target() -> Target:
     """Returns UCI digits with 20 labelled examples a class, the rest as test part."""
-    from jtransfer import embedded
+    from jtransfer.zoo import embedded
 
     images, labels = embedded.digits()
     labelled, test = embedded.labelled_split(labels, per_class=20, seed=0)
@@ -29,15 +29,18 @@ def embedded_target() -> Target:
 
 def embedded_sources() -> list[Source]:
     """Returns the small networks inside the package, applied to `embedded_target`."""
-    from jtransfer import embedded
+    from jtransfer.zoo import embedded
 
     images, labels = embedded.digits()
     parts = embedded.labelled_split(labels, per_class=20, seed=0)
-    return [_embedded_source(network, images, parts) for network in embedded.networks()]
+    return [
+        _embedded_source(network, images, parts)
+        for network in embedded.embedded_networks()
+    ]
 
 
 def _embedded_source(network, images: np.ndarray, parts) -> Source:
-    from jtransfer import embedded
+    from jtransfer.zoo import embedded
 
     def outputs(part: int):
         logits, out = _jitted(embedded.apply)(network.params, images[parts[part]])
@@ -69,7 +72,7 @@ def _embedded_source(network, images: np.ndarray, parts) -> Source:
 
 
 def _logits(params, x):
-    from jtransfer import embedded
+    from jtransfer.zoo import embedded
 
     return embedded.apply(params, x)[0]
 

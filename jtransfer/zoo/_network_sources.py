@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jtransfer.data import DataError
-from jtransfer.zoo._source_types import NUMBERS, Source, SourceError, file_digest
+from jtransfer._internal.errors import DataError, SourceError
+from jtransfer._internal.provenance import files_fingerprint
+from jtransfer.zoo._source_types import NUMBERS, Source
 from jtransfer.zoo._targets import Target
 
 PUBLISHED = "imagenet:"
@@ -36,7 +37,7 @@ def network_source(path: Path, target: Target | None) -> Source:
 
     @functools.cache
     def network():
-        from jtransfer import pretrained
+        from jtransfer.networks import pretrained
 
         with _as_source_errors():
             return pretrained.network(str(path))
@@ -65,7 +66,7 @@ def network_source(path: Path, target: Target | None) -> Source:
         features=lambda: outputs(0, images),
         logits=lambda: outputs(1, images),
         function=function,
-        digest=lambda: file_digest(_network_files(path)),
+        digest=lambda: files_fingerprint(_network_files(path)),
         test_features=lambda: outputs(0, test_images),
         network=network,
         head=head,
@@ -133,7 +134,7 @@ def _as_source_errors():
 def _network_files(path: Path) -> list[Path]:
     if not str(path).startswith(PUBLISHED):
         return [path / "network.json", path / "variables.npz"]
-    from jtransfer import pretrained
+    from jtransfer.networks import pretrained
 
     with _as_source_errors():
         return [pretrained.weights_file()]

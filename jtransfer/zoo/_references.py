@@ -5,7 +5,6 @@ set: on the same examples the source gives features, logits or gradients and the
 reference gives its own.
 """
 
-import hashlib
 import uuid
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jtransfer import data
-from jtransfer.data import DataError, Images
+from jtransfer._internal.errors import DataError, RequestError, SourceError
+from jtransfer._internal.provenance import images_fingerprint
+from jtransfer.data import Images
 from jtransfer.zoo._embedded import embedded_sources
 from jtransfer.zoo._network_sources import is_network, network_source
-from jtransfer.zoo._source_types import Source, SourceError
-from jtransfer.zoo._targets import RequestError, Target
+from jtransfer.zoo._source_types import Source
+from jtransfer.zoo._targets import Target
 
 NUM_IMAGES = 500
 
@@ -37,7 +38,7 @@ class Reference(NamedTuple):
     """How many of the images are used, at most; they are drawn at random."""
 
 
-def model(spec: str, target: Target | None = None) -> Source:
+def named_source(spec: str, target: Target | None = None) -> Source:
     """Returns the one model that a name stands for.
 
     Args:
@@ -93,7 +94,7 @@ def reference(
     Raises:
       RequestError: if there is no such model, there are no images, or too few.
     """
-    found = Reference(model(spec, target), num_images=num_images)
+    found = Reference(named_source(spec, target), num_images=num_images)
     if data_spec is None and target.images is None:
         raise RequestError(
             "--reference needs images: give --target a data set of images, or --data."
@@ -147,14 +148,6 @@ def reference_facts(reference: Reference | None) -> dict:
     images = (reference.images, reference.labels)
     return {
         "reference": model,
-        "data": images_digest(*images) if reference.images is not None else None,
+        "data": images_fingerprint(*images) if reference.images is not None else None,
         "num_images": reference.num_images,
     }
-
-
-def images_digest(images: np.ndarray, labels: np.ndarray | None) -> str:
-    """Returns a string that changes when images or labels do."""
-    digest = hashlib.sha256(np.ascontiguousarray(images))
-    if labels is not None:
-        digest.update(np.ascontiguousarray(labels))
-    return digest.hexdigest()

@@ -1,19 +1,15 @@
 """What a source is, and how its callables are read."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from jtransfer._internal.errors import SourceError, one_line
+
 NUMBERS = frozenset(("parameters", "source_accuracy", "accuracy"))
 """Facts that are compared with scores."""
-
-
-class SourceError(ValueError):
-    """A source that cannot be scored; its message is the reason in its row."""
 
 
 class Source(NamedTuple):
@@ -67,27 +63,6 @@ def pieces(batches) -> Iterator[np.ndarray]:
         except Exception as error:  # The code of a user's source is not ours.
             raise SourceError(f"{type(error).__name__}: {one_line(error)}") from error
         yield piece
-
-
-def one_line(error: BaseException) -> str:
-    """Returns the message of an error on one line."""
-    return " ".join(str(error).split())
-
-
-def file_digest(paths: list[Path]) -> str:
-    """Returns the SHA-256 of the contents of files, in the given order, as hex.
-
-    Raises:
-      SourceError: if a file cannot be read.
-    """
-    total = hashlib.sha256()
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error}") from error
-    return total.hexdigest()
 
 
 def is_number(value) -> bool:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from jtransfer.data import DataError, npz_arrays, npz_headers, npz_rows
+from jtransfer._internal.errors import DataError, RequestError
+from jtransfer._internal.errors import SourceError as SourceError
+from jtransfer._internal.errors import one_line as one_line
+from jtransfer._internal.provenance import files_fingerprint as files_fingerprint
+from jtransfer.data import npz_arrays, npz_headers, npz_rows
 from jtransfer.zoo._network_sources import is_network, layer_sources, network_source
 from jtransfer.zoo._source_types import NUMBERS
 from jtransfer.zoo._source_types import Source as Source
-from jtransfer.zoo._source_types import SourceError as SourceError
-from jtransfer.zoo._source_types import file_digest as file_digest
 from jtransfer.zoo._source_types import is_number as is_number
-from jtransfer.zoo._source_types import one_line as one_line
 from jtransfer.zoo._source_types import pieces as pieces
-from jtransfer.zoo._targets import RequestError, Target
+from jtransfer.zoo._targets import Target
 
 PIECE_BYTES = 2**23
 """Bytes read from a file at a time."""
@@ -124,7 +125,7 @@ def _npz_source(path: Path) -> Source:
         facts={},
         features=member("features"),
         logits=member("logits") if "logits" in held else None,
-        digest=lambda: file_digest(_shards(path)),
+        digest=lambda: files_fingerprint(_shards(path)),
         test_features=member("test_features") if "test_features" in held else None,
         head=(lambda: _head(path)) if "classifier" in held else None,
     )

@@ -7,11 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jtransfer import data
-from jtransfer.data import DataError, checked_labels, npz_arrays
-
-
-class RequestError(ValueError):
-    """A request that cannot be served; its message is one line for the user."""
+from jtransfer._internal.errors import DataError, RequestError
+from jtransfer.data import checked_labels, npz_arrays
 
 
 class Target(NamedTuple):

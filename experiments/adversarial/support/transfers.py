@@ -1,0 +1,146 @@
+"""What attacks on one network do to the outputs of others."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.adversarial.support import networks
+from experiments.adversarial.support.attacks import (
+    Attack,
+    accuracy,
+    cross_entropies,
+    deltas,
+    is_right,
+    logits,
+    pixels,
+)
+from experiments.adversarial.support.measures import Pair
+from experiments.adversarial.support.networks import Config, Model, digest
+from jtransfer.data import Images
+
+
+class Setting(NamedTuple):
+    """Sources of several architectures and a reference model, of one seed."""
+
+    seed: int
+    sources: tuple[Model, ...]
+    heads: tuple[Model, ...]
+    """The sources with their last layer for the second data set."""
+    target: Model
+    accuracies: dict[str, float]
+    """Of each source with its new head on all test images, by its architecture."""
+    x: np.ndarray
+    """The images that are attacked, `[n, h, w, c]`."""
+    losses: np.ndarray
+    """Cross-entropy of each source with its new head on those, `[n, sources]`."""
+
+
+def setting(config: Config, *, seed: int) -> Setting:
+    """Trains or finds all networks of Tables 1, 5 and 6."""
+    train, test = (
+        networks.images(config, networks.target_data(config), split)
+        for split in ("train", "test")
+    )
+    target = networks.target(config, train, test, seed=seed)
+    sources = tuple(
+        networks.source(config, *shape, seed=seed) for shape in config.architectures
+    )
+    heads = tuple(
+        networks.with_head(config, model, train, seed=seed) for model in sources
+    )
+    x, labels = attacked_images(config, target, test)
+    losses = np.stack([cross_entropies(head, x, labels) for head in heads], axis=1)
+    accuracies = {
+        name: accuracy(head, test)
+        for (name, _), head in zip(config.architectures, heads, strict=True)
+    }
+    return Setting(seed, sources, heads, target, accuracies, x, losses)
+
+
+def attacked_images(config: Config, target: Model, test: Images):
+    """Test images that the reference model gets right, and their labels.
+
+    The released code takes no others.
+    """
+    test = networks.part(test, None, seed=0)
+    right = np.flatnonzero(is_right(target, pixels(test), test.labels))
+    chosen = right[: config.num_attacked]
+    return pixels(test)[chosen], test.labels[chosen]
+
+
+class Transfers(NamedTuple):
+    """What attacks do between the reference model and one other model."""
+
+    from_target: Pair
+    """By attacks on the reference model that are fed to the other one, T->S."""
+    to_target: Pair
+    """By attacks on the other model that are fed to the reference model, S->T."""
+
+
+def transfers(
+    config: Config,
+    target: Model,
+    others: tuple[Model, ...],
+    attack: Attack,
+    x: np.ndarray,
+    *,
+    seed: int,
+    fed: tuple[Model, ...] | None = None,
+) -> list[Transfers]:
+    """Deviations in both directions, for each of the other models.
+
+    `fed` names the models that see the attacks on the reference model, if these are
+    more than the others: the attack is then made once for all calls.
+    """
+    fed = others if fed is None else fed
+    by_target = outputs(config, target, attack, (target, *fed), x, seed=seed)
+    target_clean = logits(target, x)
+    found = []
+    for other in others:
+        by_other = outputs(config, other, attack, (other, target), x, seed=seed)
+        clean = logits(other, x)
+        target_own = by_target[target.name] - target_clean
+        other_own = by_other[other.name] - clean
+        found.append(
+            Transfers(
+                Pair(target_own, by_target[other.name] - clean, other_own),
+                Pair(other_own, by_other[target.name] - target_clean, target_own),
+            )
+        )
+    return found
+
+
+def outputs(
+    config: Config,
+    attacked: Model,
+    attack: Attack,
+    fed: tuple[Model, ...],
+    x: np.ndarray,
+    *,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Logits of models for the images with the attack on one of them, by their names.
+
+    They are kept: the scripts that use the same attack make it once.
+    """
+    names = [model.name for model in fed]
+    described = attack._replace(norm=None), attacked.name, names, seed, digest(x)
+    file = config.out / "outputs" / f"{digest(described)}.npz"
+    if file.exists():
+        with np.load(file) as arrays:
+            return dict(arrays)
+    print(f"{attack.name} on {attacked.name}, {len(x)} images", flush=True)
+    moved = x + deltas(attacked, attack, x, seed=seed)
+    found = {model.name: logits(model, moved) for model in fed}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial.npz")
+    np.savez(partial, **found)
+    partial.rename(file)
+    return found
+
+
+def fooled(target: Model, pair: Pair, x: np.ndarray) -> float:
+    """The share of the target's answers that attacks on another model change."""
+    clean = logits(target, x)
+    moved = clean + pair.transferred
+    return float(np.mean(moved.argmax(axis=1) != clean.argmax(axis=1)))

@@ -1,0 +1,157 @@
+"""Table 3 and Figure 8 of paper A: sources on animals and vehicles, attacks S->T.
+
+Run: `python experiments/adversarial/table3_mixtures.py cpu --data-dir DIR` with CIFAR-10 and
+STL-10, or the ten classes `tin10`, prepared there. A killed run goes on.
+
+Five networks learn parts of CIFAR-10 of equal size with 0 to 100% vehicles, get a new
+last layer for the vehicles of the second data set, and are attacked there. The attacks
+are fed to a network that learned the vehicles of the second data set. The paper finds
+that the source that transfers better also has the attacks that transfer better.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from experiments import harness
+from experiments.adversarial.support import (
+    attacks,
+    drawings,
+    measures,
+    networks,
+    rows,
+    transfers,
+)
+from experiments.adversarial.support.measures import Printed
+from experiments.harness import Value
+from jtransfer import data
+
+SHARES = (0, 0.25, 0.5, 0.75, 1)
+VEHICLES = ("airplane", "automobile", "bus", "car", "ship", "truck")
+PAPER = Printed(
+    accuracies=(0.4500, 0.4568, 0.5909, 0.7162, 0.8184),
+    columns={
+        measures.ALPHA1: (0.310, 0.318, 0.338, 0.337, 0.358),
+        measures.ALPHA2: (0.146, 0.305, 0.355, 0.312, 0.357),
+        measures.ALPHA12: (0.0169, 0.0383, 0.0436, 0.0402, 0.0489),
+    },
+    pearson=-0.06,
+)
+FOOLED = "share of the target's answers that the attack changes"
+BY_FOOLED = measures.over_models_cell(FOOLED)
+BY_SHARE = {
+    measure: f"Pearson over models, share of vehicles and {measure}"
+    for measure in ("accuracy", measures.ALPHA1)
+}
+SIGNS = {BY_FOOLED: 1.0}
+"""What the paper claims in section 5 without a number."""
+
+
+def main(config: networks.Config, preset: str) -> None:
+    """Fills the table for each seed, and then the means."""
+    table = harness.Table("adversarial", "table3", preset, config.results)
+    sheet = rows.Sheet(table, networks.settings(config))
+    found = {seed: measured(config, sheet, seed) for seed in config.seeds}
+    rows.summaries(sheet, found, printed=correlations(), signs=SIGNS)
+
+
+def correlations() -> dict[str, float]:
+    """The correlations of the paper, those over models from its columns."""
+    by_share = (PAPER.accuracies, PAPER.columns[measures.ALPHA1])
+    return measures.correlations(PAPER) | {
+        cell: rows.over_models(SHARES, column).value
+        for cell, column in zip(BY_SHARE.values(), by_share, strict=True)
+    }
+
+
+def measured(config: networks.Config, sheet, seed: int) -> dict[str, Value]:
+    """All rows of one seed; returns those that are averaged over the seeds."""
+    train, test = (vehicles(config, split) for split in ("train", "test"))
+    target = networks.target(config, train, test, seed=seed)
+    sources = mixed_sources(config, seed)
+    heads = [networks.with_head(config, s, train, seed=seed) for s in sources]
+    x, labels = transfers.attacked_images(config, target, test)
+    losses = np.stack(
+        [attacks.cross_entropies(head, x, labels) for head in heads], axis=1
+    )
+    transfers = transfers.transfers(
+        config, target, sources, attacks.pgd(config), x, seed=seed
+    )
+    pairs, accuracies, fooled = {}, {}, {}
+    for share, head, transfer in zip(SHARES, heads, transfers, strict=True):
+        name = f"{share:.0%} vehicles"
+        pairs[name] = transfer.to_target
+        accuracies[name] = attacks.accuracy(head, test)
+        fooled[name] = rows.row(
+            sheet,
+            f"{FOOLED}, {name}",
+            lambda pair=transfer.to_target: Value(transfers.fooled(target, pair, x)),
+            seed=seed,
+        ).value
+    found = measures.table_rows(
+        sheet, pairs, accuracies, losses, PAPER, seed=seed, signs=SIGNS
+    )
+    alphas = measures.alphas(pairs.values())
+    right = list(accuracies.values())
+    columns = {
+        BY_FOOLED: (right, list(fooled.values())),
+        BY_SHARE["accuracy"]: (SHARES, right),
+        BY_SHARE[measures.ALPHA1]: (SHARES, measures.means(alphas)),
+    }
+    known = correlations()
+    for cell, pair in columns.items():
+        found[cell] = rows.row(
+            sheet,
+            cell,
+            lambda pair=pair: rows.over_models(*pair),
+            seed=seed,
+            paper_value=known.get(cell),
+            claim=known.get(cell, SIGNS.get(cell)),
+        )
+    if seed == config.seeds[0]:
+        drawings.scatter(sheet, alphas, losses, list(pairs), "PGD, S->T")
+    return found
+
+
+def mixed_sources(config: networks.Config, seed: int) -> tuple[networks.Model, ...]:
+    """One network for each share of vehicles, all of the target's architecture."""
+    train, test = (
+        networks.images(config, config.source_data, split)
+        for split in ("train", "test")
+    )
+    groups = np.isin(train.class_names, VEHICLES)
+    subsets = data.class_mixtures(
+        train.labels,
+        np.flatnonzero(~groups).tolist(),
+        np.flatnonzero(groups).tolist(),
+        second_shares=SHARES,
+        num_classes=len(train.class_names),
+        seed=seed,
+        num_examples=config.num_mixed,
+    )
+    return tuple(
+        networks.trained(
+            config,
+            config.target,
+            data.examples_at(train, subset),
+            test,
+            config.num_epochs,
+            seed=seed,
+        )
+        for subset in subsets
+    )
+
+
+def vehicles(config: networks.Config, split: str) -> data.Images:
+    """The vehicles of the second data set."""
+    found = networks.images(config, networks.target_data(config), split)
+    wanted = [i for i, name in enumerate(found.class_names) if name in VEHICLES]
+    return data.examples_of(found, wanted)
+
+
+if __name__ == "__main__":
+    name = next((word for word in sys.argv[1:] if word in networks.PRESETS), "cpu")
+    main(tyro.extras.overridable_config_cli(networks.PRESETS), name)

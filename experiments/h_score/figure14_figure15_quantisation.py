@@ -1,0 +1,156 @@
+"""Figures 14 and 15: how many levels the label images of the pixel tasks need.
+
+Run: `python experiments/h_score/figure14_figure15_quantisation.py cpu --data-dir DIR` after `tasks.py`
+with the same preset, whose encoders it uses; 2 minutes on a core. Label images are
+rebuilt from palettes of 2 to 32 levels: the share of their variance that is left, the
+shares of strong edges (the top tenth of the gradients) and of weak ones (between the
+median and that) that are not put with the darkest level, and whether the ranking of the
+sources by H-score is that of 16 levels. The paper says that 5 levels lose most edges
+(of another kind, 3D occlusion edges) and 16 keep them.
+"""
+
+import numpy as np
+
+from experiments import harness
+from experiments.h_score.support import figures
+from experiments.h_score.support.derived_tasks import PIXEL_TASKS, palettes
+from experiments.h_score.support.task_transfer import (
+    PRESETS,
+    Config,
+    Pools,
+    grids,
+    h_scores,
+    pools,
+    stored,
+)
+from jtransfer.ranking import correlations
+from jtransfer.scores import dense_targets
+
+WEAK, STRONG = 0.5, 0.9
+"""Quantiles of the gradients above which an edge is weak, and strong."""
+
+
+def main(config: Config, preset: str) -> None:
+    """Writes the rows and the figures."""
+    table = harness.Table("h_score", "quantisation", preset, config.results)
+    seed = config.seeds[0]
+    of = pools(config, seed=seed)
+    found = {
+        levels: palettes(of.encoders, num_levels=levels, seed=seed)
+        for levels in config.levels
+    }
+    left = np.array([kept(of, colours) for colours in found.values()])
+    for levels, shares in zip(config.levels, left, strict=True):
+        for task, share in zip(PIXEL_TASKS, shares, strict=True):
+            cell = f"variance left by {levels} levels, {task}"
+            figures.row(table, cell, share, config, seed=seed)
+        edges = of.transfer.maps["edges"], found[levels]["edges"]
+        share = edges_kept(*edges, STRONG, 1.0)
+        figures.row(
+            table,
+            f"strong edges kept by {levels} levels",
+            share,
+            config,
+            seed=seed,
+            verdict=edges_verdict(levels, share),
+        )
+        cell = f"weak edges kept by {levels} levels"
+        figures.row(table, cell, edges_kept(*edges, WEAK, STRONG), config, seed=seed)
+    orders(config, table, of, found, seed=seed)
+    figures.drawn(table, lambda figure: draw(figure, config.levels, left))
+    shown = (of, found[config.levels[1]], found[config.num_levels])
+    figures.drawn(
+        table, lambda f: draw_pictures(f, *shown), name="pictures", size=(5, 6)
+    )
+
+
+def kept(of: Pools, colours: dict[str, np.ndarray]) -> list[float]:
+    """Shares of the variance of the label images that the rebuilt ones have."""
+    maps = of.transfer.maps
+    return [explained(maps[t], rebuilt(maps[t], colours[t])) for t in PIXEL_TASKS]
+
+
+def rebuilt(maps: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Label images in the colours of a palette."""
+    return colours[np.asarray(dense_targets.palette_levels(maps, colours))]
+
+
+def explained(maps: np.ndarray, found: np.ndarray) -> float:
+    """One less the squared error over the variance, all pixels together."""
+    spread = np.sum((maps - maps.mean(axis=(0, 1, 2))) ** 2)
+    return float(1 - np.sum((maps - found) ** 2) / spread)
+
+
+def edges_kept(maps: np.ndarray, colours: np.ndarray, low: float, high: float) -> float:
+    """Share of the pixels between two quantiles that are not in the darkest level."""
+    levels = np.asarray(dense_targets.palette_levels(maps, colours))
+    ends = np.quantile(maps, (low, high))
+    chosen = (maps[..., 0] > ends[0]) & (maps[..., 0] <= ends[1])
+    return float(np.mean(levels[chosen] != np.argmin(colours[:, 0])))
+
+
+def edges_verdict(levels: int, share: float) -> str | None:
+    """What the paper says of 5 and of 16 levels, against a share of edges."""
+    if levels == 5:
+        return (
+            "Most edges are lost, as stated."
+            if share < 0.5
+            else "Most edges are kept; in the paper, of other edges, most are lost."
+        )
+    if levels == 16:
+        return "They are kept, as stated." if share > 0.5 else "Most are lost."
+    return None
+
+
+def orders(config: Config, table, of: Pools, found: dict, *, seed: int) -> None:
+    """Rows of how the ranking of the sources changes with the number of levels."""
+    sources = [grids(config, of, task, seed=seed) for task in config.tasks]
+
+    def scores(levels):
+        def make():
+            at = of._replace(palettes=found[levels])
+            columns = [
+                h_scores(at, sources, task, num_levels=levels) for task in PIXEL_TASKS
+            ]
+            return [np.concatenate(columns).T]
+
+        return stored(config, f"levels-{levels}-{seed}", make)[0]
+
+    of_levels = {levels: scores(levels) for levels in config.levels}
+    reference = of_levels[config.num_levels]
+    for levels, matrix in of_levels.items():
+        pairs = zip(PIXEL_TASKS, matrix.T, reference.T, strict=True)
+        for task, column, known in pairs:
+            rho = correlations.spearman(column, known)
+            cell = f"Spearman of {levels} and {config.num_levels} levels, target {task}"
+            figures.row(table, cell, rho, config, seed=seed)
+
+
+def draw(figure, levels: tuple[int, ...], left: np.ndarray) -> None:
+    """Variance left by the number of levels."""
+    axes = figure.subplots()
+    axes.semilogx(levels, left, "o-", ms=4, base=2)
+    axes.set_xticks(levels, levels)
+    axes.set(xlabel="levels", ylabel="variance left", ylim=(None, 1))
+    axes.legend(PIXEL_TASKS)
+
+
+def draw_pictures(figure, of: Pools, few: dict, many: dict) -> None:
+    """Label images of one photograph, and as rebuilt with few and many levels."""
+    panels = figure.subplots(len(PIXEL_TASKS), 3)
+    image = np.argmax(of.transfer.labels["object"] >= 0)
+    for row, task in zip(panels, PIXEL_TASKS, strict=True):
+        maps = of.transfer.maps[task][image][None]
+        versions = (maps, rebuilt(maps, few[task]), rebuilt(maps, many[task]))
+        names = ("as it is", f"{len(few[task])} levels", f"{len(many[task])} levels")
+        # Two channels are shown as their difference.
+        shown = [
+            found[0, ..., 0] - found[0, ..., 1:].sum(axis=-1) for found in versions
+        ]
+        for axes, found, name in zip(row, shown, names, strict=True):
+            axes.imshow(found, cmap="gray", vmin=shown[0].min(), vmax=shown[0].max())
+            axes.set(title=f"{task}, {name}", xticks=[], yticks=[])
+
+
+if __name__ == "__main__":
+    figures.run(main, PRESETS)

@@ -1,0 +1,216 @@
+"""Figure 4c: transferability of an ImageNet network to targets of few classes.
+
+Run: `python experiments/h_score/figure4c_targets.py cpu --data-dir DIR` after `figure4.py` with
+the same preset; 3 minutes on a core, one of them for the features of test images.
+Targets of 3, 5, 10 and 20 classes of CIFAR-100, drawn five times each: T(S, T) =
+H(f_S) / H(f_opt) of the last of the five layers against the accuracy of a linear
+softmax on it. Expected: the higher, the better. f_opt is found by soft HGR: f has one
+hidden layer on the features of all five layers, g a vector for each class, both have
+one feature less than there are classes. The paper states neither those networks nor
+the learning rates.
+
+Both H-scores are measured on test images, with features that were fitted to the
+training images (f_S by ridge regression on the classes): on the images that a feature
+was fitted to its H-score is too high, with as many features as images at its maximum.
+The performance is measured on the other half of the test images: what chance makes easy
+in one half does not help in the other. The more classes, the lower the accuracy, so the
+correlation is also given among targets of equally many classes. Where the label is a
+function of the image the true H(f_opt) is the number of classes less one, so H(f_S)
+over that is given too.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import scipy.stats
+from flax import nnx
+
+from experiments import harness
+from experiments.h_score.support import figures, imagenet
+from experiments.h_score.support.imagenet import Set
+from jtransfer import class_moments, data, models
+from jtransfer.ranking import correlations
+from jtransfer.scores import h_score, ridge_classifier, transferability_interval
+from jtransfer.transfer import SymbolTable, features_of, optimal_features
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sizes of the run."""
+
+    image_size: int
+    """Side to which images are made, in pixels."""
+    train_per_class: int
+    test_per_class: int
+    targets: tuple[int, ...] = (3, 5, 10, 20)
+    """Numbers of classes."""
+    num_draws: int = 5
+    """Of the classes of a target."""
+    training: imagenet.Training = imagenet.Training(50, 64, 0.01)
+    hidden: int = 256
+    """Units of f."""
+    hgr_steps: int = 1000
+    base_width: int | None = None
+    """Of an untrained network instead of the pretrained one."""
+    network: Path | None = None
+    """Folder of a pretrained ResNet-50 instead, see `_imagenet.py`."""
+    data_dir: str | None = None
+    out: Path = Path("runs/h_score")
+    results: Path = harness.RESULTS
+
+
+SMALL = imagenet.Training(1, 64, 0.01)
+PRESETS = {
+    "smoke": (
+        "seconds",
+        Config(32, 4, 4, (2,), 2, SMALL, hidden=4, hgr_steps=2, base_width=2),
+    ),
+    "cpu": ("minutes on a core", Config(64, 120, 50)),
+    "paper": ("an accelerator", Config(224, 500, 100, hgr_steps=5000)),
+}
+
+
+def main(config: Config, preset: str) -> None:
+    """Writes the rows and the figure."""
+    table = harness.Table("h_score", "figure4c", preset, config.results)
+    train = imagenet.cifar100(config, "train", config.train_per_class)
+    test = imagenet.cifar100(config, "test", config.test_per_class)
+    draws = [(k, draw) for k in config.targets for draw in range(config.num_draws)]
+    found = np.array([point(config, table, train, test, *each) for each in draws])
+    ratio, share, loss, accuracy = found.T
+    for name, values in (("T(S, T)", ratio), ("H(f_S) over its maximum", share)):
+        for against, better in (("accuracy", accuracy), ("less log-loss", -loss)):
+            agreements(config, table, f"{name} and test {against}", values, better)
+    above = int(np.sum(ratio > 1))
+    cell = "share of the targets with a transferability above 1"
+    verdict = f"{above} of {len(draws)}; kept, for only a true optimum bounds it."
+    figures.row(table, cell, above / len(draws), config, verdict=verdict)
+    figures.drawn(table, lambda figure: draw_targets(figure, config, found))
+
+
+def agreements(config: Config, table, names: str, values, better) -> None:
+    """Rows of how two numbers go together, over all targets and among like ones."""
+    ranked = [
+        np.concatenate([scipy.stats.rankdata(part) for part in parts])
+        for parts in (np.split(x, len(config.targets)) for x in (values, better))
+    ]
+    among = "among targets of equally many classes"
+    for cell, pair in (("", (values, better)), (f" {among}", ranked)):
+        value = harness.bootstrap_interval(
+            correlations.pearson if cell else correlations.spearman, *pair, seed=0
+        )
+        figures.row(
+            table,
+            f"Spearman of {names}{cell}, {len(values)} targets",
+            value,
+            config,
+            verdict="It predicts the performance, as stated."
+            if value.low > 0
+            else "That it predicts the performance, as stated, is not seen.",
+        )
+
+
+def point(config: Config, table, train: Set, test: Set, count: int, draw: int):
+    """Transferability, share of the maximum, test log-loss and accuracy, `[4]`."""
+    classes = np.random.default_rng([count, draw]).permutation(100)[:count]
+    train, test = (of_classes(images, classes) for images in (train, test))
+    order = np.argsort(test.labels, kind="stable")
+    scored, tested = (rows_of(test, order[half::2]) for half in (0, 1))
+    projected = functools.cache(lambda: source_features(train, scored, count))
+
+    def transferability():
+        best = optimum(config, train, scored, count, seed=draw)
+        key = jax.random.key(draw)
+        found = transferability_interval(
+            projected(), best, scored.labels, key, num_classes=count
+        )
+        return harness.Value(*(float(x) for x in (found.value, found.low, found.high)))
+
+    def share():
+        moments = class_moments(projected(), scored.labels, num_classes=count)
+        return harness.Value(float(h_score(moments)) / (count - 1))
+
+    @functools.cache
+    def head():
+        sets = ((part.features[-1], part.labels) for part in (train, tested))
+        return imagenet.head(
+            *sets,
+            imagenet.standardization,
+            settings=config.training,
+            num_classes=count,
+            seed=draw,
+        )
+
+    numbers = {
+        "transferability": transferability,
+        "H-score over its maximum": share,
+        "test log-loss": lambda: harness.Value(head().test_loss),
+        "test accuracy": lambda: harness.Value(head().test_accuracy),
+    }
+    shared = {"seed": draw, "config": figures.settings(config)}
+    return [
+        harness.measured(table, f"{name}, {count} classes", compute, **shared)["value"]
+        for name, compute in numbers.items()
+    ]
+
+
+def of_classes(images: Set, classes: np.ndarray) -> Set:
+    """The images of some classes, renumbered."""
+    indices, labels = data.class_subset(images.labels, classes, num_classes=100)
+    return rows_of(images, indices)._replace(labels=labels)
+
+
+def rows_of(images: Set, indices: np.ndarray) -> Set:
+    """Some of the images."""
+    layers = tuple(layer[indices] for layer in images.features)
+    return Set(layers, images.labels[indices])
+
+
+def source_features(train: Set, test: Set, count: int) -> np.ndarray:
+    """The best linear features of the last layer for a target, of the test images."""
+    moments = class_moments(train.features[-1], train.labels, num_classes=count)
+    return test.features[-1] @ np.asarray(ridge_classifier(moments).weights)
+
+
+def optimum(config: Config, train: Set, test: Set, count: int, *, seed: int):
+    """Features that soft HGR finds best for a target, of the test images."""
+    pair = [np.concatenate(part.features, axis=1) for part in (train, test)]
+    scaled = imagenet.standardization(pair[0])
+    inputs, test_inputs = map(scaled, pair)
+    f = models.FullyConnected(
+        num_features=inputs.shape[1],
+        num_classes=count - 1,
+        num_hidden=1,
+        base_width=config.hidden,
+        rngs=nnx.Rngs(seed),
+    )
+    g = SymbolTable(num_symbols=count, num_features=count - 1, rngs=nnx.Rngs(seed + 1))
+    split = data.held_out_split(train.labels, fraction=0.2, seed=seed)
+    fitting, held_out = ((inputs[part], train.labels[part]) for part in split)
+    found = optimal_features(
+        f,
+        g,
+        *fitting,
+        num_steps=config.hgr_steps,
+        batch_size=min(512, len(fitting[1])),
+        held_out=held_out,
+        seed=seed,
+    )
+    return features_of(f, found.f, test_inputs)
+
+
+def draw_targets(figure, config: Config, points: np.ndarray) -> None:
+    """Transferability against the test accuracy, by number of classes."""
+    axes = figure.subplots()
+    of_counts = np.split(points, len(config.targets))
+    for count, found in zip(config.targets, of_counts, strict=True):
+        axes.plot(found[:, 0], found[:, 3], "o", ms=4, label=f"{count} classes")
+    axes.set(xlabel="transferability T(S, T)", ylabel="test accuracy")
+    axes.legend()
+
+
+if __name__ == "__main__":
+    figures.run(main, PRESETS)

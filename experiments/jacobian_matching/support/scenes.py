@@ -1,0 +1,291 @@
+"""A teacher of many classes, and students that learn scenes from it.
+
+The teacher is a residual network with the stem for large images: its four stages then
+have the sizes of the student's maps after the second to the fifth max-pooling, at any
+size of the images, as in the paper.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+
+from experiments import harness
+from experiments.jacobian_matching.support import training
+from jtransfer import data, distillation, models, training, transfer
+
+NUM_MAPS = 4
+"""Of the teacher, from the shallowest on; the student has one before them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What the tables on scenes have in common."""
+
+    teacher_depth: int
+    teacher_width: int
+    student_width: int
+    pretraining: training.Training
+    """Of the teacher, and of the student that is the oracle."""
+    source: str = "cifar100"
+    source_size: int | None = None
+    """To which images are resized; None for the size that they have."""
+    num_source: int | None = None
+    """Training images of the source."""
+    target: str = "scene15"
+    """MIT Scenes would be `imagefolder:DIR` with `DIR/train` and `DIR/test`."""
+    target_size: int | None = None
+    num_test: int | None = None
+    data_dir: str | None = None
+    out: Path = training.OUT
+    results: Path = harness.RESULTS
+
+
+SMOKE = {
+    "teacher_depth": 18,
+    "teacher_width": 1,
+    "student_width": 1,
+    "pretraining": training.Training(num_steps=1, batch_size=16),
+    "num_source": 64,
+    "target_size": 32,
+    "num_test": 64,
+}
+CPU = {
+    "teacher_depth": 18,
+    "teacher_width": 16,
+    "student_width": 8,
+    "pretraining": training.Training(num_steps=2500, batch_size=64),
+    "num_source": 20_000,
+}
+PAPER = {
+    "teacher_depth": 34,
+    "teacher_width": 64,
+    "student_width": 64,
+    "pretraining": training.Training(
+        num_steps=900_000, batch_size=128, learning_rate=0.05, momentum=0.9
+    ),
+    "source": "imagenet_resized/64x64",
+    "target": "imagefolder:mit_scenes",
+    "target_size": 64,
+}
+
+
+class Lesson(NamedTuple):
+    """Scenes, the teacher, and variables of a student that has learnt the source."""
+
+    train: data.Images
+    test: data.Images
+    num_source_classes: int
+    teacher_fn: Callable
+    teacher_variables: models.Variables
+    oracle: models.Variables
+    preprocess: Callable
+
+
+def taught(config: Config) -> Lesson:
+    """Reads the data and trains teacher and oracle on the source, or reads them too."""
+    source = data.load(
+        config.source,
+        "train",
+        data_dir=config.data_dir,
+        image_size=config.source_size,
+        num_channels=3,
+    )
+    order = data.block_balanced_order(source.labels, seed=0)
+    source = data.examples_at(source, order[: config.num_source])
+    train, test = training.task(
+        config.target,
+        data_dir=config.data_dir,
+        num_test=config.num_test,
+        image_size=config.target_size,
+        num_channels=3,
+    )
+    statistics = data.channel_statistics(source.images)
+    learn = functools.partial(pretrained, config, source, statistics)
+    num_classes = len(source.class_names)
+    teacher_fn, teacher_variables = learn(
+        "teacher",
+        models.ResNet(
+            depth=config.teacher_depth,
+            num_classes=num_classes,
+            base_width=config.teacher_width,
+            imagenet_stem=True,
+            rngs=nnx.Rngs(0),
+        ),
+    )
+    _, oracle = learn(
+        "oracle",
+        models.VGG(
+            depth=9,
+            num_classes=num_classes,
+            base_width=config.student_width,
+            rngs=nnx.Rngs(0),
+        ),
+    )
+    preprocess = training.preprocessing(statistics)
+    return Lesson(
+        train, test, num_classes, teacher_fn, teacher_variables, oracle, preprocess
+    )
+
+
+def pretrained(config, source, statistics, name, model) -> tuple:
+    """Trains a network on the source; returns its `apply_fn` and variables."""
+    apply_fn, variables = models.functional(model)
+    preprocess = training.preprocessing(statistics, augment=data.augmented)
+    result = training.fitted(
+        training.supervised(models.trainable(model)[0], preprocess=preprocess),
+        variables,
+        {"images": source.images, "labels": source.labels},
+        plan=config.pretraining,
+        seed=0,
+        folder=config.out / f"scenes-{name}",
+        made_by=[
+            config.source,
+            config.source_size,
+            config.num_source,
+            config.teacher_depth,
+            config.teacher_width,
+            config.student_width,
+        ],
+    )
+    return apply_fn, result.best
+
+
+def subset(lesson: Lesson, size: int | None, seed: int) -> data.Images:
+    """So many scenes of each class; all if None."""
+    if size is None:
+        return lesson.train
+    chosen = data.per_class_subset(
+        lesson.train.labels,
+        per_class=size,
+        num_classes=len(lesson.train.class_names),
+        seed=seed,
+    )
+    return data.examples_at(lesson.train, chosen)
+
+
+def map_side(lesson: Lesson, level: int) -> int:
+    """The side of a map of the teacher, which is that of the student's next map."""
+    return lesson.train.images.shape[1] // 2 ** (level + 2)
+
+
+def attention(f: Callable, x: jax.Array, *, level: int, window: int) -> dict:
+    """What the teacher says about one image: logits, attention maps, their peak."""
+    logits, out = f(x)
+    maps = [distillation.attention_map(features) for features in out["feature_maps"]]
+    peak = distillation.attention_peak_gradient(
+        lambda x: f(x)[1]["feature_maps"][level], x, window=window
+    )
+    return {
+        "teacher_logits": logits,
+        "teacher_peaks": peak.index,
+        "teacher_gradients": peak.gradient,
+        **{f"teacher_map_{i}": found for i, found in enumerate(maps)},
+    }
+
+
+def largest_output(f: Callable, x: jax.Array) -> dict:
+    """What the teacher says about one image: logits, the largest one's gradient."""
+    largest = distillation.largest_output_gradient(lambda x: f(x)[0], x)
+    return {
+        "teacher_logits": f(x)[0],
+        "teacher_largest": largest.index,
+        "teacher_gradients": largest.gradient,
+    }
+
+
+def said(lesson: Lesson, images: data.Images, about: Callable) -> dict:
+    """What the teacher says about images, by one of the two functions above."""
+
+    @jax.jit
+    def batch(variables, x):
+        f = functools.partial(lesson.teacher_fn, variables)
+        return jax.vmap(functools.partial(about, f))(x)
+
+    parts = [
+        jax.device_get(
+            batch(
+                lesson.teacher_variables,
+                lesson.preprocess(images.images[start : start + 32], None),
+            )
+        )
+        for start in range(0, len(images.labels), 32)
+    ]
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+class Run(NamedTuple):
+    """A trained student."""
+
+    accuracy: harness.Value
+    """On the test scenes, in percent."""
+    reduction: float | None
+    """By how many percent the Jacobian loss fell from the first epoch to the last."""
+
+
+def student(
+    config: Config,
+    lesson: Lesson,
+    images: data.Images,
+    outputs: dict[str, np.ndarray],
+    loss: Callable,
+    *,
+    plan: training.Training,
+    seed: int,
+    name: str,
+    from_oracle: bool = False,
+) -> Run:
+    """Trains and tests one two-headed student."""
+    rngs = nnx.Rngs(seed)
+    body = models.VGG(
+        depth=9,
+        num_classes=len(images.class_names),
+        base_width=config.student_width,
+        rngs=rngs,
+    )
+    model = models.TwoHeaded(
+        body, num_teacher_classes=lesson.num_source_classes, rngs=rngs
+    )
+    apply_fn, variables = models.functional(model)
+    objective = transfer.student_objective(model, loss, preprocess=lesson.preprocess)
+    result = training.fitted(
+        objective,
+        with_body(variables, lesson.oracle) if from_oracle else variables,
+        {"images": images.images, "labels": images.labels, **outputs},
+        plan=plan,
+        seed=seed,
+        folder=config.out / "scenes-students" / name.replace(" ", "-"),
+        made_by=[name, len(images.labels), training.settings(config)],
+    )
+    found = training.evaluated(
+        apply_fn,
+        result.best,
+        lesson.test.images,
+        lesson.test.labels,
+        preprocess=lesson.preprocess,
+    )
+    accuracy = training.accuracy(found["accuracy"], len(lesson.test.labels))
+    return Run(accuracy, reduction(result.history, len(images.labels), plan))
+
+
+def with_body(variables: models.Variables, oracle: models.Variables):
+    """A student's variables with the body, not the classifier, of the oracle."""
+    body = {**oracle.params, "classifier": variables.params["body"]["classifier"]}
+    return models.Variables(
+        {**variables.params, "body": body}, {**variables.stats, "body": oracle.stats}
+    )
+
+
+def reduction(history: list[dict], count: int, plan: training.Training):
+    """By how many percent the Jacobian loss fell from the first epoch to the last."""
+    losses = [row["jacobians"] for row in history if "jacobians" in row]
+    if not losses:
+        return None
+    epoch = -(-count // min(plan.batch_size, count))
+    first, last = np.mean(losses[:epoch]), np.mean(losses[-epoch:])
+    return float(100 * (1 - last / first))

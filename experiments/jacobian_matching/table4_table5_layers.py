@@ -1,0 +1,150 @@
+"""Tables 4 and 5: at which depth, and over which window, Jacobians are matched.
+
+Run: `python experiments/jacobian_matching/table4_table5_layers.py cpu --data-dir DIR` after
+`table3.py cpu`, whose teacher it uses (or trains); ten minutes on one core, and a
+killed run goes on. The loss is the cross-entropy and Eq. (10) on the attention peak,
+both with the weight 10: the paper does not say which terms are on. Ten images a class,
+two subsets. Beside the accuracy stands by how many percent the Jacobian loss fell from
+the first epoch to the last. We expect the shallowest depth to have the largest fall.
+"""
+
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+from experiments import harness
+from experiments.jacobian_matching.support import losses, scenes, training
+
+
+class Cell(NamedTuple):
+    """A column of a table: where Jacobians are matched, and what the paper prints."""
+
+    table: str
+    name: str
+    level: int
+    parts: int | None
+    """The window is the map's side divided by it; None for one pixel."""
+    accuracy: float
+    reduction: float | None = None
+
+
+CELLS = (
+    Cell("table4", "depth (7, 2)", 0, 5, 22.39, 25.88),
+    Cell("table4", "depth (15, 4)", 1, 5, 21.98, 15.59),
+    Cell("table4", "depth (27, 6)", 2, 5, 20.45, 11.55),
+    Cell("table4", "depth (33, 8)", 3, 5, 20.03, 1.25),
+    Cell("table5", "window full", 0, 1, 20.00),
+    Cell("table5", "window s/3", 0, 3, 21.20),
+    Cell("table5", "window s/5", 0, 5, 21.87),
+    Cell("table5", "window s/7", 0, 7, 21.09),
+    Cell("table5", "window none", 0, None, 19.74),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(scenes.Config):
+    """Sizes of the run."""
+
+    student: training.Training
+    per_class: int = 10
+    seeds: tuple[int, ...] = (0, 1)
+    """Of subset, weights and order."""
+
+
+def _plan(num_steps: int, batch_size: int, learning_rate=1e-3) -> training.Training:
+    return training.Training(
+        num_steps=num_steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        momentum=0.9,
+        decays=(40 / 75, 60 / 75),
+    )
+
+
+PRESETS = {
+    "smoke": (
+        "seconds",
+        Config(**scenes.SMOKE, student=_plan(2, 8), per_class=1, seeds=(0,)),
+    ),
+    "cpu": ("ten minutes on one core", Config(**scenes.CPU, student=_plan(200, 16))),
+    "paper": ("an accelerator", Config(**scenes.PAPER, student=_plan(6281, 8))),
+}
+
+
+def main(config: Config, preset: str) -> None:
+    """Measures what is missing."""
+    lesson = scenes.taught(config)
+    run = functools.cache(functools.partial(trained, config, lesson))
+    found = {}
+    for cell in CELLS:
+        table = harness.Table(training.PAPER, cell.table, preset, config.results)
+        measured = functools.partial(
+            harness.measured, table, config=training.settings(config)
+        )
+        side = scenes.map_side(lesson, cell.level)
+        window = 1 if cell.parts is None else max(1, side // cell.parts)
+        for seed in config.seeds:
+            measured(
+                f"{cell.name}: accuracy",
+                lambda level=cell.level, window=window, seed=seed: (
+                    run(level, window, seed).accuracy
+                ),
+                seed=seed,
+                paper_value=cell.accuracy,
+            )
+            row = measured(
+                f"{cell.name}: reduction of the Jacobian loss",
+                lambda level=cell.level, window=window, seed=seed: harness.Value(
+                    run(level, window, seed).reduction
+                ),
+                seed=seed,
+                paper_value=cell.reduction,
+            )
+            found.setdefault(cell.name, []).append(row["value"])
+    compare(config, preset, found)
+
+
+def compare(config: Config, preset: str, found: dict) -> None:
+    """Says whether the Jacobian loss falls most at the shallowest depth."""
+    first, *deeper = (cell for cell in CELLS if cell.table == "table4")
+    rival = max(deeper, key=lambda cell: np.mean(found[cell.name]))
+    margin = training.paired_difference(found[first.name], found[rival.name])
+    harness.measured(
+        harness.Table(training.PAPER, "table4", preset, config.results),
+        f"reduction, {first.name} minus the best deeper one ({rival.name})",
+        lambda: margin,
+        seed=config.seeds[0],
+        config=training.settings(config),
+        paper_value=round(first.reduction - max(c.reduction for c in deeper), 2),
+        verdict=training.verdict(
+            margin, "the Jacobian loss falls most at the shallowest depth"
+        ),
+    )
+
+
+def trained(config: Config, lesson, level: int, window: int, seed: int):
+    """One student."""
+    images = scenes.subset(lesson, config.per_class, seed)
+    about = functools.partial(scenes.attention, level=level, window=window)
+    return scenes.student(
+        config,
+        lesson,
+        images,
+        scenes.said(lesson, images, about),
+        losses.transferred(peak=(level, window)),
+        plan=config.student,
+        seed=seed,
+        name=f"depth {level} window {window}",
+    )
+
+
+if __name__ == "__main__":
+    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
+    main(tyro.extras.overridable_config_cli(PRESETS), name)

@@ -1,1 +1,0 @@
-"""What `jtransfer pair` computes and writes."""

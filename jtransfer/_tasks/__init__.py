@@ -1,1 +1,0 @@
-"""What `jtransfer tasks` computes and writes."""

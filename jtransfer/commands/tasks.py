@@ -1,0 +1,78 @@
+"""`jtransfer tasks`: which tasks help which, and how they cluster."""
+
+import sys
+from pathlib import Path
+
+from jtransfer.commands.options import check_writable
+
+
+def tasks_command(
+    *,
+    zoo: str,
+    targets: tuple[Path, ...],
+    second: Path | None = None,
+    out: Path | None = None,
+    json: bool = False,
+    levels: int = 16,
+    side: int = 16,
+    seed: int = 0,
+) -> int:
+    """Compare tasks by the H-scores of one zoo of features for several targets.
+
+    Try these:
+      jtransfer tasks --zoo features/ --targets labels/*.npz --out tasks
+
+      jtransfer tasks --zoo zoo.toml --targets a.npz b.npz --second affinity.csv
+
+    Args:
+      zoo: A folder or glob of .npz files with features [n, d] of the same n inputs.
+      targets: Files with labels for these inputs, one of: labels [n], values [n] or
+        [n, t], label_maps [n, h, w], label_images [n, h, w, c]; a label below zero is
+        none.
+      second: Another ranking to compare with: a .csv file with a head (target and the
+        sources) and a row a target, or a .json file {target: {source: number}}.
+      out: Folder for tasks.json, tasks.csv and tasks.html.
+      json: Print what tasks.json holds instead of the table.
+      levels: Levels to which numbers and images are quantised.
+      side: Pixels along an edge that are kept of label images, at most.
+      seed: Seed of the blocks and clusters.
+
+    Returns:
+      0 if all sources were scored, 1 if one failed.
+    """
+    from jtransfer import report
+    from jtransfer import zoo as zoos
+    from jtransfer._internal.errors import RequestError
+    from jtransfer._internal.progress import source_progress
+    from jtransfer.ranking import Failed, task_scores, tasks
+    from jtransfer.zoo import task_targets
+
+    if levels < 2 or side < 1 or seed < 0:
+        raise RequestError("--levels must be at least 2, --side 1 and --seed 0.")
+    found = [
+        task_targets.task_target(path, num_levels=levels, side=side, seed=seed)
+        for path in targets
+    ]
+    tasks.check_targets(found)
+    sources = zoos.sources(zoo)
+    other = None
+    if second is not None:
+        names = [source.name for source in sources]
+        other = tasks.second_ranking(second, names, [t.name for t in found])
+    if out is not None:
+        check_writable(out)
+    rows = []
+    with source_progress(len(sources)) as announce:
+        for source in sources:
+            rows += (own := task_scores.task_rows(source, found, seed=seed))
+            failed = isinstance(own[0], Failed)
+            announce(source.name, f"failed: {own[0].reason}" if failed else "done")
+    comparison = tasks.task_comparison(rows, found, other, seed=seed)
+    if json:
+        print(report.json_line(tasks.comparison_json(comparison)))
+    else:
+        report.show_tasks(tasks.comparison_json(comparison))
+    if out is not None:
+        for path in [*report.write_tasks(comparison, out), *report.draw_pages(out)]:
+            print(f"Wrote {path}", file=sys.stderr)
+    return 1 if comparison.failed else 0

@@ -1,0 +1,1 @@
+"""Value, replicates and chance of each score, from one pass over a source."""

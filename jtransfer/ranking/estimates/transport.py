@@ -1,0 +1,216 @@
+"""The Sinkhorn score of a source: value, jackknife, chance level and transport plan.
+
+Approximation II of "Selective Cross-Task Distillation": a linear classifier on the
+source's features stands for the student, the columns of the source's own last layer for
+the centres of its classes, mean features for those of the target. Both sets of centres
+are scaled to length one, so that costs lie in [0, 2] and sources of different features
+compare; the paper leaves the latter as they are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtransfer._internal.errors import SourceError
+from jtransfer.assessment import fictitious_student
+from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate
+from jtransfer.ranking.estimates.batches import dealt_rows
+from jtransfer.ranking.estimates.features import FeatureStatistics
+from jtransfer.ranking.rows import Plan
+from jtransfer.sinkhorn import (
+    class_centers,
+    cost_matrix,
+    normalized_centers,
+    sinkhorn_distances,
+)
+
+TEMPERATURE, EPSILON = 3.0, 0.1
+"""Those of the paper, section 6.1.2."""
+MAX_ASSESSED = 1000
+"""Examples that are assessed, at most: drawn from those that the probe keeps."""
+NUM_TRANSPORT_SHUFFLES = 5
+"""Shuffles of the labels: each costs as much as the score itself."""
+MAX_PLAN_ROWS = 40
+"""Classes of the source whose part of the plan is kept: those of most mass."""
+_CLASSES = 16  # The source's classes are filled up to a multiple, to compile less.
+
+
+class TransportEstimate(NamedTuple):
+    """A Sinkhorn score with its reasons."""
+
+    estimate: Estimate
+    plan: np.ndarray
+    """Mean plan from the source's classes to the target's, `[Z, C]`, of sum one."""
+    n: int
+    """Examples assessed."""
+    warnings: list[str]
+
+
+def transport_estimate(
+    statistics: FeatureStatistics,
+    logits: Callable[[], Iterable],
+    target: DealtLabels,
+    *,
+    head: Callable[[], np.ndarray] | None,
+) -> TransportEstimate:
+    """Assesses a source as the teacher of a student of the target.
+
+    The student is fitted, and the centres computed, on the very examples assessed, as
+    in the paper: once for the score, again without each block, and again for each
+    shuffle of the labels.
+
+    Args:
+      statistics: what one pass over the source's features has left.
+      logits: returns the source's logits `[n, Z]`, as an array or in pieces.
+      target: the labels.
+      head: returns the weights `[d, Z]` of the source's last layer; without it they
+        are the linear map from features to logits.
+
+    Returns:
+      The score and its reasons.
+
+    Raises:
+      SourceError: if the logits are too few, too many or not finite, or the weights do
+        not fit.
+    """
+    kept = _assessed(len(statistics.rows), target.seed)
+    features, indices = statistics.rows[kept], statistics.row_indices[kept]
+    outputs = _rows_at(logits(), indices, target)
+    weights, warnings = _weights(head, features, outputs)
+    labels, shuffled = (
+        target.labels[indices],
+        target.shuffled[:NUM_TRANSPORT_SHUFFLES, indices],
+    )
+    blocks = np.arange(NUM_BLOCKS)[:, None] == statistics.row_blocks[kept][None]
+    variants = [labels[None], np.where(blocks, -1, labels[None]), shuffled]
+    unit = np.mean((features - features.mean(axis=0)) ** 2)
+    unused = -outputs.shape[1] % _CLASSES
+    probs = np.asarray(jax.nn.softmax(outputs / TEMPERATURE))
+    found = _assessments(
+        features.astype(np.float32),
+        np.pad(probs, ((0, 0), (0, unused))).astype(np.float32),
+        np.pad(weights.T, ((0, unused), (0, 0))).astype(np.float32),
+        np.concatenate(variants).astype(np.int32),
+        # The penalty that scikit-learn has by default, in units of the features.
+        np.float32(max(unit, 1e-30) / len(labels)),
+        num_classes=target.num_classes,
+    )
+    scores, converged, plan = (np.asarray(x, np.float64) for x in found)
+    if converged.min() < 1:
+        warnings.append(
+            f"Sinkhorn's algorithm did not converge for {1 - converged.min():.1%} of "
+            "the examples: the value is too high."
+        )
+    warnings += _flatness(probs)
+    whole, without, by_shuffle = np.split(scores, [1, 1 + NUM_BLOCKS])
+    estimate = Estimate(whole[0], without, by_shuffle)
+    return TransportEstimate(estimate, plan[: outputs.shape[1]], len(labels), warnings)
+
+
+def strongest_plan(assessed: TransportEstimate, facts: Mapping[str, Any]) -> Plan:
+    """Returns what a row keeps of a plan: its strongest rows, with their names.
+
+    Args:
+      assessed: the estimate.
+      facts: of the source; `source_classes` or `class_names` are names of its classes.
+    """
+    names = facts.get("source_classes") or facts.get("class_names") or ()
+    if len(names) != len(assessed.plan):
+        names = range(len(assessed.plan))
+    masses = assessed.plan.sum(axis=1)
+    strongest = np.argsort(-masses, kind="stable")[:MAX_PLAN_ROWS]
+    return Plan(
+        source_classes=[str(names[i]) for i in strongest],
+        masses=[[float(f"{x:.3g}") for x in assessed.plan[i]] for i in strongest],
+        left_out=float(f"{masses.sum() - masses[strongest].sum():.3g}"),
+    )
+
+
+def _assessed(num_rows: int, seed: int) -> np.ndarray:
+    if num_rows <= MAX_ASSESSED:
+        return np.arange(num_rows)
+    rng = np.random.default_rng([seed, 3])
+    return np.sort(rng.choice(num_rows, MAX_ASSESSED, replace=False))
+
+
+def _rows_at(batches: Iterable, indices: np.ndarray, target: DealtLabels) -> np.ndarray:
+    """Returns the rows at some positions, in their order, from one pass."""
+    place = np.full(len(target.labels), -1)
+    place[indices] = np.arange(len(indices))
+    kept = None
+    for rows, positions in dealt_rows(batches, target, "logits"):
+        chosen = (positions >= 0) & (place[positions] >= 0)
+        if kept is None:
+            kept = np.zeros((len(indices), rows.shape[-1]))
+        kept[place[positions[chosen]]] = rows[chosen]
+    return kept
+
+
+def _weights(head, features, outputs) -> tuple[np.ndarray, list[str]]:
+    """Returns the weights `[d, Z]` of the last layer, and what to know of them."""
+    expected = (features.shape[1], outputs.shape[1])
+    if head is not None:
+        weights = np.asarray(head(), np.float64)
+        if weights.shape != expected or not np.isfinite(weights).all():
+            raise SourceError(
+                f"classifier must be finite and of shape {list(expected)}, got "
+                f"{list(weights.shape)}."
+            )
+        return weights, []
+    centred, wanted = features - features.mean(axis=0), outputs - outputs.mean(axis=0)
+    weights = np.linalg.lstsq(centred, wanted, rcond=None)[0]
+    missed = np.sum((wanted - centred @ weights) ** 2) / max(np.sum(wanted**2), 1e-300)
+    if len(features) <= expected[0]:
+        return weights, [
+            f"n = {len(features)} <= d = {expected[0]}: the features do not determine "
+            "the source's last layer; give its weights as the array classifier."
+        ]
+    if missed > 1e-3:
+        return weights, [
+            "The logits are no linear function of the features: it explains "
+            f"{1 - missed:.1%} of them, and gives the centres of the source's classes."
+        ]
+    return weights, []
+
+
+def _flatness(probs: np.ndarray) -> list[str]:
+    """Warns of predictions whose entropy alone makes a plan cheap."""
+    logs = np.log(np.maximum(probs, 1e-300))
+    entropy, largest = -np.mean(np.sum(probs * logs, axis=1)), np.log(probs.shape[1])
+    if probs.shape[1] < 2 or entropy < 0.95 * largest:
+        return []
+    return [
+        f"At temperature {TEMPERATURE:g} the source's predictions are almost uniform "
+        f"({entropy:.2f} of {largest:.2f} nats), which alone makes this score high."
+    ]
+
+
+@jax.jit(static_argnames=("num_classes",))
+def _assessments(features, probs, teacher_centers, labels, decay, *, num_classes):
+    """Scores, shares of converged examples, by row of labels, and the first plan."""
+    teacher_centers = normalized_centers(teacher_centers)
+
+    def assessment(labels):
+        centers = class_centers(features, labels, num_classes=num_classes)
+        logits = fictitious_student(
+            features, labels, num_classes=num_classes, weight_decay=decay
+        )
+        result = sinkhorn_distances(
+            probs,
+            jax.nn.softmax(logits / TEMPERATURE),
+            cost_matrix(teacher_centers, normalized_centers(centers)),
+            epsilon=EPSILON,
+        )
+        used = (labels >= 0).astype(features.dtype)
+        n = jnp.maximum(used.sum(), 1)
+        return (
+            -jnp.sum(result.distance * used) / n,
+            jnp.sum(result.converged * used) / n,
+            jnp.sum(result.plan * used[:, None, None], axis=0) / n,
+        )
+
+    scores, converged, plans = jax.lax.map(assessment, labels)
+    return scores, converged, plans[0]

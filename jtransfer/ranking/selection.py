@@ -1,0 +1,216 @@
+"""Selective distillation: assess the teachers of a zoo, choose, and distil.
+
+Algorithm 1 of "Selective Cross-Task Distillation" in three steps: `ranking.rank` with
+the score `sinkhorn`, `selected`, and `distilled`. Two things go beyond the paper: other
+scores than its own, and several teachers, for which its section 7 leaves the weights
+open.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.special
+
+from jtransfer import networks, transfer
+from jtransfer._internal.errors import RequestError
+from jtransfer._internal.files import write_atomically
+from jtransfer.data import Images
+from jtransfer.networks import Architecture, Network
+from jtransfer.ranking.estimates.transport import EPSILON
+from jtransfer.ranking.rows import Row, Scored
+from jtransfer.transfer import StudentRecipe, teacher_outputs
+from jtransfer.zoo import Source, Target
+
+SELECTION_FILE = "selection.json"
+
+
+class Selection(NamedTuple):
+    """The teachers chosen, best first."""
+
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    """By `sinkhorn` minus Eq. (24)."""
+    weights: tuple[float, ...]
+    """Parts of the Sinkhorn term of the student's loss, of sum one."""
+    teachers: tuple[Network, ...]
+
+
+def selected_teachers(
+    rows: Iterable[Row],
+    sources: Sequence[Source],
+    *,
+    score: str = "sinkhorn",
+    num_teachers: int = 1,
+) -> Selection:
+    r"""Chooses the networks with the best scores.
+
+    By the Sinkhorn score :math:`Q` their weights are
+    :math:`\operatorname{softmax}(Q / \epsilon)`: a score lower by the strength of the
+    entropy, 0.1, divides the weight by e. That is our choice. The units of other scores
+    say nothing of weights, and all are equal.
+
+    Args:
+      rows: of `ranking.rank_sources`.
+      sources: the zoo that was ranked.
+      score: name of the score that decides.
+      num_teachers: how many to choose, at least 1; fewer if fewer have a score.
+
+    Returns:
+      The choice.
+
+    Raises:
+      RequestError: if no network has the score.
+
+    Example:
+      >>> from jtransfer import zoo
+      >>> rows = [Scored(source="a", score="sinkhorn", value=-1.1),
+      ...         Scored(source="b", score="sinkhorn", value=-1.0)]
+      >>> sources = [zoo.Source(n, {}, network=lambda n=n: f"net {n}") for n in "ab"]
+      >>> found = selected(rows, sources, num_teachers=2)
+      >>> found.names, [round(weight, 2) for weight in found.weights], found.teachers
+      (('b', 'a'), [0.73, 0.27], ('net b', 'net a'))
+
+    References:
+      Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 4 and section 7.
+    """
+    scores = {
+        row.source: row.value
+        for row in rows
+        if isinstance(row, Scored) and row.score == score
+    }
+    known = [s for s in sources if s.network is not None and s.name in scores]
+    if not known:
+        raise RequestError(
+            "No network of the zoo could be assessed; the table above says why."
+        )
+    best = sorted(known, key=lambda source: -scores[source.name])[:num_teachers]
+    values = np.array([float(scores[source.name]) for source in best])
+    logits = values / EPSILON if score == "sinkhorn" else np.zeros(len(values))
+    return Selection(
+        tuple(source.name for source in best),
+        tuple(values.tolist()),
+        tuple(scipy.special.softmax(logits).tolist()),
+        tuple(source.network() for source in best),
+    )
+
+
+def check_student(target: Target, model: str, *, base_width: int | None = None) -> None:
+    """Raises before any work is done if there is no such student or nothing to test.
+
+    Args:
+      target: the target.
+      model: of the student.
+      base_width: channels of its first layer; None for the published number.
+
+    Raises:
+      DataError: if there is no such model.
+      RequestError: if the target has no test images.
+    """
+    if target.test_images is None:
+        raise RequestError(f"{target.name} has no test images.")
+    architecture = Architecture(
+        model=model, num_classes=target.num_classes, base_width=base_width
+    )
+    networks.abstract(architecture)
+
+
+def distil_selection(
+    selection: Selection,
+    target: Target,
+    *,
+    model: str,
+    base_width: int | None = None,
+    alpha: float = 1.0,
+    beta: float = 10.0,
+    recipe: StudentRecipe,
+    folder: Path,
+    seed: int,
+) -> Network:
+    """Distils the teachers chosen into a student of the target; a killed run goes on.
+
+    Args:
+      selection: the teachers; the first one's statistics normalise the images.
+      target: with images of the teachers' size, and test images; see `check`.
+      model: of the student, see `networks.model`.
+      base_width: channels of its first layer; None for the published number.
+      alpha: weight of the cross-entropy.
+      beta: weight of the Sinkhorn distances together.
+      recipe: how to train.
+      folder: gets `selection.json`, the student in `student` and what the teachers say
+        in `teacher_outputs`.
+      seed: of weights and order.
+
+    Returns:
+      The student.
+
+    Raises:
+      DataError: if the images do not fit a teacher or the student.
+    """
+    train, test = _images(target)
+    first, *others = selection.teachers
+    cache = folder / "teacher_outputs"
+    told = [
+        teacher_outputs.compute_teacher_outputs(
+            teacher_outputs.logits, teacher, train.images, train.labels, folder=cache
+        )["teacher_logits"]
+        for teacher in others
+    ]
+    costs = [transfer.class_cost(teacher, train) for teacher in selection.teachers]
+    architecture = Architecture(
+        model=model,
+        num_classes=target.num_classes,
+        num_channels=first.architecture.num_channels,
+        image_size=first.architecture.image_size,
+        base_width=base_width,
+    )
+    network = transfer.distil_student(
+        first,
+        architecture,
+        train,
+        test,
+        method=transfer.sinkhorn_method(
+            costs,
+            weights=selection.weights,
+            other_logits=told,
+            alpha=alpha,
+            beta=beta,
+        ),
+        recipe=recipe,
+        folder=folder / "student",
+        cache=cache,
+        seed=seed,
+        facts={
+            "source": f"{target.name}, {target.num_classes} classes",
+            "model": model,
+            "teacher": ", ".join(selection.names),
+            "method": "sinkhorn",
+        },
+    )
+    chosen = {
+        "teachers": [
+            {"name": name, "score": score, "weight": weight, "largest_cost": cost}
+            for name, score, weight, cost in zip(
+                *selection[:3], (float(cost.max()) for cost in costs), strict=True
+            )
+        ],
+        "student": model,
+        "accuracy": network.facts["source_accuracy"],
+    }
+    write_atomically(
+        folder / SELECTION_FILE, (json.dumps(chosen, indent=1) + "\n").encode()
+    )
+    return network
+
+
+def _images(target: Target) -> tuple[Images, Images]:
+    """Labelled and test images; of classes without a label none are tested."""
+    known = target.test_labels >= 0
+    return (
+        Images(target.images, target.labels, target.class_names),
+        Images(
+            target.test_images[known], target.test_labels[known], target.class_names
+        ),
+    )

@@ -1,0 +1,238 @@
+"""The scores of one source, as rows with intervals, chance levels and warnings."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jtransfer._internal.errors import SourceError, one_line
+from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate, dealt_labels
+from jtransfer.ranking.estimates import features, functions, logits, transport
+from jtransfer.ranking.estimates.batches import BATCH_ROWS
+from jtransfer.ranking.rows import Failed, NotComputed, Row, Scored, scored
+from jtransfer.ranking.score_table import OF_REFERENCE, STATIC, Score
+from jtransfer.zoo import Source, Target, is_number
+
+
+def source_rows(
+    source: Source,
+    target: Target,
+    scores: Mapping[str, Score],
+    *,
+    seed: int,
+    comparison: functions.Comparison | None = None,
+) -> list[Row]:
+    """Computes the scores of one source, as rows that are not ranked yet.
+
+    Statistics are summed in float64, whatever the dtype of the features.
+
+    Args:
+      source: the source.
+      target: the labelled examples.
+      scores: some of `ranking.SCORES`.
+      seed: decides the blocks and the shuffles, alike for all sources.
+      comparison: where the source meets the reference, if the request names one.
+
+    Returns:
+      A row a score; a single `Failed` if the source cannot be used at all.
+    """
+    start = time.perf_counter()
+    try:
+        with jax.enable_x64(True):
+            rows = list(_rows(source, target, scores, seed, comparison))
+    except SourceError as error:
+        return [Failed(source=source.name, facts=source.facts, reason=str(error))]
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        reason = f"Not enough memory? {one_line(error)[:200]}"
+        return [Failed(source=source.name, facts=source.facts, reason=reason)]
+    seconds = round(time.perf_counter() - start, 3)
+    return [dataclasses.replace(r, facts=source.facts, seconds=seconds) for r in rows]
+
+
+class _Found(NamedTuple):
+    """What was computed of a source."""
+
+    estimates: dict[str, Estimate]
+    """By score."""
+    d: int | None
+    num_source_classes: int | None
+    transport: transport.TransportEstimate | None
+    why_no_functions: str | None
+    """Why scores of functions are missing, if that can be told."""
+
+
+def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
+    labels = dealt_labels(
+        target.labels,
+        num_classes=target.num_classes,
+        batch_rows=BATCH_ROWS,
+        seed=seed,
+    )
+    computed = _computed(source, labels, scores, comparison)
+    for name, score in scores.items():
+        estimate = computed.estimates.get(name)
+        reason = _reason(score, estimate, computed.why_no_functions)
+        if reason:
+            yield NotComputed(source=source.name, score=name, reason=reason)
+        elif score.needs in OF_REFERENCE:
+            n = len(comparison.images)
+            yield scored(
+                source.name,
+                name,
+                estimate,
+                n=n,
+                num_classes=target.num_classes,
+                warnings=_pair_warnings(estimate, n),
+            )
+        else:
+            yield _scored(source, name, score, estimate, computed, target)
+
+
+def _computed(source, labels: DealtLabels, scores, comparison) -> _Found:
+    estimates: dict[str, Estimate] = {}
+    d = num_source_classes = assessed = None
+    needs = {score.needs for score in scores.values()}
+    if source.features is not None and needs & {"moments", "probe", "transport"}:
+        statistics = features.feature_statistics(source.features(), labels)
+        d = statistics.rows.shape[1]
+        of_moments = {k: s.function for k, s in scores.items() if s.needs == "moments"}
+        values = features.moment_estimates(tuple(of_moments.values()), statistics)
+        estimates |= dict(zip(of_moments, values, strict=True))
+        if "probe" in needs:
+            probe = features.probe_estimate(statistics, labels)
+            estimates |= _named(scores, "probe", probe)
+        if "transport" in needs and source.logits is not None:
+            assessed = transport.transport_estimate(
+                statistics, source.logits, labels, head=source.head
+            )
+            estimates |= _named(scores, "transport", assessed.estimate)
+    if source.logits is not None and needs & {"probabilities", "source_labels"}:
+        of_logits = logits.logit_estimates(source.logits, labels)
+        num_source_classes = of_logits.num_source_classes
+        estimates |= _named(scores, "probabilities", of_logits.leep)
+        estimates |= _named(scores, "source_labels", of_logits.nce)
+    of_functions, why = _of_functions(source, scores, comparison)
+    estimates |= of_functions
+    return _Found(estimates, d, num_source_classes, assessed, why)
+
+
+def _scored(source, name, score, estimate, computed: _Found, target) -> Scored:
+    n = int((target.labels >= 0).sum())
+    warnings = _warnings(name, score, estimate, computed, target)
+    plan = None
+    if score.needs == "transport":
+        n = computed.transport.n
+        plan = transport.strongest_plan(computed.transport, source.facts)
+        warnings += computed.transport.warnings
+    return scored(
+        source.name,
+        name,
+        estimate,
+        n=n,
+        num_classes=target.num_classes,
+        d=computed.d,
+        num_source_classes=computed.num_source_classes,
+        plan=plan,
+        warnings=warnings,
+    )
+
+
+def _reason(score: Score, estimate, why: str | None) -> str | None:
+    """Why a score has no value, or None."""
+    of_reference = score.needs in OF_REFERENCE
+    if estimate is None:
+        need = _LACKS.get(score.needs, score.needs)
+        reason = f"It needs {need}, which the source or the request lacks."
+        return why if of_reference and why else reason
+    if np.isfinite([estimate.value, *estimate.replicates]).all():
+        return None
+    if of_reference:
+        return "It is not finite: neither are outputs or gradients of the functions."
+    return "It is not finite: the features are too large; rescale them."
+
+
+_LACKS = {
+    "moments": "features",
+    "probe": "features",
+    "probabilities": "logits",
+    "source_labels": "logits",
+    "transport": "features and logits",
+    "attacks": "a function",
+    "jacobians": "a function",
+}
+
+
+def _of_functions(source, scores, comparison) -> tuple[dict, str | None]:
+    """The estimates of scores of functions, or none and why."""
+    wanted = {name: s for name, s in scores.items() if s.needs in OF_REFERENCE}
+    if not wanted:
+        return {}, None
+    if comparison is None:
+        return {}, "It needs --reference, the model of the target's task."
+    if source.function is None:
+        return {}, None
+    try:
+        return functions.function_estimates(wanted, source, comparison), None
+    except SourceError as error:
+        return {}, str(error)
+
+
+def _named(scores: dict[str, Score], needs: str, estimate) -> dict:
+    return {name: estimate for name, score in scores.items() if score.needs == needs}
+
+
+def static_rows(source: Source) -> list[Scored]:
+    """Returns a row for each of the facts in `STATIC` that a source declares."""
+    return [
+        Scored(source=source.name, score=name, value=float(source.facts[name]))
+        for name in STATIC
+        if is_number(source.facts.get(name))
+    ]
+
+
+def _pair_warnings(estimate, n: int) -> list[str]:
+    warnings = []
+    if estimate.value <= estimate.shuffled.max():
+        warnings.append("Not above what examples that are paired wrongly give.")
+    if n < 3 * NUM_BLOCKS:
+        warnings.append(_FEW.format(n=n))
+    return warnings
+
+
+_FEW = "n = {n}: too few examples for a sound interval."
+
+
+def _warnings(name, score: Score, estimate, computed: _Found, target) -> list[str]:
+    n, d, warnings = int((target.labels >= 0).sum()), computed.d, []
+    if name == "h_score" and n <= d:
+        warnings.append(
+            "n <= d: the plain H-score is at its maximum for any features, even noise; "
+            "read regularized_h_score."
+        )
+    elif name == "h_score" and n < 10 * d:
+        warnings.append(
+            "n < 10 d: chance alone gives the plain H-score about (C - 1) d / n; "
+            "compare it with the chance level."
+        )
+    source_classes = computed.num_source_classes
+    if score.needs in ("probabilities", "source_labels") and (
+        source_classes * target.num_classes > n
+    ):
+        warnings.append(
+            f"{source_classes} source classes x {target.num_classes} classes > n = "
+            f"{n}: {name} flatters sources with many classes."
+        )
+    if estimate.value <= estimate.shuffled.max():
+        warnings.append("Not above what shuffled labels give.")
+    counts = np.bincount(
+        target.labels[target.labels >= 0], minlength=target.num_classes
+    )
+    single = int((counts == 1).sum())
+    if single:
+        warnings.append(f"{single} of the classes have a single example.")
+    if n < 3 * NUM_BLOCKS:
+        warnings.append(_FEW.format(n=n))
+    return warnings

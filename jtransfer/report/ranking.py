@@ -1,0 +1,149 @@
+"""A ranking on disk and in lines: JSON lines, CSV, warnings, failures."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jtransfer._internal.errors import RequestError, one_line
+from jtransfer._internal.files import json_line, write_atomically
+from jtransfer.ranking import (
+    NotComputed,
+    Row,
+    Scored,
+    agreements,
+    from_json,
+    rank_correlation,
+    to_json,
+)
+from jtransfer.ranking.rows import is_failure
+from jtransfer.report.pages.ranking import ranking_html
+
+ROWS_FILE = "ranking.jsonl"
+_COLUMNS = (
+    "source",
+    "score",
+    "value",
+    "standard_error",
+    "low",
+    "high",
+    "chance",
+    "chance_high",
+    "rank",
+    "group",
+    "beats_next",
+    "n",
+    "d",
+    "num_classes",
+    "seconds",
+    "warnings",
+    "reason",
+)
+
+
+def write_ranking(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Writes `ranking.jsonl` and `ranking.csv`, each atomically.
+
+    Args:
+      rows: rows of a ranking.
+      folder: where to; made if absent.
+
+    Returns:
+      The paths written.
+    """
+    texts = {
+        ROWS_FILE: "".join(json_line(to_json(row)) + "\n" for row in rows),
+        "ranking.csv": _csv(rows),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_atomically(folder / name, text.encode())
+    return [folder / name for name in texts]
+
+
+def read_ranking(folder: Path) -> list[Row]:
+    """Reads the rows of a ranking.
+
+    Args:
+      folder: a folder that `written` has filled.
+
+    Returns:
+      The rows.
+
+    Raises:
+      RequestError: if there is no ranking or it is damaged.
+    """
+    path = folder / ROWS_FILE
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [from_json(json.loads(line)) for line in lines if line.strip()]
+    except FileNotFoundError as error:
+        raise RequestError(
+            f"{path} does not exist; make it with `jtransfer rank --out {folder}`."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path} cannot be read: {one_line(error)}") from error
+    if not rows:
+        raise RequestError(f"{path} holds no ranking; make it again.")
+    return rows
+
+
+def ranking_page(rows: Sequence[Row], pair: dict | None = None) -> str:
+    """Returns the report, and a pair of networks, as one self-contained HTML page."""
+    agreement = [one._asdict() for one in agreements(rows)]
+    correlation = rank_correlation(rows)._asdict()
+    return ranking_html([to_json(row) for row in rows], agreement, correlation, pair)
+
+
+def failure_lines(rows: Iterable[Row]) -> list[str]:
+    """Returns a line for each source that failed, as a whole or in verification."""
+    return [f"{row.source}: {row.reason}" for row in rows if is_failure(row)]
+
+
+def warning_lines(rows: Sequence[Row]) -> list[str]:
+    """Returns the warnings, each once, with the score and sources they concern."""
+    warned = [
+        (row.score, text, row.source)
+        for row in rows
+        if isinstance(row, Scored)
+        for text in row.warnings
+    ]
+    return _concerning(warned, rows)
+
+
+def missing_lines(rows: Sequence[Row], names: Iterable[str]) -> list[str]:
+    """Returns why some of the named scores have no value, each reason once."""
+    names = set(names)
+    lacking = [
+        (row.score, row.reason, row.source)
+        for row in rows
+        if isinstance(row, NotComputed) and row.score in names
+    ]
+    return _concerning(lacking, rows)
+
+
+def _concerning(texts: Iterable[tuple[str, str, str]], rows) -> list[str]:
+    """One line for each score and text, with the sources that it concerns."""
+    concerned: dict[tuple[str, str], list[str]] = {}
+    for score, text, source in texts:
+        concerned.setdefault((score, text), []).append(source)
+    total = len({row.source for row in rows})
+    return [
+        f"{score} ({_who(sources, total)}): {text}"
+        for (score, text), sources in concerned.items()
+    ]
+
+
+def _who(sources: list[str], total: int) -> str:
+    return "all sources" if len(sources) == total else ", ".join(sources)
+
+
+def _csv(rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        fields = to_json(row)
+        writer.writerow({**fields, "warnings": " ".join(fields.get("warnings", ()))})
+    return text.getvalue()

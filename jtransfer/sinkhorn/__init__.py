@@ -1,0 +1,11 @@
+"""Optimal transport with entropy between class probabilities, and its costs."""
+
+from jtransfer.sinkhorn.centers import class_centers as class_centers
+from jtransfer.sinkhorn.centers import classifier_centers as classifier_centers
+from jtransfer.sinkhorn.centers import constant_cost as constant_cost
+from jtransfer.sinkhorn.centers import cost_matrix as cost_matrix
+from jtransfer.sinkhorn.centers import normalized_centers as normalized_centers
+from jtransfer.sinkhorn.centers import superclass_cost as superclass_cost
+from jtransfer.sinkhorn.distance import SinkhornResult as SinkhornResult
+from jtransfer.sinkhorn.distance import sinkhorn_distance as sinkhorn_distance
+from jtransfer.sinkhorn.distance import sinkhorn_distances as sinkhorn_distances

@@ -1,0 +1,264 @@
+"""What a student of another network minimises.
+
+A *loss* is ``loss(student, batch) -> (value, parts)``: `student` is a `Student`, and
+`batch` holds `labels`, what the teacher says about each example (`teacher_outputs`),
+and constants; the parts are scalars to log. `objective` makes of it what `fit` takes.
+"""
+
+import functools
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jtransfer import distillation, models, networks
+from jtransfer.distillation import batch_jacobians
+from jtransfer.training import Preprocess
+from jtransfer.training._objectives import Batch, Parts
+
+StudentLoss = Callable[["Student", Batch], tuple[jax.Array, Parts]]
+
+
+class Student(NamedTuple):
+    """A student at one step of its training."""
+
+    logits: jax.Array
+    """Outputs for the batch in training mode, ``[n, C]``."""
+    out: dict
+    """Its other outputs, see `jtransfer.models`."""
+    x: jax.Array
+    """The batch as it goes in, normalised images ``[n, h, w, c]``."""
+    held: Callable[[jax.Array], tuple[jax.Array, dict]]
+    """Maps such a batch to logits and `out`, each example for itself: see
+    `objective`."""
+
+
+class Method(NamedTuple):
+    """A way to learn from a teacher."""
+
+    outputs: Callable[..., dict[str, jax.Array]]
+    """What the teacher is asked, see `jtransfer.transfer.teacher_outputs`."""
+    loss: StudentLoss
+    """What the student minimises, see the module."""
+    second_head: bool = False
+    """Whether the student has a second head for the teacher's classes."""
+    same_classes: bool = False
+    """Whether the student's classes must be the teacher's."""
+    constants: Mapping[str, jax.Array] = types.MappingProxyType({})
+    """Further entries of every batch, such as a matrix of costs."""
+    arrays: Mapping[str, np.ndarray] = types.MappingProxyType({})
+    """Further entries with a row an image, such as what a second teacher says."""
+
+
+def student_objective(
+    model: nnx.Module, loss: StudentLoss, *, preprocess: Preprocess | None = None
+) -> Callable[..., Any]:
+    r"""Returns the objective of a student, for `training.fit`.
+
+    The outputs that a loss sees are those of training mode: batch normalisation by the
+    statistics of the batch, so that an output depends on all images of the batch. A
+    Jacobian is about one image. `Student.held` is therefore the same network with the
+    statistics of this batch held fixed while the image moves (and without dropout):
+    its outputs are the same numbers, its Jacobian is that of one example, and a student
+    equal to its teacher has the teacher's Jacobians, up to the difference between batch
+    and running statistics. The papers do not say what they do. Of the other two ways,
+    to differentiate through the batch's statistics takes out of each gradient what the
+    examples have in common, and running statistics lag behind the student and make the
+    loss depend on the scale of kernels that the network itself does not depend on.
+    Derivatives by the *parameters* are complete: they pass through the statistics.
+
+    Args:
+      model: the student; only its structure counts.
+      loss: see the module.
+      preprocess: from stored images to inputs, see `training.preprocessing`; it gets
+        no key, since the teacher's outputs belong to the images as they are.
+
+    Returns:
+      ``objective(params, stats, batch, key) -> (value, (parts, new_stats))``. Equal
+      architectures, losses and preprocessing give the same function, which `fit`
+      compiles once.
+
+    Example:
+      >>> model = models.VGG(depth=4, num_classes=2, base_width=1, rngs=nnx.Rngs(0))
+      >>> loss = lambda student, batch: (jnp.mean(student.logits**2), {})
+      >>> variables = models.functional(model)[1]
+      >>> batch = {"images": jnp.ones((3, 8, 8, 3))}
+      >>> value, (parts, stats) = objective(model, loss)(*variables, batch, None)
+      >>> value.shape
+      ()
+    """
+    return _objective(
+        models.self_normalized(model),
+        models.functional(model)[0],
+        networks.takes_vectors(model),
+        loss,
+        preprocess,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _objective(normalized_fn, apply_fn, flat, loss, preprocess):
+    def shaped(x):
+        return x.reshape(len(x), -1) if flat else x
+
+    def objective(params, stats, batch, key):
+        """Value, parts and new statistics of a batch."""
+        x = batch["images"]
+        if preprocess is not None:
+            x = preprocess(x, None)
+        (logits, out), batch_stats = normalized_fn(params, stats, shaped(x), key)
+
+        def held(x):
+            # Of the same `x` a compiler finds the same forward pass, and makes one.
+            return apply_fn((params, batch_stats), shaped(x))
+
+        value, parts = loss(Student(logits, out, x, held), batch)
+        return value, (parts, models.moved_statistics(stats, batch_stats))
+
+    return student_objective
+
+
+def activations_and_jacobians_loss(
+    student: Student,
+    batch: Batch,
+    *,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    chunk_size: int,
+) -> tuple[jax.Array, Parts]:
+    """See `students.activations_and_jacobians`."""
+
+    def activations():
+        return distillation.match_activations(batch["teacher_logits"], student.logits)
+
+    def jacobians():
+        return batch_jacobians.jacobian_error(
+            lambda x: student.held(x)[0],
+            student.x,
+            batch["teacher_indices"],
+            batch["teacher_jacobians"],
+            chunk_size=chunk_size,
+        )
+
+    terms = {"activations": (beta, activations), "jacobians": (gamma, jacobians)}
+    return weighted_loss(student, batch, alpha, terms)
+
+
+def attention_and_jacobians_loss(
+    student: Student,
+    batch: Batch,
+    *,
+    alpha: float,
+    beta: float,
+    delta: float,
+    gamma: float,
+    layer: int,
+    window: int,
+) -> tuple[jax.Array, Parts]:
+    """See `students.attention_and_jacobians`."""
+
+    def attention():
+        maps = jax.vmap(distillation.attention_map)(student.out["feature_maps"][layer])
+        return distillation.match_attention(batch["teacher_attention"], maps)
+
+    def jacobians():
+        _, gradients, _ = batch_jacobians.peak_gradients(
+            lambda x: student.held(x)[1]["feature_maps"][layer],
+            student.x,
+            window=window,
+            indices=batch["teacher_peaks"],
+        )
+        return distillation.match_normalized_jacobians(
+            batch["teacher_peak_gradients"], gradients
+        )
+
+    terms = {
+        "activations": (beta, lambda: _recall(student, batch)),
+        "attention": (delta, attention),
+        "jacobians": (gamma, jacobians),
+    }
+    return weighted_loss(student, batch, alpha, terms)
+
+
+def second_head_loss(
+    student: Student, batch: Batch, *, alpha: float, beta: float
+) -> tuple[jax.Array, Parts]:
+    """See `students.lwf`."""
+    terms = {"activations": (beta, lambda: _recall(student, batch))}
+    return weighted_loss(student, batch, alpha, terms)
+
+
+def _recall(student, batch):
+    """How far the second head is from the teacher, a mean over the teacher's classes.
+
+    Where these are many, their sum would leave nothing of the labels' gradient.
+    """
+    error = distillation.match_activations(
+        batch["teacher_logits"], student.out["teacher_logits"]
+    )
+    return error / batch["teacher_logits"].shape[1]
+
+
+def weighted_loss(student, batch, alpha, terms):
+    """Returns the weighted sum of the cross-entropy and further terms, and the parts.
+
+    Args:
+      student: the student.
+      batch: with labels.
+      alpha: weight of the cross-entropy.
+      terms: weight and function of each further term by its name; a term of weight 0
+        is neither made nor logged.
+    """
+
+    def cross_entropy():
+        return distillation.cross_entropy(student.logits, batch["labels"])
+
+    terms = {"cross_entropy": (alpha, cross_entropy), **terms}
+    parts = {name: term() for name, (weight, term) in terms.items() if weight}
+    value = sum(terms[name][0] * part for name, part in parts.items())
+    hits = jnp.argmax(student.logits, axis=1) == batch["labels"]
+    return value, {**parts, "accuracy": jnp.mean(hits.astype(student.logits.dtype))}
+
+
+def transport_loss(
+    student: Student,
+    batch: Batch,
+    *,
+    alpha: float,
+    beta: float,
+    temperature: float,
+    epsilon: float,
+    max_iterations: int,
+) -> tuple[jax.Array, Parts]:
+    """See `students.sinkhorn`."""
+    matches = [
+        distillation.sinkhorn_matches(
+            batch[teacher_name(i)],
+            student.logits,
+            cost,
+            temperature=temperature,
+            epsilon=epsilon,
+            max_iterations=max_iterations,
+        )
+        for i, cost in enumerate(batch["costs"] if beta else ())
+    ]
+
+    def transport():
+        distances = jnp.stack([jnp.mean(found.distance) for found in matches])
+        return jnp.sum(batch["weights"] * distances)
+
+    value, parts = weighted_loss(student, batch, alpha, {"sinkhorn": (beta, transport)})
+    if matches:
+        converged = jnp.stack([found.converged for found in matches])
+        parts["converged"] = jnp.mean(converged.astype(value.dtype))
+    return value, parts
+
+
+def teacher_name(i: int) -> str:
+    """Returns the name of the logits of the i-th teacher in a batch."""
+    return f"teacher_logits_{i + 1}" if i else "teacher_logits"

@@ -1,0 +1,162 @@
+"""From images to a trained network: the settings of a run and the run."""
+
+import dataclasses
+from pathlib import Path
+
+import jax.numpy as jnp
+from flax import nnx
+
+from jtransfer import data, models, networks, training
+from jtransfer.data import Images
+from jtransfer.networks import Architecture, Network
+from jtransfer.training import schedules
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained: SGD with momentum and a cosine or step decay."""
+
+    num_epochs: int
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    """On kernels, not on biases and the scales of normalisation."""
+    batch_size: int = 128
+    warm_up_epochs: float = 1.0
+    decay_epochs: tuple[int, ...] = ()
+    """Epochs at which the rate falls by `decay_factor`; none means a cosine to zero."""
+    decay_factor: float = 0.2
+    padding: int = 4
+    """Zeros around an image before it is cropped again and flipped; 0 for neither."""
+    validation_fraction: float = 0.1
+    """Of the training images, for the choice of the best epoch."""
+    bfloat16: bool = False
+    """Whether to compute in bfloat16; parameters stay float32."""
+    steps_per_dispatch: int = 1
+    """Steps that an accelerator makes in one go; 1 on a CPU."""
+
+
+TRAINING_PRESETS = {
+    "cpu": Recipe(num_epochs=8, batch_size=64),
+    "paper": Recipe(
+        num_epochs=200, batch_size=256, warm_up_epochs=0, decay_epochs=(50, 100, 150)
+    ),
+}
+"""`cpu`: minutes on two cores with a narrow network; `paper`: the CIFAR recipe of
+selective cross-task distillation, section 6.1.2."""
+
+
+def train_network(
+    architecture: Architecture,
+    train: Images,
+    test: Images,
+    *,
+    recipe: Recipe,
+    folder: Path,
+    seed: int,
+    facts: dict,
+) -> Network:
+    """Trains a network and writes it to a folder; a killed run goes on where it was.
+
+    The variables are those with the best accuracy on a stratified part of the training
+    images. The test images are looked at once, for the fact `source_accuracy`.
+
+    Args:
+      architecture: what to train.
+      train: training images.
+      test: test images of the same classes.
+      recipe: how to train.
+      folder: gets checkpoints, a log, and the network.
+      seed: of weights, order and augmentation.
+      facts: what else to record of the network.
+
+    Returns:
+      The network.
+
+    Raises:
+      DataError: if the images do not fit the architecture.
+      NonFiniteLoss: if training diverges.
+    """
+    dtype = jnp.bfloat16 if recipe.bfloat16 else None
+    model = networks.model(architecture, rngs=nnx.Rngs(seed), dtype=dtype)
+    apply_fn, variables = models.functional(model)
+    train_fn, _, _ = models.trainable(model)
+    split = data.held_out_split(
+        train.labels, fraction=recipe.validation_fraction, seed=seed
+    )
+    fitting, held_out = (data.examples_at(train, part) for part in split)
+    statistics = data.channel_statistics(fitting.images)
+    preprocess = _inputs(statistics, recipe, flat=networks.takes_vectors(model))
+    num_train = len(fitting.labels)
+    batch_size = min(recipe.batch_size, num_train)
+    per_epoch = max(1, num_train // batch_size)
+
+    def validated(variables):
+        return training.evaluated(
+            apply_fn,
+            variables,
+            held_out.images,
+            held_out.labels,
+            preprocess=preprocess,
+        )
+
+    result = training.fit(
+        training.supervised(train_fn, preprocess=preprocess),
+        variables,
+        {"images": fitting.images, "labels": fitting.labels},
+        optimizer=_optimizer(recipe, per_epoch),
+        num_steps=recipe.num_epochs * per_epoch,
+        batch_size=batch_size,
+        seed=seed,
+        steps_per_dispatch=recipe.steps_per_dispatch,
+        validation=training.Validation(evaluate=validated, every=per_epoch),
+        checkpoints=training.Checkpoints(folder=folder, every=per_epoch),
+    )
+    tested = training.evaluated(
+        apply_fn, result.best, test.images, test.labels, preprocess=preprocess
+    )
+    network = Network(
+        architecture,
+        result.best,
+        statistics,
+        train.class_names,
+        {
+            "parameters": networks.count(variables),
+            "source_accuracy": tested["accuracy"],
+            "best_step": result.best_step,
+            "recipe": dataclasses.asdict(recipe),
+            "seed": seed,
+            **facts,
+        },
+    )
+    networks.write_network(folder, network)
+    return network
+
+
+def _inputs(statistics, recipe: Recipe, *, flat: bool):
+    def augment(key, images):
+        return data.augmented(key, images, padding=recipe.padding)
+
+    preprocess = training.preprocessing(
+        statistics, augment=augment if recipe.padding else None
+    )
+    if not flat:
+        return preprocess
+    return lambda images, key: preprocess(images, key).reshape(len(images), -1)
+
+
+def _optimizer(recipe: Recipe, per_epoch: int):
+    num_steps = recipe.num_epochs * per_epoch
+    if recipe.decay_epochs:
+        steps = [epoch * per_epoch for epoch in recipe.decay_epochs]
+        rate = schedules.step_decay(
+            recipe.learning_rate, steps=steps, factor=recipe.decay_factor
+        )
+    else:
+        rate = schedules.cosine_decay(recipe.learning_rate, num_steps=num_steps)
+    warm_up = int(recipe.warm_up_epochs * per_epoch)
+    return schedules.sgd(
+        schedules.warm_up(rate, num_steps=warm_up),
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
