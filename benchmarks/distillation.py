@@ -55,7 +55,7 @@ def one_output(width: int, batch_size: int, turns: int) -> None:
         model = networks.model(architecture, rngs=nnx.Rngs(0))
         steps = {
             "without": step(
-                model, transfer.activations_and_jacobians_method(gamma=0).loss
+                model, transfer.activations_and_jacobians_method(jacobian_weight=0).loss
             ),
             "with": step(model, transfer.activations_and_jacobians_method().loss),
             "mapped": step(model, mapped_loss),

@@ -5,6 +5,7 @@ The public names are resolved on first use, so that `import jtransfer` stays che
 
 import importlib
 
+from jtransfer._internal import moved as _moved
 from jtransfer._version import __version__ as __version__
 
 _MODULE_OF = {
@@ -24,53 +25,39 @@ _MODULE_OF = {
     "task_transferability": "scores",
     "transferability_interval": "scores",
 }
-_MODULES = (
+_ROOMS = (
     "adversarial",
-    "agreement",
     "assessment",
     "attacks",
-    "clustering",
     "data",
-    "dense_targets",
-    "devices",
     "distillation",
-    "embedded",
-    "finetuning",
-    "heat_maps",
     "hgr",
-    "higher_order",
+    "intervals",
     "jacobians",
     "matching",
     "models",
     "moments",
     "networks",
-    "optimal_features",
     "pairs",
-    "pretrained",
     "ranking",
-    "recipes",
     "report",
-    "schedules",
     "scores",
-    "selection",
     "sinkhorn",
-    "students",
-    "task_structure",
-    "teacher_outputs",
     "training",
-    "verification",
+    "transfer",
     "zoo",
 )
+_moved.install_finder()
 
 
 def __getattr__(name: str):
     if name in _MODULE_OF:
         module = importlib.import_module(f"jtransfer.{_MODULE_OF[name]}")
         return getattr(module, name)
-    if name in _MODULES:
+    if name in _ROOMS:
         return importlib.import_module(f"jtransfer.{name}")
-    raise AttributeError(f"module 'jtransfer' has no attribute {name!r}")
+    return _moved.moved_attribute("jtransfer", name)
 
 
 def __dir__():
-    return sorted([*_MODULE_OF, *_MODULES, "__version__"])
+    return sorted([*_MODULE_OF, *_ROOMS, "__version__"])

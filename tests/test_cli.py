@@ -11,28 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import jtransfer
 
 pytestmark = pytest.mark.timeout(180)
-CACHE = Path(__file__).parents[1] / ".cache" / "jax"
-
-
-def jtransfer(*arguments, folder, **kwargs):
-    """Runs the command line; its output is text."""
-    command = [sys.executable, "-m", "jtransfer", *map(str, arguments)]
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(CACHE),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-    }
-    return subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        **kwargs,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +84,21 @@ def test_rank_continues_and_report_shows_it_again(ranked, folder):
         ("rank --zoo zoo", "--zoo needs --target"),
         ("rank --layers", "--layers needs --target and --zoo"),
         ("rank --target none.npz --zoo zoo", "no file none.npz"),
-        ("rank --target target.npz --zoo none", "No source in --zoo none"),
+        ("rank --target target.npz --zoo none", "--zoo: No source in none"),
         ("rank --scores logmee", "did you mean logme"),
         ("rank --seed -1", "--seed"),
         ("rank --target target.npz --zoo zoo --out target.npz/x", "not writable"),
-        ("report nowhere", "does not exist"),
+        ("report nowhere", "holds none of"),
+        ("rank --verify --fine-tune", "exclude each other"),
+        ("rank --per-class 2", "--per-class does nothing"),
+        ("rank --target target.npz --zoo zoo --num-test 7", "--num-test does"),
+        ("rank --target target.npz --zoo zoo --image-size 9", "--image-size does"),
+        ("rank --target target.npz --zoo zoo --data-dir X", "--data-dir does"),
+        ("rank --num-examples 5", "--num-examples does nothing without"),
+        ("train --model vgg4 --data x --out y --epochs 0", "--epochs must be"),
+        ("train --model vgg4 --data x --out y --batch-size -4", "--batch-size must"),
+        ("train --model vgg4 --data x --out y --seed -1", "--seed must not"),
+        ("train --model vgg4 --data x --out y --width 0", "--width must be"),
     ],
     ids=lambda value: value if " " in value and "-" in value[:8] else None,
 )
@@ -190,7 +181,8 @@ def test_names_are_not_markup_and_damaged_rankings_are_one_line(folder):
     (folder / "markup" / "ranking.jsonl").write_text('{"source": "x", "value": 1}\n')
     run = jtransfer("report", "markup", folder=folder)
     assert run.returncode == 2
-    assert "holds no ranking" in run.stderr
+    assert "cannot be read" in run.stderr
+    assert run.stderr.count("\n") == 1
 
 
 def test_ls_lists_scores_and_networks(folder):

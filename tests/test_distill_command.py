@@ -9,11 +9,12 @@ import time
 
 import numpy as np
 import pytest
+from commands import CACHE, jtransfer
 from flax import nnx
-from test_cli import CACHE, jtransfer
 
 from jtransfer import data, models, networks, zoo
-from jtransfer.commands.distill import distill_command
+from jtransfer.commands import distill
+from jtransfer.commands.options import RecipeOptions
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("distill")]
 OWN, OTHER = ("red", "green", "blue"), ("a", "b", "c", "d")
@@ -54,10 +55,10 @@ def folder(tmp_path_factory):
 
 def test_sigterm_saves_and_a_rerun_goes_on_to_a_network_of_a_zoo(folder):
     arguments = [
-        *("distill", "--teacher", "same", "--student", "vgg4", "--width", "2"),
-        *("--data", "npz:colours.npz", "--method", "activations+jacobians"),
-        *("--per-class", "8", "--epochs", "200", "--batch-size", "8", "--gamma", "2"),
-        *("--out", "students/one"),
+        *("distill", "activations-and-jacobians", "--teacher", "same"),
+        *("--student", "vgg4", "--width", "2", "--data", "npz:colours.npz"),
+        *("--per-class", "8", "--epochs", "200", "--batch-size", "8"),
+        *("--jacobian-weight", "2", "--out", "students/one"),
     ]
     command = [sys.executable, "-m", "jtransfer", *arguments]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(CACHE)}
@@ -81,8 +82,8 @@ def test_sigterm_saves_and_a_rerun_goes_on_to_a_network_of_a_zoo(folder):
     assert steps == list(range(1, 601))
     assert 0 < before < 600
     facts = json.loads((folder / "students/one/network.json").read_text())["facts"]
-    assert (facts["method"], facts["teacher"]) == ("activations+jacobians", "same")
-    assert facts["loss"]["gamma"] == 2
+    assert (facts["method"], facts["teacher"]) == ("activations-and-jacobians", "same")
+    assert facts["loss"]["jacobian_weight"] == 2
     assert facts["per_class"] == 8
     target = zoo.image_target(
         f"npz:{folder}/colours.npz", per_class=4, num_test=3, seed=0
@@ -92,80 +93,104 @@ def test_sigterm_saves_and_a_rerun_goes_on_to_a_network_of_a_zoo(folder):
     assert np.concatenate(list(source.features())).shape[0] == 12
 
 
-@pytest.mark.parametrize("method", ["attention+jacobians", "lwf"])
+@pytest.mark.parametrize("method", ["attention-and-jacobians", "lwf"])
 def test_a_student_of_a_teacher_of_other_things(method, folder, capsys):
     out = folder / method
-    options = {"alpha": 10, "beta": 10, "width": 2, "epochs": 4, "batch_size": 16}
-    code = distill_command(
+    run = distill.StudentOptions(
         teacher=folder / "other",
         student="vgg4",
         data=f"npz:{folder}/colours.npz",
-        method=method,
         out=out,
         cache=folder / "cache",
-        **options,
+        recipe=RecipeOptions(width=2, epochs=4, batch_size=16),
     )
+    code = distill.METHODS[method](run=run, label_weight=10, logits_weight=10)
     assert code == 0
     assert "test accuracy" in capsys.readouterr().out
     student = networks.read_network(out)
     assert student.class_names == OWN
     assert "teacher_classifier" not in student.variables.params
-    assert student.facts["loss"]["alpha"] == 10
-    if method == "attention+jacobians":
-        chosen = {"layer": 0, "window": 1, "delta": 1.0, "gamma": 1.0}
+    assert student.facts["loss"]["label_weight"] == 10
+    if method == "attention-and-jacobians":
+        chosen = {"layer": 0, "window": 1}
+        chosen |= {"attention_weight": 1.0, "jacobian_weight": 1.0}
         assert chosen.items() <= student.facts["loss"].items()
     assert not (out / "teacher_outputs").exists()
 
 
+ATTENTION = "attention-and-jacobians"
+NONE = {"label_weight": 0, "logits_weight": 0, "jacobian_weight": 0}
 WRONG = {
-    "teacher's classes": ({"teacher": "other"}, "The teacher knows a, b, c"),
-    "no teacher": ({"teacher": "none"}, "does not exist"),
-    "size": ({"data": "npz:large.npz"}, r"takes images \[8, 8, 3\]"),
-    "student": ({"student": "vgg5"}, "no model 'vgg5'"),
-    "student too deep": ({"student": "vgg9"}, "vgg9 cannot be the student"),
-    "option": ({"method": "lwf", "gamma": 1.0}, "--gamma does nothing for lwf"),
-    "window of labels": ({"window": 2}, "--window does nothing for activations"),
-    "weights": ({"alpha": 0, "beta": 0, "gamma": 0}, "not all zero"),
-    "negative": ({"gamma": -1}, "must not be negative"),
+    "teacher's classes": ({"teacher": "other"}, {}, "The teacher knows a, b, c"),
+    "no teacher": ({"teacher": "none"}, {}, "--teacher: .* does not exist"),
+    "size": ({"data": "npz:large.npz"}, {}, r"takes images \[8, 8, 3\]"),
+    "student": ({"student": "vgg5"}, {}, "no model 'vgg5'"),
+    "student too deep": ({"student": "vgg9"}, {}, "vgg9 cannot be the student"),
+    "weights": ({}, NONE, "--label-weight, --logits-weight and .* not all zero"),
+    "negative": ({}, {"jacobian_weight": -1}, "must not be negative"),
     "layers": (
-        {"method": "attention+jacobians", "teacher_layer": 0, "student_layer": 1},
+        {"method": ATTENTION},
+        {"teacher_layer": 0, "student_layer": 1},
         "no such feature maps of one size",
     ),
     "no maps": (
-        {"method": "attention+jacobians", "student": "fully_connected"},
+        {"method": ATTENTION, "student": "fully_connected"},
+        {},
         "no such feature maps",
     ),
-    "window": ({"method": "attention+jacobians", "window": 5}, "must be 1 to 4"),
-    "epochs": ({"epochs": 0}, "--epochs must be positive"),
-    "seed": ({"seed": -1}, "--seed must not be negative"),
-    "too few": ({"per_class": 99}, "16"),
-    "data": ({"data": "npz:none.npz"}, "no file"),
+    "window": ({"method": ATTENTION}, {"window": 5}, "--window must be 1 to 4"),
+    "epochs": ({"recipe": RecipeOptions(epochs=0)}, {}, "--epochs must be positive"),
+    "width": ({"recipe": RecipeOptions(width=-1)}, {}, "--width must be positive"),
+    "seed": ({"seed": -1}, {}, "--seed must not be negative"),
+    "too few": ({"per_class": 99}, {}, "--per-class: .*16"),
+    "data": ({"data": "npz:none.npz"}, {}, "--data: there is no file"),
+    "classes": ({"classes": ("pink",)}, {}, "--classes: There is no class 'pink'"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_request(name, folder, monkeypatch):
-    changes, fault = WRONG[name]
+    changes, options, fault = WRONG[name]
     monkeypatch.chdir(folder)
     request = {
+        "method": "activations-and-jacobians",
         "teacher": "same",
         "student": "vgg4",
-        "width": 2,
+        "recipe": RecipeOptions(width=2),
         "data": "npz:colours.npz",
-        "method": "activations+jacobians",
         "out": folder / "wrong",
         **changes,
     }
     request["teacher"] = folder / request["teacher"]
-    with pytest.raises(data.DataError, match=fault):
-        distill_command(**request)
+    command = distill.METHODS[request.pop("method")]
+    with pytest.raises((data.DataError, zoo.RequestError), match=fault):
+        command(run=distill.StudentOptions(**request), **options)
     assert not (folder / "wrong" / "network.json").exists()
 
 
-def test_a_wrong_request_is_one_line_and_exit_2(folder):
+@pytest.mark.parametrize(
+    ("method", "notes"),
+    [
+        (("activations-and-jacobians",), 0),
+        (("--method", "activations+jacobians", "--gamma", "3"), 2),
+    ],
+    ids=["now", "in November"],
+)
+def test_a_wrong_request_is_one_line_and_exit_2(folder, method, notes):
     arguments = ("--student", "vgg4", "--data", "npz:colours.npz", "--out", "x")
-    method = ("--method", "activations+jacobians")
-    run = jtransfer("distill", "--teacher", "other", *method, *arguments, folder=folder)
+    run = jtransfer("distill", *method, "--teacher", "other", *arguments, folder=folder)
     assert run.returncode == 2
-    assert "The teacher knows a, b, c" in run.stderr
-    assert run.stderr.count("\n") == 1
+    *noted, fault = run.stderr.splitlines()
+    assert "The teacher knows a, b, c" in fault
+    assert len(noted) == notes
+    assert all(line.startswith("Note: ") for line in noted)
+
+
+def test_an_option_of_another_method_is_exit_2(folder):
+    arguments = ("--student", "vgg4", "--data", "npz:colours.npz", "--out", "x")
+    run = jtransfer(
+        *("distill", "lwf", "--teacher", "other", *arguments, "--jacobian-weight", "1"),
+        folder=folder,
+    )
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr

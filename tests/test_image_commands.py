@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_cli import jtransfer
+from commands import jtransfer
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("image commands")]
 

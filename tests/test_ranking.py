@@ -14,7 +14,8 @@ from jtransfer import intervals, pairs, ranking, report, zoo
 from jtransfer._internal import files
 from jtransfer.commands import ls, rank
 from jtransfer.ranking import verification
-from jtransfer.ranking.estimates import pairs
+from jtransfer.ranking.estimates import batches, functions
+from jtransfer.ranking.source_rows import source_rows as typed_rows
 
 SHAPE = (60, 8)
 HEAD = verification.head_accuracy
@@ -39,7 +40,12 @@ def source(name, seed=0, separation=1.0, **facts):
 
 def source_rows(source, target, *names):
     wanted = {name: ranking.SCORES[name] for name in names}
-    return ranking.source_rows(source, target, wanted, seed=0)
+    rows = typed_rows(source, target, wanted, seed=0)
+    return [ranking.to_json(row) for row in rows]
+
+
+def typed(rows):
+    return [ranking.from_json(row) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,12 @@ def target():
 
 @pytest.fixture(scope="module")
 def dealt(target):
-    return intervals.dealt_labels(target.labels, num_classes=target.num_classes, seed=0)
+    return intervals.dealt_labels(
+        target.labels,
+        num_classes=target.num_classes,
+        batch_rows=batches.BATCH_ROWS,
+        seed=0,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +92,9 @@ def test_shuffles_permute_the_labels(per_class, within):
     """Within blocks where each has every class; else blocks would tell the classes."""
     labels = np.arange(5 * per_class) % 5
     labels[-1] = -1  # withheld
-    dealt = intervals.dealt_labels(labels, num_classes=5, seed=0)
+    dealt = intervals.dealt_labels(
+        labels, num_classes=5, batch_rows=batches.BATCH_ROWS, seed=0
+    )
     assert not np.array_equal(dealt.shuffled[0], dealt.shuffled[1])
     kept = 0
     for shuffle in dealt.shuffled:
@@ -176,7 +189,7 @@ def test_values_that_overflow_are_a_reason_and_the_rest_goes_on(target, tmp_path
         rows = ranking.rank([huge, noisy, source("good")], target, ["logme"], **call)
         assert rows[0]["source"] == "good"
         assert np.isfinite(rows[0]["value"])
-        report.ranking_page(rows)
+        report.ranking_page(typed(rows))
         (reason,) = (
             row["reason"]
             for row in rows
@@ -229,7 +242,7 @@ def test_scores_with_needs_that_nothing_meets_are_rows(monkeypatch, target):
 
 
 def test_many_batches_give_the_same_value(monkeypatch, rows, target):
-    monkeypatch.setattr(dealing, "BATCH_ROWS", 20)
+    monkeypatch.setattr("jtransfer.ranking.source_rows.BATCH_ROWS", 20)
     row = source_rows(source("s"), target, "h_score", "leep")
     assert row[0]["value"] == pytest.approx(rows["h_score"]["value"], abs=1e-10)
     assert row[0]["chance"] < rows["h_score"]["value"] / 2
@@ -362,7 +375,7 @@ def test_verification_of_few_shots():
     rows = ranking.rank(
         [zoo.Source("s", {}, lambda: features[:10])], single, verify=HEAD
     )
-    assert "Too few" in report.failure_lines(rows)[0]
+    assert "Too few" in report.failure_lines(typed(rows))[0]
 
 
 def test_verification_is_kept_only_for_the_same_test_examples(target, tmp_path):
@@ -396,7 +409,7 @@ def test_verification_uses_test_labels_where_there_are_some():
     rows = ranking.rank([missing], target, ["logme"], verify=HEAD)
     (failed,) = (row for row in rows if row.get("score") == "accuracy")
     assert "test_features" in failed["reason"]
-    assert "test_features" in report.failure_lines(rows)[0]
+    assert "test_features" in report.failure_lines(typed(rows))[0]
 
 
 def test_agreement_with_known_accuracies(target):
@@ -410,8 +423,8 @@ def test_agreement_with_known_accuracies(target):
     assert found["logme"]["spearman"] == pytest.approx(1)
     assert found["logme"]["regret_1"] == 0
     assert found["logme"]["n_sources"] == 3
-    matrix = ranking.rank_correlation(rows)
-    assert matrix["matrix"][0][0] == pytest.approx(1)
+    matrix = ranking.rank_correlation(typed(rows))
+    assert matrix.matrix[0][0] == pytest.approx(1)
     assert not ranking.agreement(rows[:1])
 
 
@@ -451,16 +464,14 @@ def function_rows(shown, reference):
 
 
 def test_scores_of_functions_are_those_of_the_pair(function_rows, shown, reference):
-    comparison = pairs.comparison(reference, shown, seed=0)
-    functions = (
+    comparison = functions.comparison(reference, shown, seed=0)
+    both = (
         reference.source.function(),
         jax.tree_util.Partial(_curved, MATRICES[1]),
     )
-    own, other = (
-        pairs.attacked(f, comparison.images, comparison.key) for f in functions
-    )
+    own, other = (pairs.attacked(f, comparison.images, comparison.key) for f in both)
     found = pairs.transfer(own, other, comparison.images, comparison.blocks).blocks
-    grams = pairs.gradients(*functions, comparison.images, comparison.blocks).blocks
+    grams = pairs.gradients(*both, comparison.images, comparison.blocks).blocks
     expected = {
         "alpha1": (pairs.alpha1_of_sums, found),
         "alpha2": (pairs.alpha2_of_sums, found),
@@ -504,10 +515,10 @@ def test_scores_of_functions_wait_for_a_reference(shown):
     rows = ranking.rank([one], shown, ["alpha1"])
     (row,) = (row for row in rows if row.get("score") == "alpha1")
     assert "--reference" in row["reason"]
-    assert report.missing_lines(rows, ["alpha1"]) == [
+    assert report.missing_lines(typed(rows), ["alpha1"]) == [
         f"alpha1 (all sources): {row['reason']}"
     ]
-    assert not report.missing_lines(rows, ["logme"])
+    assert not report.missing_lines(typed(rows), ["logme"])
     names = ranking.score_names(with_reference=True)
     assert set(OF_FUNCTIONS) < set(names)
 
@@ -532,14 +543,14 @@ def test_a_function_that_fails_is_a_reason_beside_the_other_scores(shown, refere
 def test_withheld_and_surplus_images_take_no_part(shown, reference):
     labels = shown.labels.copy()
     labels[:20] = -1
-    found = pairs.comparison(reference, shown._replace(labels=labels), seed=0)
+    found = functions.comparison(reference, shown._replace(labels=labels), seed=0)
     assert len(found.images) == 40
     kept = {image.tobytes() for image in PIXELS[20:]}
     assert {image.tobytes() for image in found.images} == kept
     counts = [np.bincount(found.blocks[found.labels == y]) for y in range(NUM_CLASSES)]
     assert all(count.max() - count.min() <= 1 for count in counts)
     few = reference._replace(num_images=17)
-    assert len(pairs.comparison(few, shown, seed=0).images) == 17
+    assert len(functions.comparison(few, shown, seed=0).images) == 17
 
 
 def test_images_that_do_not_fit_the_reference_are_refused(shown, reference):

@@ -12,9 +12,10 @@ from flax import nnx
 from test_sinkhorn import references
 
 from jtransfer import data, models, networks, ranking, transfer, zoo
-from jtransfer.commands.distill import distill_command
+from jtransfer.commands.distill import StudentOptions, sinkhorn_command
+from jtransfer.commands.options import RecipeOptions
 from jtransfer.commands.select import select_command
-from jtransfer.ranking import selection
+from jtransfer.ranking import score_table, selection
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("selection")]
 OWN = ("red", "green", "blue")
@@ -83,7 +84,11 @@ def test_the_loss_is_the_sum_of_its_parts():
     told = [2 * rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2)]
     costs = [rng.uniform(size=(4, 6)).astype(np.float32) for _ in range(2)]
     method = transfer.sinkhorn_method(
-        costs, weights=(0.7, 0.3), other_logits=told[1:], alpha=0.5, beta=4.0
+        costs,
+        teacher_weights=(0.7, 0.3),
+        other_logits=told[1:],
+        label_weight=0.5,
+        transport_weight=4.0,
     )
     batch = {"labels": labels, "teacher_logits": told[0]}
     student = transfer.Student(jnp.asarray(logits), {}, None, None)
@@ -100,9 +105,9 @@ def test_the_loss_is_the_sum_of_its_parts():
     np.testing.assert_allclose(parts["sinkhorn"], transport, atol=1e-4)
     np.testing.assert_allclose(value, 0.5 * entropy + 4 * transport, atol=1e-3)
     assert parts["converged"] == 1
-    same = transfer.sinkhorn_method(costs[:1], alpha=0.5, beta=4.0)
-    assert same.loss is method.loss
-    alone = transfer.sinkhorn_method(costs[:1], beta=0.0)
+    same = transfer.sinkhorn_method(costs[:1], label_weight=0.5, transport_weight=4.0)
+    assert same.loss == method.loss
+    alone = transfer.sinkhorn_method(costs[:1], transport_weight=0.0)
     value, parts = alone.loss(student, {**batch, **alone.constants})
     assert parts.keys() == {"cross_entropy", "accuracy"}
     np.testing.assert_allclose(value, entropy, rtol=1e-5)
@@ -111,10 +116,10 @@ def test_the_loss_is_the_sum_of_its_parts():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"beta": -1.0},
-        {"alpha": 0.0, "beta": 0.0},
-        {"weights": (0.5, 0.5)},
-        {"weights": (-1.0,)},
+        {"transport_weight": -1.0},
+        {"label_weight": 0.0, "transport_weight": 0.0},
+        {"teacher_weights": (0.5, 0.5)},
+        {"teacher_weights": (-1.0,)},
         {"epsilon": 0.0},
         {"other_logits": [np.zeros((8, 4))]},
     ],
@@ -124,7 +129,7 @@ def test_rejects(arguments):
         transfer.sinkhorn_method([np.ones((4, 6))], **arguments)
 
 
-def test_distill_takes_the_method_by_name(folder, monkeypatch):
+def test_distill_by_transport(folder, monkeypatch):
     """The run itself is that of the test below."""
     monkeypatch.chdir(folder)
     runs = []
@@ -133,39 +138,32 @@ def test_distill_takes_the_method_by_name(folder, monkeypatch):
         runs.append((networks[0], method))
         return networks[0]._replace(facts={"source_accuracy": 0.5})
 
-    monkeypatch.setattr(students, "distilled", recorded)
-    arguments = {
-        "teacher": folder / "zoo" / "first",
-        "student": "vgg4",
-        "width": 2,
-        "data": "npz:colours.npz",
-        "method": "sinkhorn",
-        "epochs": 2,
-        "batch_size": 16,
-        "out": folder / "one",
-    }
-    assert distill_command(**arguments, epsilon=0.2, max_iterations=20) == 0
+    monkeypatch.setattr(transfer, "distil_student", recorded)
+    run = StudentOptions(
+        teacher=folder / "zoo" / "first",
+        student="vgg4",
+        data="npz:colours.npz",
+        out=folder / "one",
+        recipe=RecipeOptions(width=2, epochs=2, batch_size=16),
+    )
+    assert sinkhorn_command(run=run, epsilon=0.2, max_iterations=20) == 0
     ((network, method),) = runs
     cost = transfer.class_cost(network, images_of(folder))
     expected = transfer.sinkhorn_method([cost], epsilon=0.2, max_iterations=20)
-    assert method.loss is expected.loss
+    assert method.loss == expected.loss
     np.testing.assert_array_equal(method.constants["costs"][0], cost)
-    with pytest.raises(data.DataError, match="--gamma does nothing"):
-        distill_command(**arguments, gamma=1.0)
-    with pytest.raises(data.DataError, match="--temperature must be positive"):
-        distill_command(**arguments, temperature=0.0)
+    with pytest.raises(zoo.RequestError, match="--temperature must be positive"):
+        sinkhorn_command(run=run, temperature=0.0)
 
 
 def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(ranking, "ALWAYS", ())  # for speed
+    monkeypatch.setattr(score_table, "ALWAYS", ())  # for speed
     arguments = {
         "zoo": "zoo",
         "target": "npz:colours.npz",
         "student": "vgg4",
-        "width": 2,
-        "epochs": 2,
-        "batch_size": 16,
+        "recipe": RecipeOptions(width=2, epochs=2, batch_size=16),
         "out": folder / "chosen",
     }
     assert select_command(**arguments, num_teachers=2) == 0
@@ -205,11 +203,14 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     ("changes", "words"),
     [
         ({"num_teachers": 0}, "--num-teachers must be positive"),
-        ({"epochs": -1}, "--epochs must be positive"),
-        ({"batch_size": 0}, "--batch-size must be positive"),
-        ({"beta": -1.0}, "--alpha and --beta must not be negative"),
-        ({"alpha": 0.0, "beta": 0.0}, "not both zero"),
-        ({"alpha": float("nan")}, "--alpha and --beta"),
+        ({"recipe": RecipeOptions(epochs=-1)}, "--epochs must be positive"),
+        ({"recipe": RecipeOptions(batch_size=0)}, "--batch-size must be positive"),
+        (
+            {"transport_weight": -1.0},
+            "--label-weight and --transport-weight must not be negative",
+        ),
+        ({"label_weight": 0.0, "transport_weight": 0.0}, "not all zero"),
+        ({"label_weight": float("nan")}, "--label-weight and --transport-weight"),
         ({"seed": -1}, "--seed"),
         ({"score": "logmee"}, "logme"),
         ({"score": "alpha1"}, "alpha1 compares with another"),
@@ -231,22 +232,22 @@ def test_select_rejects(folder, monkeypatch, changes, words):
 
 
 def test_another_score_decides_and_its_teachers_weigh_alike():
+    values = {"a": (-1.0, 0.2), "b": (-2.0, 0.9), "c": (-3.0, 0.5)}
     rows = [
-        {"source": name, "score": score, "value": value}
-        for name, by_score in {
-            "a": (-1.0, 0.2),
-            "b": (-2.0, 0.9),
-            "c": (-3, 0.5),
-        }.items()
+        ranking.Scored(source=name, score=score, value=value)
+        for name, by_score in values.items()
         for score, value in zip(("sinkhorn", "logme"), by_score, strict=True)
     ]
     sources = [zoo.Source(name, {}, network=lambda: None) for name in "abc"]
-    found = selection.selected_teachers(rows, sources, score="logme", num_teachers=2)
-    assert found[:3] == (("b", "c"), (0.9, 0.5), (0.5, 0.5))
+    teachers = selection.selected_teachers(rows, sources, score="logme", num_teachers=2)
+    assert [(t.name, t.score, t.weight) for t in teachers] == [
+        ("b", 0.9, 0.5),
+        ("c", 0.5, 0.5),
+    ]
 
 
 def test_sources_without_networks_teach_nothing():
-    rows = [{"source": "file", "score": "sinkhorn", "value": 1.0}]
+    rows = [ranking.Scored(source="file", score="sinkhorn", value=1.0)]
     sources = [zoo.Source("file", {}, features=lambda: np.ones((3, 2)))]
     with pytest.raises(zoo.RequestError, match="No network"):
         selection.selected_teachers(rows, sources)

@@ -17,13 +17,13 @@ from jtransfer.transfer import teacher_outputs
 
 CLASSES, TEACHER_CLASSES, SIDE = 3, 4, 8
 LABELS = np.arange(24, dtype=np.int32) % CLASSES
-WEIGHTS = {"alpha": 0.5, "beta": 2.0, "gamma": 3.0}
+WEIGHTS = {"label_weight": 0.5, "logits_weight": 2.0, "jacobian_weight": 3.0}
 METHODS = {
     "activations+jacobians": transfer.activations_and_jacobians_method(**WEIGHTS),
     "attention+jacobians": transfer.attention_and_jacobians_method(
-        **WEIGHTS, delta=5.0, teacher_layer=0, student_layer=0, window=2
+        **WEIGHTS, attention_weight=5.0, teacher_layer=0, student_layer=0, window=2
     ),
-    "lwf": transfer.lwf_method(alpha=0.5, beta=2.0),
+    "lwf": transfer.lwf_method(label_weight=0.5, logits_weight=2.0),
 }
 
 
@@ -139,7 +139,11 @@ def test_an_objective_and_its_gradient_are_those_of_the_definition(name):
     batch = told(rng, 4, outputs, SIDE * SIDE * 3)
     batch["images"] = rng.normal(size=(4, SIDE, SIDE, 3))
     batch["labels"] = np.array([0, 2, 1, 2], np.int32)
-    weights = {**WEIGHTS, "delta": 5.0, "cross_entropy": WEIGHTS["alpha"]}
+    weights = {
+        **WEIGHTS,
+        "attention_weight": 5.0,
+        "cross_entropy": WEIGHTS["label_weight"],
+    }
     weights |= {"activations": 2.0, "jacobians": 3.0, "attention": 5.0}
 
     def expected(params):
@@ -205,15 +209,17 @@ def test_one_forward_pass_serves_the_loss_and_the_jacobian():
         lambda x: x.astype(np.float32) if x.dtype == np.float64 else x, batch
     )
 
-    def convolutions(gamma):
-        loss = transfer.activations_and_jacobians_method(gamma=gamma).loss
+    def convolutions(jacobian_weight):
+        loss = transfer.activations_and_jacobians_method(
+            jacobian_weight=jacobian_weight
+        ).loss
         objective = jax.grad(transfer.student_objective(model, loss), has_aux=True)
         compiled = jax.jit(objective).lower(*variables, batch, None).compile()
         return compiled.as_text().count(" convolution(")
 
     # Of 3 layers: forward 3, by kernels 3, by activations 2. With the input gradient 3
     # for itself, and for its derivative 3 by kernels and 3 by what came from above.
-    assert 8 * convolutions(gamma=1) <= 17 * convolutions(gamma=0)
+    assert 8 * convolutions(jacobian_weight=1) <= 17 * convolutions(jacobian_weight=0)
 
 
 def dense(params, x):
@@ -289,8 +295,16 @@ def test_a_weight_of_zero_removes_a_term_and_its_need():
     batch = {"images": np.ones((2, SIDE, SIDE, 3), np.float32), "labels": LABELS[:2]}
     batch["teacher_logits"] = np.zeros((2, CLASSES), np.float32)
     variables = models.functional(model)[1]
-    for kept, weight in (("cross_entropy", "alpha"), ("activations", "beta")):
-        weights = {"alpha": 0, "beta": 0, "gamma": 0, weight: 4.0}
+    for kept, weight in (
+        ("cross_entropy", "label_weight"),
+        ("activations", "logits_weight"),
+    ):
+        weights = {
+            "label_weight": 0,
+            "logits_weight": 0,
+            "jacobian_weight": 0,
+            weight: 4.0,
+        }
         method = transfer.activations_and_jacobians_method(**weights)
         assert method.outputs is teacher_outputs.logits
         objective = transfer.student_objective(model, method.loss)
@@ -299,16 +313,22 @@ def test_a_weight_of_zero_removes_a_term_and_its_need():
 
 
 def test_equal_arguments_give_one_objective_and_wrong_weights_are_refused():
-    methods = [transfer.lwf_method(alpha=2.0) for _ in range(2)]
-    assert methods[0].loss is methods[1].loss is not transfer.lwf_method(alpha=3.0).loss
+    methods = [transfer.lwf_method(label_weight=2.0) for _ in range(2)]
+    assert (
+        methods[0].loss == methods[1].loss != transfer.lwf_method(label_weight=3.0).loss
+    )
     model = vgg4(second_head=True)
     assert transfer.student_objective(
         model, methods[0].loss
-    ) is transfer.student_objective(vgg4(second_head=True, seed=1), methods[1].loss)
-    with pytest.raises(ValueError, match="alpha, beta must not be negative"):
-        transfer.lwf_method(beta=-1.0)
+    ) == transfer.student_objective(vgg4(second_head=True, seed=1), methods[1].loss)
+    with pytest.raises(
+        ValueError, match="label_weight, logits_weight must not be negative"
+    ):
+        transfer.lwf_method(logits_weight=-1.0)
     with pytest.raises(ValueError, match="not all zero"):
-        transfer.activations_and_jacobians_method(alpha=0, beta=0, gamma=0)
+        transfer.activations_and_jacobians_method(
+            label_weight=0, logits_weight=0, jacobian_weight=0
+        )
 
 
 def colours(seed, n, names):
@@ -362,7 +382,7 @@ def check_student(folder, name, found):
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     stored = networks.read_network(folder)
     chex.assert_trees_all_equal(stored.variables, found.variables)
-    assert stored.facts["loss"]["alpha"] == WEIGHTS["alpha"]
+    assert stored.facts["loss"]["label_weight"] == WEIGHTS["label_weight"]
     assert stored.facts["method"] == name
     assert 0 <= stored.facts["source_accuracy"] <= 1
     np.testing.assert_array_equal(stored.statistics.mean, np.float32([0.4] * 3))
@@ -401,8 +421,10 @@ def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path, monkeypatch):
     losses = [[row["loss"] for row in log(folder)] for folder in folders]
     assert losses[0] == losses[1]
     # Other settings are another run.
-    other = transfer.activations_and_jacobians_method(gamma=9.0)
-    with pytest.raises(data.DataError, match=r"'gamma': 3.0.* now it is .*9.0"):
+    other = transfer.activations_and_jacobians_method(jacobian_weight=9.0)
+    with pytest.raises(
+        data.DataError, match=r"'jacobian_weight': 3.0.* now it is .*9.0"
+    ):
         distilled(folders[0], name, method=other)
     with pytest.raises(data.DataError, match="seed = 0, now it is 1"):
         distilled(folders[0], name, seed=1)

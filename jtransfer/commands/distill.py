@@ -1,265 +1,324 @@
-"""`jtransfer distill`; heavy imports inside."""
+"""`jtransfer distill`: a student of a network, by one of four methods."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from jtransfer.commands.options import check_writable
+from jtransfer.commands.options import (
+    ReadingOptions,
+    RecipeOptions,
+    check_positive,
+    check_seed,
+    check_weights,
+    check_writable,
+    naming,
+    split_images,
+)
 
-Name = Literal["activations+jacobians", "attention+jacobians", "lwf", "sinkhorn"]
+if TYPE_CHECKING:
+    from jtransfer.data import Images
+    from jtransfer.networks import Architecture, Network
+    from jtransfer.transfer import Method
 
 
-def distill_command(
-    *,
-    teacher: Path,
-    student: str,
-    data: str,
-    method: Name,
-    out: Path,
-    alpha: float | None = None,
-    beta: float | None = None,
-    gamma: float | None = None,
-    delta: float | None = None,
-    outputs: Literal["label", "largest", "all"] | None = None,
-    teacher_layer: int | None = None,
-    student_layer: int | None = None,
-    window: int | None = None,
-    temperature: float | None = None,
-    epsilon: float | None = None,
-    max_iterations: int | None = None,
-    classes: tuple[str, ...] = (),
-    preset: Literal["cpu", "paper"] = "cpu",
-    width: int | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    per_class: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    data_dir: str | None = None,
-    image_size: int | None = None,
-    cache: Path | None = None,
-) -> int:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentOptions:
+    """Who learns what from whom, and where to."""
+
+    teacher: Path
+    """A network that jtransfer train or distill has made."""
+    student: str
+    """Model of the student, as in jtransfer train."""
+    data: str
+    """A prepared TFDS data set by its name, imagefolder:DIR or npz:FILE; images of the
+    teacher's size."""
+    out: Path
+    """Folder for the student, its checkpoints and its log; a rerun goes on there."""
+    classes: tuple[str, ...] = ()
+    """Names or numbers of the classes, such as 0-49; all by default."""
+    per_class: int | None = None
+    """Training images of each class, drawn at random; all by default."""
+    num_examples: int | None = None
+    """Use the first training and test images only, so many of each."""
+    seed: int = 0
+    """Seed of weights, order and the draw."""
+    cache: Path | None = None
+    """Folder of the teacher's outputs, to share among students; one in --out by
+    default."""
+    recipe: RecipeOptions = RecipeOptions()
+    reading: ReadingOptions = ReadingOptions()
+
+
+def distill_command() -> int:
     """Train a student of a network, of any architecture; it may join a zoo.
 
-    activations+jacobians is for a student of the teacher's classes. With
-    attention+jacobians and lwf it learns classes of its own, and what the teacher
-    thinks of these images through a second head, which it loses in the end. sinkhorn
-    carries the teacher's predictions over to the student's classes, whatever they are.
+    Methods: activations-and-jacobians, attention-and-jacobians, lwf, sinkhorn; see
+    jtransfer distill --help.
+    """
+    return 0
+
+
+def activations_and_jacobians_command(
+    *,
+    run: StudentOptions,
+    label_weight: float = 1.0,
+    logits_weight: float = 1.0,
+    jacobian_weight: float = 1.0,
+    outputs: Literal["label", "largest", "all"] = "label",
+) -> int:
+    """Match outputs and Jacobians, for a student of the teacher's classes.
 
     Try these:
-      jtransfer distill --teacher zoo/vgg9 --student vgg4 --width 16 --data cifar100
-      --method activations+jacobians --per-class 10 --out students/vgg4
-
-      jtransfer distill --teacher zoo/resnet18 --student vgg9 --data imagefolder:scenes
-      --method attention+jacobians --alpha 10 --beta 10 --gamma 10 --out students/scenes
-
-      jtransfer distill --teacher zoo/resnet18 --student wrn-16-1 --data cifar10
-      --method sinkhorn --beta 10 --out students/carried
+      jtransfer distill activations-and-jacobians --teacher zoo/vgg9 --student vgg4
+      --width 16 --data cifar100 --per-class 10 --out students/vgg4
 
     Args:
-      teacher: A network that jtransfer train or distill has made.
-      student: Model of the student, as in jtransfer train.
-      data: A prepared TFDS data set by its name, imagefolder:DIR or npz:FILE.
-      method: What the student learns from.
-      out: Folder for the student, its checkpoints and its log; a rerun goes on there.
-      alpha: Weight of the cross-entropy with the labels; 1 by default, as all weights.
-      beta: Weight of the squared error between logits, a sum over classes, of
-        attention+jacobians and lwf a mean; of sinkhorn that of the Sinkhorn distance,
-        10 by default.
-      gamma: Weight of the error between Jacobians.
-      delta: Weight of the distance between attention maps, of attention+jacobians.
-      outputs: Whose Jacobians are matched, of activations+jacobians; label by default.
-      teacher_layer: Place of the teacher's attention map among its feature maps; by
-        default the largest maps that both networks have.
-      student_layer: Place of the student's; its size must be that of the teacher's.
-      window: Side of the means over a map; a fifth of the map's side by default.
-      temperature: Of the predictions, of sinkhorn; 3 by default.
-      epsilon: Strength of the entropy, of sinkhorn; 0.1 by default.
-      max_iterations: The most for an image and step, of sinkhorn; 200 by default.
-      classes: Names or numbers of the classes, such as 0-49; all by default.
-      preset: Settings that the other options change.
-      width: Channels of the first layer; the published number by default.
-      epochs: Passes over the training images.
-      batch_size: Images a step.
-      learning_rate: Of Adam; a tenth of it in the last fifth of the run.
-      per_class: Training images of each class, drawn at random; all by default.
-      limit: Use the first training and test images only.
-      seed: Seed of weights, order and the draw.
-      data_dir: Where prepared TFDS data sets lie; TFDS_DATA_DIR by default.
-      image_size: Side to which images are resized; it must be the teacher's.
-      cache: Folder of the teacher's outputs, to share among students; one in --out by
-        default.
+      run: Who learns what from whom, and where to.
+      label_weight: Weight of the cross-entropy with the labels.
+      logits_weight: Weight of the squared error between logits, a sum over classes.
+      jacobian_weight: Weight of the squared error between Jacobians.
+      outputs: Whose Jacobians are matched.
 
     Returns:
       0.
     """
-    import dataclasses
+    from jtransfer import transfer
+    from jtransfer.transfer import teacher_outputs
 
+    weights = {
+        "label_weight": label_weight,
+        "logits_weight": logits_weight,
+        "jacobian_weight": jacobian_weight,
+    }
+    check_weights(**weights)
+    functions = {
+        "label": teacher_outputs.label_jacobian,
+        "largest": teacher_outputs.largest_jacobian,
+        "all": teacher_outputs.full_jacobian,
+    }
+    method = transfer.activations_and_jacobians_method(
+        **weights, outputs=functions[outputs]
+    )
+    return _distil(run, "activations-and-jacobians", lambda lesson: method)
+
+
+def attention_and_jacobians_command(
+    *,
+    run: StudentOptions,
+    label_weight: float = 1.0,
+    logits_weight: float = 1.0,
+    attention_weight: float = 1.0,
+    jacobian_weight: float = 1.0,
+    teacher_layer: int | None = None,
+    student_layer: int | None = None,
+    window: int | None = None,
+) -> int:
+    """Match attention maps and their Jacobians, for a student of other classes.
+
+    It learns classes of its own, and what the teacher thinks of these images through a
+    second head, which it loses in the end.
+
+    Try these:
+      jtransfer distill attention-and-jacobians --teacher zoo/resnet18 --student vgg9
+      --data imagefolder:scenes --label-weight 10 --out students/scenes
+
+    Args:
+      run: Who learns what from whom, and where to.
+      label_weight: Weight of the cross-entropy with the labels.
+      logits_weight: Weight of the mean squared error between logits.
+      attention_weight: Weight of the distance between attention maps.
+      jacobian_weight: Weight of the distance between their Jacobians.
+      teacher_layer: Place of the teacher's attention map among its feature maps; by
+        default the largest maps that both networks have.
+      student_layer: Place of the student's; its size must be that of the teacher's.
+      window: Side of the means over a map; a fifth of the map's side by default.
+
+    Returns:
+      0.
+    """
+    from jtransfer import transfer
+
+    weights = {
+        "label_weight": label_weight,
+        "logits_weight": logits_weight,
+        "attention_weight": attention_weight,
+        "jacobian_weight": jacobian_weight,
+    }
+    check_weights(**weights)
+
+    def method(lesson: _Lesson) -> "Method":
+        shared = _shared_map(lesson, teacher_layer, student_layer)
+        return transfer.attention_and_jacobians_method(
+            **weights,
+            teacher_layer=shared.teacher_layer,
+            student_layer=shared.student_layer,
+            window=_window(window, shared.size),
+        )
+
+    return _distil(run, "attention-and-jacobians", method)
+
+
+def lwf_command(
+    *, run: StudentOptions, label_weight: float = 1.0, logits_weight: float = 1.0
+) -> int:
+    """Learn without forgetting, for a student of other classes.
+
+    It learns classes of its own, and what the teacher thinks of these images through a
+    second head, which it loses in the end.
+
+    Try these:
+      jtransfer distill lwf --teacher zoo/resnet18 --student vgg9 --data cifar10
+      --label-weight 10 --logits-weight 10 --out students/lwf
+
+    Args:
+      run: Who learns what from whom, and where to.
+      label_weight: Weight of the cross-entropy with the labels.
+      logits_weight: Weight of the mean squared error between logits.
+
+    Returns:
+      0.
+    """
+    from jtransfer import transfer
+
+    check_weights(label_weight=label_weight, logits_weight=logits_weight)
+    method = transfer.lwf_method(label_weight=label_weight, logits_weight=logits_weight)
+    return _distil(run, "lwf", lambda lesson: method)
+
+
+def sinkhorn_command(
+    *,
+    run: StudentOptions,
+    label_weight: float = 1.0,
+    transport_weight: float = 10.0,
+    temperature: float = 3.0,
+    epsilon: float = 0.1,
+    max_iterations: int = 200,
+) -> int:
+    """Carry the teacher's predictions over to the student's classes, whatever they are.
+
+    Try these:
+      jtransfer distill sinkhorn --teacher zoo/resnet18 --student wrn-16-1
+      --data cifar10 --out students/carried
+
+    Args:
+      run: Who learns what from whom, and where to.
+      label_weight: Weight of the cross-entropy with the labels.
+      transport_weight: Weight of the Sinkhorn distance.
+      temperature: Of the predictions.
+      epsilon: Strength of the entropy.
+      max_iterations: The most for an image and step.
+
+    Returns:
+      0.
+    """
+    from jtransfer import transfer
+
+    check_weights(label_weight=label_weight, transport_weight=transport_weight)
+    check_positive(
+        temperature=temperature, epsilon=epsilon, max_iterations=max_iterations
+    )
+
+    def method(lesson: _Lesson) -> "Method":
+        return transfer.sinkhorn_method(
+            [transfer.class_cost(lesson.teacher, lesson.train)],
+            label_weight=label_weight,
+            transport_weight=transport_weight,
+            temperature=temperature,
+            epsilon=epsilon,
+            max_iterations=max_iterations,
+        )
+
+    return _distil(run, "sinkhorn", method)
+
+
+METHODS = {
+    "activations-and-jacobians": activations_and_jacobians_command,
+    "attention-and-jacobians": attention_and_jacobians_command,
+    "lwf": lwf_command,
+    "sinkhorn": sinkhorn_command,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lesson:
+    teacher: "Network"
+    student: "Architecture"
+    train: "Images"
+
+
+def _distil(
+    run: StudentOptions, name: str, method_of: Callable[[_Lesson], "Method"]
+) -> int:
+    """Reads teacher and images, trains the student and tells its accuracy."""
     from jtransfer import networks, transfer
 
-    changes = {
-        "num_epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-    }
-    changes = {name: value for name, value in changes.items() if value is not None}
-    positive = {"per_class": per_class, "limit": limit, "temperature": temperature}
-    positive |= {"epsilon": epsilon, "max_iterations": max_iterations}
-    _check_numbers({**changes, **positive}, seed)
-    network = networks.read_network(teacher)
-    train, test = _images(
-        data,
-        classes,
-        per_class,
-        seed,
-        data_dir=data_dir,
-        image_size=image_size,
-        limit=limit,
-    )
+    run.recipe.check()
+    run.reading.check()
+    check_positive(per_class=run.per_class, num_examples=run.num_examples)
+    check_seed(run.seed)
+    with naming("--teacher"):
+        teacher = networks.read_network(run.teacher)
+    part = {"num_examples": run.num_examples, "classes": run.classes}
+    draw = {"per_class": run.per_class, "seed": run.seed}
+    train = split_images(run.data, "train", run.reading, **part, **draw)
+    test = split_images(run.data, "test", run.reading, **part)
     architecture = networks.Architecture(
-        model=student,
+        model=run.student,
         num_classes=len(train.class_names),
-        num_channels=network.architecture.num_channels,
-        image_size=network.architecture.image_size,
-        base_width=width,
+        num_channels=teacher.architecture.num_channels,
+        image_size=teacher.architecture.image_size,
+        base_width=run.recipe.width,
     )
-    options = {
-        "alpha": alpha,
-        "beta": beta,
-        "gamma": gamma,
-        "delta": delta,
-        "outputs": outputs,
-        "teacher_layer": teacher_layer,
-        "student_layer": student_layer,
-        "window": window,
-        "temperature": temperature,
-        "epsilon": epsilon,
-        "max_iterations": max_iterations,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    function = _function(method, given)
-    check_writable(out)
-    if method == "sinkhorn":
-        given["costs"] = [transfer.class_cost(network, train)]
-    found = transfer.distil_student(
-        network,
+    method = method_of(_Lesson(teacher, architecture, train))
+    check_writable(run.out)
+    student = transfer.distil_student(
+        teacher,
         architecture,
         train,
         test,
-        method=_method(function, given, network.architecture, architecture),
-        recipe=dataclasses.replace(transfer.STUDENT_PRESETS[preset], **changes),
-        folder=out,
-        cache=out / "teacher_outputs" if cache is None else cache,
-        seed=seed,
+        method=method,
+        recipe=dataclasses.replace(
+            transfer.STUDENT_PRESETS[run.recipe.preset], **run.recipe.changes()
+        ),
+        folder=run.out,
+        cache=run.cache or run.out / "teacher_outputs",
+        seed=run.seed,
         facts={
-            "source": f"{data}, {len(train.class_names)} classes",
-            "model": student,
-            "teacher": str(teacher),
-            "method": method,
-            "per_class": per_class,
+            "source": f"{run.data}, {len(train.class_names)} classes",
+            "model": run.student,
+            "teacher": str(run.teacher),
+            "method": name,
+            "per_class": run.per_class,
         },
     )
-    print(f"{out}: test accuracy {found.facts['source_accuracy']:.4f}")
+    print(f"{run.out}: test accuracy {student.facts['source_accuracy']:.4f}")
     return 0
 
 
-def _check_numbers(positive: dict, seed: int) -> None:
-    from jtransfer._internal.errors import DataError
+def _shared_map(lesson: _Lesson, teacher_layer: int | None, student_layer: int | None):
+    """The largest map of one size, at the layers that are given."""
+    from jtransfer import transfer
+    from jtransfer._internal.errors import RequestError
 
-    for name, value in positive.items():
-        if value is not None and not value > 0:
-            shown = name.removeprefix("num_").replace("_", "-")
-            raise DataError(f"--{shown} must be positive, got {value}.")
-    if seed < 0:
-        raise DataError(f"--seed must not be negative, got {seed}.")
-
-
-def _images(data, classes, per_class, seed, **options):
-    """Training and test images."""
-    from jtransfer import data as images
-    from jtransfer.data import subsets
-
-    train, test = (
-        subsets.named_class_subset(images.load(data, split, **options), classes)
-        for split in ("train", "test")
+    for pair in transfer.shared_maps(lesson.teacher.architecture, lesson.student):
+        if (
+            teacher_layer in (None, pair.teacher_layer)
+            and student_layer in (None, pair.student_layer)
+        ):  # fmt: skip
+            return pair
+    raise RequestError(
+        f"A {lesson.teacher.architecture.model} and a {lesson.student.model} have no "
+        "such feature maps of one size; name other layers or leave them out."
     )
-    if per_class is None:
-        return train, test
-    chosen = images.per_class_subset(
-        train.labels,
-        per_class=per_class,
-        num_classes=len(train.class_names),
-        seed=seed,
-    )
-    return images.examples_at(train, chosen), test
 
 
-def _function(name: Name, given: dict):
-    """The function of a method, after a look at whether it takes the options given."""
-    import inspect
+def _window(window: int | None, side: int) -> int:
+    from jtransfer._internal.errors import RequestError
 
-    from jtransfer import transfer
-    from jtransfer._internal.errors import DataError
-
-    function = {
-        "activations+jacobians": transfer.activations_and_jacobians_method,
-        "attention+jacobians": transfer.attention_and_jacobians_method,
-        "lwf": transfer.lwf_method,
-        "sinkhorn": transfer.sinkhorn_method,
-    }[name]
-    known = inspect.signature(function).parameters
-    for option in given:
-        if option not in known:
-            raise DataError(
-                f"--{option.replace('_', '-')} does nothing for {name}; leave it out."
-            )
-    return function
-
-
-def _method(function, given: dict, teacher, student):
-    """The method with the options that were given and those that follow from them."""
-    from jtransfer import transfer
-    from jtransfer._internal.errors import DataError
-    from jtransfer.transfer import teacher_outputs
-
-    if "outputs" in given:
-        selections = {
-            "label": teacher_outputs.label_jacobian,
-            "largest": teacher_outputs.largest_jacobian,
-            "all": teacher_outputs.full_jacobian,
-        }
-        given = {**given, "outputs": selections[given["outputs"]]}
-    if function is transfer.attention_and_jacobians_method:
-        given = {**given, **_layers(given, teacher, student)}
-    try:
-        return function(**given)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-
-
-def _layers(given: dict, teacher, student) -> dict:
-    """The layers of one size and the window, as far as they are not given."""
-    from jtransfer import transfer
-    from jtransfer._internal.errors import DataError
-
-    pairs = [
-        pair
-        for pair in transfer.shared_maps(teacher, student)
-        if given.get("teacher_layer", pair.teacher_layer) == pair.teacher_layer
-        and given.get("student_layer", pair.student_layer) == pair.student_layer
-    ]
-    if not pairs:
-        raise DataError(
-            f"A {teacher.model} and a {student.model} have no such feature maps of "
-            "one size; name other layers or leave them out."
+    window = max(1, side // 5) if window is None else window
+    if not 1 <= window <= side:
+        raise RequestError(
+            f"--window must be 1 to {side}, the side of the map, got {window}."
         )
-    window = given.get("window", max(1, pairs[0].size // 5))
-    if not 1 <= window <= pairs[0].size:
-        raise DataError(
-            f"--window must be 1 to {pairs[0].size}, the side of the map, got {window}."
-        )
-    return {
-        "teacher_layer": pairs[0].teacher_layer,
-        "student_layer": pairs[0].student_layer,
-        "window": window,
-    }
+    return window

@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from jtransfer.commands.options import check_writable
+from jtransfer.commands.options import (
+    ReadingOptions,
+    check_positive,
+    check_seed,
+    check_writable,
+    naming,
+    split_images,
+)
 
 
 def extract_command(
@@ -13,10 +20,9 @@ def extract_command(
     layer: str = "embedding",
     split: str = "train",
     per_class: int | None = None,
-    limit: int | None = None,
+    num_examples: int | None = None,
     seed: int = 0,
-    data_dir: str | None = None,
-    image_size: int | None = None,
+    reading: ReadingOptions = ReadingOptions(),
 ) -> int:
     """Write a network's features, logits and the labels of images to an .npz file.
 
@@ -34,10 +40,9 @@ def extract_command(
       layer: The embedding, or another output of the network, averaged over pixels.
       split: Split of the data set.
       per_class: Images of each class, drawn at random; all by default.
-      limit: Use the first images only.
+      num_examples: Use the first images only, so many.
       seed: Seed of the draw.
-      data_dir: Where prepared TFDS data sets lie; TFDS_DATA_DIR by default.
-      image_size: Side to which images of different sizes are resized.
+      reading: How images are read.
 
     Returns:
       0.
@@ -46,30 +51,27 @@ def extract_command(
 
     import numpy as np
 
-    from jtransfer import data as images
     from jtransfer import networks
-    from jtransfer._internal.errors import DataError
+    from jtransfer._internal.errors import RequestError
     from jtransfer._internal.files import write_atomically
     from jtransfer.networks import pretrained
 
-    network = pretrained.network(str(source))
+    reading.check()
+    check_positive(per_class=per_class, num_examples=num_examples)
+    check_seed(seed)
+    with naming("--source"):
+        network = pretrained.network(str(source))
     known = networks.layers(network)
     if layer not in known:
-        raise DataError(f"There is no layer {layer!r}; it has {', '.join(known)}.")
-    found = images.load(
-        data, split, data_dir=data_dir, image_size=image_size, limit=limit
-    )
-    if per_class is not None:
-        chosen = images.per_class_subset(
-            found.labels,
-            per_class=per_class,
-            num_classes=len(found.class_names),
-            seed=seed,
+        raise RequestError(
+            f"--layer: there is no layer {layer!r}; it has {', '.join(known)}."
         )
-        found = images.examples_at(found, chosen)
+    images = split_images(
+        data, split, reading, num_examples=num_examples, per_class=per_class, seed=seed
+    )
     check_writable(out.parent)
     features, logits = zip(
-        *networks.outputs(network, found.images, layer=layer), strict=True
+        *networks.outputs(network, images.images, layer=layer), strict=True
     )
     stored, head = io.BytesIO(), {}
     if layer == "embedding":
@@ -80,9 +82,9 @@ def extract_command(
         **head,
         features=np.concatenate(features),
         logits=np.concatenate(logits),
-        labels=found.labels,
-        class_names=np.array(found.class_names),
+        labels=images.labels,
+        class_names=np.array(images.class_names),
     )
     write_atomically(out, stored.getvalue())
-    print(f"{out}: features {[len(found.labels), features[0].shape[1]]} of {layer}")
+    print(f"{out}: features {[len(images.labels), features[0].shape[1]]} of {layer}")
     return 0

@@ -1,7 +1,107 @@
-"""What the command line asks of a folder before any work begins."""
+"""Options that sub-commands share, their checks, and the flags in messages."""
 
+import contextlib
+import dataclasses
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from jtransfer.data import Images
+    from jtransfer.zoo import Target
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How images are read."""
+
+    data_dir: str | None = None
+    """Where prepared TFDS data sets lie; TFDS_DATA_DIR by default."""
+    image_size: int | None = None
+    """Side to which images of different sizes are resized."""
+
+    def check(self) -> None:
+        """Raises RequestError if an option is out of range."""
+        check_positive(image_size=self.image_size)
+
+    def is_given(self) -> bool:
+        """Tells whether one of the options was given."""
+        return self != ReadingOptions()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """How a network is trained."""
+
+    preset: Literal["cpu", "paper"] = "cpu"
+    """Settings that the other options change."""
+    width: int | None = None
+    """Channels of the first layer; the published number by default."""
+    epochs: int | None = None
+    """Passes over the training images."""
+    batch_size: int | None = None
+    """Images a step."""
+    learning_rate: float | None = None
+    """The highest rate."""
+
+    def check(self) -> None:
+        """Raises RequestError if an option is out of range."""
+        check_positive(
+            width=self.width,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+        )
+
+    def changes(self) -> dict[str, float]:
+        """Returns the fields of a recipe that the options change."""
+        fields = {
+            "num_epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def check_positive(**options: float | None) -> None:
+    """Raises RequestError unless numbers are positive; None stands for not given."""
+    for name, value in options.items():
+        if value is not None and not value > 0:
+            raise _request_error(f"{_flag(name)} must be positive, got {value}.")
+
+
+def check_weights(**options: float) -> None:
+    """Raises RequestError unless weights are at least 0 and not all of them 0."""
+    values = options.values()
+    if not (all(value >= 0 for value in values) and any(values)):
+        *names, last = map(_flag, options)
+        shown = ", ".join(f"{value:g}" for value in values)
+        raise _request_error(
+            f"{', '.join(names)} and {last} must not be negative and not all zero, got "
+            f"{shown}."
+        )
+
+
+def check_seed(seed: int) -> None:
+    """Raises RequestError if a seed is negative."""
+    if seed < 0:
+        raise _request_error(f"--seed must not be negative, got {seed}.")
+
+
+def refuse(why: str, **options: object) -> None:
+    """Raises RequestError if an option was given that would change nothing.
+
+    Args:
+      why: what it does nothing for.
+      **options: values by name; None, False and defaults of `ReadingOptions` are not
+        given.
+    """
+    for name, value in options.items():
+        if isinstance(value, ReadingOptions):
+            refuse(why, **dataclasses.asdict(value))
+        elif value is not None and value is not False:
+            raise _request_error(f"{_flag(name)} does nothing {why}; leave it out.")
 
 
 def check_writable(folder: Path) -> None:
@@ -18,6 +118,103 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        from jtransfer._internal.errors import RequestError
+        raise _request_error(f"--out {folder} is not writable: {error}") from error
 
-        raise RequestError(f"--out {folder} is not writable: {error}") from error
+
+@contextlib.contextmanager
+def naming(flag: str) -> Iterator[None]:
+    """Puts a flag before the message of a fault that the library has found."""
+    from jtransfer._internal.errors import DataError, RequestError
+
+    try:
+        yield
+    except (RequestError, DataError) as error:
+        raise RequestError(f"{flag}: {error}") from error
+
+
+def split_images(
+    data: str,
+    split: str,
+    reading: ReadingOptions,
+    *,
+    num_examples: int | None = None,
+    classes: tuple[str, ...] = (),
+    per_class: int | None = None,
+    seed: int = 0,
+) -> "Images":
+    """Reads the images of a split that the options stand for.
+
+    Args:
+      data: of `--data`.
+      split: name of the split.
+      reading: how they are read.
+      num_examples: the first ones only; all if None.
+      classes: names or numbers of the classes; all by default.
+      per_class: of each class, drawn at random; all if None.
+      seed: of the draw.
+
+    Returns:
+      The images.
+
+    Raises:
+      RequestError: if they cannot be read, or a class has too few.
+    """
+    from jtransfer import data as library
+
+    with naming("--data"):
+        images = library.load(
+            data,
+            split,
+            data_dir=reading.data_dir,
+            image_size=reading.image_size,
+            limit=num_examples,
+        )
+    with naming("--classes"):
+        images = library.named_class_subset(images, classes)
+    if per_class is None:
+        return images
+    with naming("--per-class"):
+        chosen = library.per_class_subset(
+            images.labels,
+            per_class=per_class,
+            num_classes=len(images.class_names),
+            seed=seed,
+        )
+    return library.examples_at(images, chosen)
+
+
+def target_of_images(
+    target: str,
+    reading: ReadingOptions,
+    *,
+    per_class: int | None,
+    num_test: int | None,
+    seed: int,
+) -> "Target":
+    """Reads a target of images, see `zoo.image_target`.
+
+    Raises:
+      RequestError: if it cannot be read.
+    """
+    from jtransfer import zoo
+
+    with naming("--target"):
+        return zoo.image_target(
+            target,
+            per_class=per_class,
+            num_test=num_test,
+            seed=seed,
+            data_dir=reading.data_dir,
+            image_size=reading.image_size,
+        )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _request_error(message: str) -> ValueError:
+    # Imported here: a wrong option is told before anything heavy is loaded.
+    from jtransfer._internal.errors import RequestError
+
+    return RequestError(message)

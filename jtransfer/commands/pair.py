@@ -1,8 +1,16 @@
-"""The command that says why one network serves to learn another's task."""
+"""`jtransfer pair`: why one network serves to learn another's task."""
 
+import sys
 from pathlib import Path
 
-from jtransfer.commands.options import check_writable
+from jtransfer.commands.options import (
+    ReadingOptions,
+    check_positive,
+    check_seed,
+    check_writable,
+    naming,
+    refuse,
+)
 
 
 def pair_command(
@@ -11,14 +19,13 @@ def pair_command(
     /,
     *,
     data: str | None = None,
-    num_images: int = 500,
+    num_examples: int = 500,
     epsilon: float = 0.1,
     num_steps: int = 10,
     out: Path | None = None,
     json: bool = False,
     seed: int = 0,
-    data_dir: str | None = None,
-    image_size: int | None = None,
+    reading: ReadingOptions = ReadingOptions(),
 ) -> int:
     """Say why a source serves a target: attacks and gradients of two networks.
 
@@ -38,7 +45,7 @@ def pair_command(
 
       jtransfer pair zoo/resnet18 zoo/lenet --data cifar10 --out ranking
 
-      jtransfer pair zoo/a zoo/b --data npz:images.npz --num-images 100 --num-steps 50
+      jtransfer pair zoo/a zoo/b --data npz:images.npz --num-examples 100 --num-steps 50
 
     Args:
       source: A network that jtransfer train has made, or one inside the package by its
@@ -47,56 +54,59 @@ def pair_command(
       data: Images that fit both networks: a TFDS name, imagefolder:DIR or npz:FILE; the
         test split, or else the training split. UCI digits for networks inside the
         package.
-      num_images: How many of them, at most, drawn at random.
+      num_examples: How many of them, at most, drawn at random.
       epsilon: Largest change of a pixel, of values in [0, 1].
       num_steps: Gradients of an attack.
       out: Folder for pair.json and pair.html; a ranking that lies there shows the pair
         in its report.
       json: Print the numbers as JSON instead of tables.
       seed: Seed of the draw, the blocks and the attacks.
-      data_dir: Where prepared TFDS data sets lie; TFDS_DATA_DIR by default.
-      image_size: Side to which images of different sizes are resized.
+      reading: How images are read.
 
     Returns:
       0, or 1 if the networks gave numbers that are not finite.
     """
-    import sys
-
     from jtransfer import report
     from jtransfer._internal.errors import RequestError
     from jtransfer._internal.progress import stage_progress
-    from jtransfer.pairs import summary as pair_summary
+    from jtransfer.pairs import summary
 
-    if num_images < 10 or num_steps < 1 or not epsilon > 0 or seed < 0:
-        raise RequestError(
-            "--num-images must be at least 10, --num-steps at least 1, --epsilon "
-            "positive and --seed not negative."
-        )
+    if num_examples < 10:
+        raise RequestError(f"--num-examples must be at least 10, got {num_examples}.")
+    check_positive(num_steps=num_steps, epsilon=epsilon)
+    check_seed(seed)
+    reading.check()
+    if data is None:
+        refuse("without --data", reading=reading)
     if out is not None:
         check_writable(out)
-    networks = pair_summary.pair_networks(source, target)
-    images = pair_summary.pair_images(
-        data, networks, data_dir=data_dir, image_size=image_size
-    )
-    with stage_progress(min(num_images, len(images.images)), "images") as advance:
-        found = pair_summary.pair_summary(
+    networks = summary.pair_networks(source, target)
+    with naming("--data"):
+        images = summary.pair_images(
+            data,
+            networks,
+            data_dir=reading.data_dir,
+            image_size=reading.image_size,
+        )
+    with stage_progress(min(num_examples, len(images.images)), "images") as advance:
+        shown = summary.pair_summary(
             networks,
             images,
             name=data or "digits",
-            num_images=num_images,
+            num_images=num_examples,
             epsilon=epsilon,
             num_steps=num_steps,
             seed=seed,
             advance=advance,
         )
     if json:
-        print(report.json_line(found))
+        print(report.json_line(shown))
     else:
-        report.show_pair(found)
+        report.show_pair(shown)
     if out is not None:
-        for path in [*report.write_pair(found, out), *report.draw_pages(out)]:
+        for path in [*report.write_pair(shown, out), *report.draw_pages(out)]:
             print(f"Wrote {path}", file=sys.stderr)
-    if not report.is_finite_pair(found):
+    if not report.is_finite_pair(shown):
         print("Failed: outputs or gradients are not finite.", file=sys.stderr)
         return 1
     return 0

@@ -2,8 +2,20 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jtransfer.commands.options import check_writable
+from jtransfer.commands.options import (
+    ReadingOptions,
+    check_positive,
+    check_seed,
+    check_writable,
+    naming,
+    refuse,
+    target_of_images,
+)
+
+if TYPE_CHECKING:
+    from jtransfer.zoo import Reference, Source, Target
 
 
 def rank_command(
@@ -16,14 +28,13 @@ def rank_command(
     layers: bool = False,
     reference: str | None = None,
     data: str | None = None,
-    num_images: int | None = None,
+    num_examples: int | None = None,
     out: Path | None = None,
     json: bool = False,
     seed: int = 0,
     per_class: int | None = None,
     num_test: int | None = None,
-    data_dir: str | None = None,
-    image_size: int | None = None,
+    reading: ReadingOptions = ReadingOptions(),
 ) -> int:
     """Rank a zoo of pretrained models for a labelled target.
 
@@ -56,7 +67,7 @@ def rank_command(
         LogME, regularized H-score and the ridge probe always are.
       verify: Also train a linear head on each source and compare the scores with its
         test accuracy.
-      fine_tune: Also fine-tune the whole of each network, and compare with that.
+      fine_tune: The same by fine-tuning the whole of each network.
       layers: Rank each layer of a network as a source of its own.
       reference: The model of the target's task, made by jtransfer train (or the name of
         a network inside the package). With it networks are also ranked by alpha1,
@@ -65,20 +76,18 @@ def rank_command(
         attack.
       data: Images on which reference and sources meet, the test split of a data set;
         by default the labelled images of --target.
-      num_images: How many of them, at most, drawn at random; 500 by default.
+      num_examples: How many of these images, at most, drawn at random; 500 by default.
       out: Folder for ranking.jsonl, ranking.csv and report.html; a rerun goes on.
       json: Print the rows as JSON lines instead of the table.
       seed: Seed of the blocks, the shuffled labels and the heads.
       per_class: Labelled images of each class of a target of images; all by default.
       num_test: Test images, at most; all by default.
-      data_dir: Where prepared TFDS data sets lie; TFDS_DATA_DIR by default.
-      image_size: Side to which images of different sizes are resized.
+      reading: How the images of --target and --data are read.
 
     Returns:
       0 if all sources were scored, 1 if one failed.
     """
     from jtransfer import ranking, report
-    from jtransfer import zoo as zoos
     from jtransfer._internal.errors import RequestError
     from jtransfer._internal.progress import source_progress
     from jtransfer.ranking import verification
@@ -88,45 +97,29 @@ def rank_command(
         raise RequestError(f"--{given} needs --{missing} beside it.")
     if layers and target is None:
         raise RequestError("--layers needs --target and --zoo beside it.")
-    if seed < 0:
-        raise RequestError(f"--seed must not be negative, got {seed}.")
-    if reference is None and (data is not None or num_images is not None):
-        raise RequestError("--data and --num-images need --reference beside them.")
+    if verify and fine_tune:
+        raise RequestError("--verify and --fine-tune exclude each other; give one.")
+    check_seed(seed)
+    check_positive(per_class=per_class, num_test=num_test, num_examples=num_examples)
+    reading.check()
+    if reference is None:
+        refuse("without --reference", data=data, num_examples=num_examples)
     for name in scores:
         if name not in ranking.SCORES:
-            raise RequestError(ranking.unknown_score(name))
-    if target is None:
-        labels, sources = zoos.embedded_target(), zoos.embedded_sources()
-    else:
-        if ":" not in target and target.endswith(".npz"):
-            labels = zoos.target(target)
-        else:
-            labels = zoos.image_target(
-                target,
-                per_class=per_class,
-                num_test=num_test,
-                seed=seed,
-                data_dir=data_dir,
-                image_size=image_size,
-            )
-        sources = zoos.sources(zoo, labels, layers=layers)
+            raise RequestError(f"--scores: {ranking.unknown_score(name)}")
+    examples, sources = _target_and_zoo(
+        target, zoo, layers, per_class, num_test, seed, reading, reads_data=bool(data)
+    )
     compared = None
     if reference is not None:
-        compared = zoos.reference(
-            reference,
-            labels,
-            data_spec=data,
-            num_images=zoos.NUM_IMAGES if num_images is None else num_images,
-            data_dir=data_dir,
-            image_size=image_size,
-        )
+        compared = _reference(reference, examples, data, num_examples, reading)
     if out is not None:
         check_writable(out)
     heads = verification.head_accuracy if verify else None
-    with source_progress(len(sources)) as announce:
+    with naming("--reference"), source_progress(len(sources)) as announce:
         rows = ranking.rank_sources(
             sources,
-            labels,
+            examples,
             scores,
             seed=seed,
             verify=verification.fine_tuned_accuracy if fine_tune else heads,
@@ -146,3 +139,68 @@ def rank_command(
     for path in paths:
         print(f"Wrote {path}", file=sys.stderr)
     return 1 if report.failure_lines(rows) else 0
+
+
+def _target_and_zoo(
+    target: str | None,
+    zoo: str | None,
+    layers: bool,
+    per_class: int | None,
+    num_test: int | None,
+    seed: int,
+    reading: ReadingOptions,
+    *,
+    reads_data: bool,
+) -> "tuple[Target, list[Source]]":
+    """Reads both, and refuses options of images where there are none."""
+    from jtransfer import zoo as zoos
+
+    has_images = target is not None and not _is_file_of_labels(target)
+    if not has_images:
+        name = "the digits inside the package" if target is None else target
+        why = f"for {name}, which is no data set of images"
+        refuse(why, per_class=per_class, num_test=num_test)
+        if not reads_data:
+            refuse(why, reading=reading)
+    if target is None or zoo is None:
+        return zoos.embedded_target(), zoos.embedded_sources()
+    if has_images:
+        examples = target_of_images(
+            target, reading, per_class=per_class, num_test=num_test, seed=seed
+        )
+    else:
+        with naming("--target"):
+            examples = zoos.target(target)
+    with naming("--zoo"):
+        return examples, zoos.sources(zoo, examples, layers=layers)
+
+
+def _is_file_of_labels(target: str) -> bool:
+    return ":" not in target and target.endswith(".npz")
+
+
+def _reference(
+    reference: str,
+    examples: "Target",
+    data: str | None,
+    num_examples: int | None,
+    reading: ReadingOptions,
+) -> "Reference":
+    from jtransfer import zoo as zoos
+
+    with naming("--reference"):
+        source = zoos.named_source(reference, examples)
+    if data is None:
+        images = None
+    else:
+        with naming("--data"):
+            images = zoos.held_out_images(
+                data, data_dir=reading.data_dir, image_size=reading.image_size
+            )
+    with naming("--reference"):
+        return zoos.reference(
+            source,
+            examples,
+            images=images,
+            num_images=zoos.NUM_IMAGES if num_examples is None else num_examples,
+        )

@@ -3,7 +3,12 @@
 import sys
 from pathlib import Path
 
-from jtransfer.commands.options import check_writable
+from jtransfer.commands.options import (
+    check_positive,
+    check_seed,
+    check_writable,
+    naming,
+)
 
 
 def tasks_command(
@@ -33,7 +38,7 @@ def tasks_command(
         sources) and a row a target, or a .json file {target: {source: number}}.
       out: Folder for tasks.json, tasks.csv and tasks.html.
       json: Print what tasks.json holds instead of the table.
-      levels: Levels to which numbers and images are quantised.
+      levels: Levels to which numbers and images are quantised, at least 2.
       side: Pixels along an edge that are kept of label images, at most.
       seed: Seed of the blocks and clusters.
 
@@ -47,27 +52,34 @@ def tasks_command(
     from jtransfer.ranking import Failed, task_scores, tasks
     from jtransfer.zoo import task_targets
 
-    if levels < 2 or side < 1 or seed < 0:
-        raise RequestError("--levels must be at least 2, --side 1 and --seed 0.")
-    found = [
-        task_targets.task_target(path, num_levels=levels, side=side, seed=seed)
-        for path in targets
-    ]
-    tasks.check_targets(found)
-    sources = zoos.sources(zoo)
+    check_positive(side=side)
+    check_seed(seed)
+    if levels < 2:
+        raise RequestError(f"--levels must be at least 2, got {levels}.")
+    with naming("--targets"):
+        quantised = [
+            task_targets.task_target(path, num_levels=levels, side=side, seed=seed)
+            for path in targets
+        ]
+        tasks.check_targets(quantised)
+    with naming("--zoo"):
+        sources = zoos.sources(zoo)
     other = None
     if second is not None:
         names = [source.name for source in sources]
-        other = tasks.second_ranking(second, names, [t.name for t in found])
+        with naming("--second"):
+            other = tasks.second_ranking(second, names, [t.name for t in quantised])
     if out is not None:
         check_writable(out)
     rows = []
     with source_progress(len(sources)) as announce:
         for source in sources:
-            rows += (own := task_scores.task_rows(source, found, seed=seed))
-            failed = isinstance(own[0], Failed)
-            announce(source.name, f"failed: {own[0].reason}" if failed else "done")
-    comparison = tasks.task_comparison(rows, found, other, seed=seed)
+            of_source = task_scores.task_rows(source, quantised, seed=seed)
+            first = of_source[0]
+            failed = isinstance(first, Failed)
+            announce(source.name, f"failed: {first.reason}" if failed else "done")
+            rows += of_source
+    comparison = tasks.task_comparison(rows, quantised, other, seed=seed)
     if json:
         print(report.json_line(tasks.comparison_json(comparison)))
     else:

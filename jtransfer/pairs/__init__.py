@@ -27,6 +27,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jtransfer._internal.moved import moved_attribute
 from jtransfer.pairs._attacks import EPSILON as EPSILON
 from jtransfer.pairs._attacks import NUM_STEPS as NUM_STEPS
 from jtransfer.pairs._attacks import Attacked as Attacked
@@ -129,3 +130,7 @@ def function_pair(
     )
     found = gradients(target, source, images, blocks, advance=stage("gradients"))
     return Pair(to_source, to_target, found, on_target.clean, on_source.clean)
+
+
+def __getattr__(name: str):
+    return moved_attribute(__name__, name)

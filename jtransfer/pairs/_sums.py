@@ -19,7 +19,7 @@ class AttackSums(NamedTuple):
 
     count: np.ndarray
     """Examples, `[]`."""
-    alpha1_of_sums: np.ndarray
+    alpha1: np.ndarray
     """The first transferability, `[]`."""
     alpha1_square: np.ndarray
     """Its square where both functions move, `[]`."""

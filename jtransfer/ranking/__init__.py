@@ -1,5 +1,6 @@
 """Which source to transfer from: scores, intervals, baselines, chance and groups."""
 
+from jtransfer._internal.moved import moved_attribute
 from jtransfer.ranking.correlations import dcg as dcg
 from jtransfer.ranking.correlations import pearson as pearson
 from jtransfer.ranking.correlations import spearman as spearman
@@ -29,3 +30,7 @@ from jtransfer.ranking.score_table import SCORES as SCORES
 from jtransfer.ranking.score_table import Score as Score
 from jtransfer.ranking.score_table import score_names as score_names
 from jtransfer.ranking.score_table import unknown_score as unknown_score
+
+
+def __getattr__(name: str):
+    return moved_attribute(__name__, name)

@@ -15,7 +15,7 @@ from jtransfer.ranking.correlations import (
     weighted_kendall,
 )
 from jtransfer.ranking.rows import ACCURACY, Row, Scored
-from jtransfer.ranking.score_table import STATIC
+from jtransfer.ranking.score_table import DECLARED
 from jtransfer.zoo import is_number
 
 
@@ -33,7 +33,7 @@ def ranked(rows: Sequence[Row], names: Iterable[str]) -> list[Row]:
       The rows by score and rank, then those that could not be computed.
     """
     result: list[Row] = []
-    for name in dict.fromkeys([*names, *STATIC]):
+    for name in dict.fromkeys([*names, *DECLARED]):
         scored = [r for r in rows if isinstance(r, Scored) and r.score == name]
         scored.sort(key=lambda row: -row.value)
         leader, group = None, 0

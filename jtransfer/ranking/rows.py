@@ -29,7 +29,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The strongest rows of a transport plan between a source's and target's classes."""
+    """The strongest rows of a transport plan between two sets of classes."""
 
     source_classes: Sequence[str]
     masses: Sequence[Sequence[float]]
@@ -107,6 +107,10 @@ class Verified:
     num_test: int
     verified_by: str
     """How it was transferred: by a linear head, or by fine-tuning."""
+
+    def __getitem__(self, name: str) -> float | int | str:
+        """Returns a field by its name, as the dict did that this was in November."""
+        return getattr(self, name)
 
 
 Row = Scored | NotComputed | Failed

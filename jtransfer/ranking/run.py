@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from jtransfer.ranking.rows import (
     to_json,
 )
 from jtransfer.ranking.score_table import SCORES, score_names
-from jtransfer.ranking.source_rows import source_rows, static_rows
+from jtransfer.ranking.source_rows import declared_rows, source_rows
 from jtransfer.ranking.verification import without_test_part
 from jtransfer.zoo import Reference, Source, Target, reference_facts
 
@@ -179,6 +179,8 @@ def _verified(source: Source, result: SourceResult, work: _Work) -> SourceResult
     except SourceError as error:
         fault = NotComputed(source=source.name, score=ACCURACY, reason=str(error))
         return SourceResult([*result.rows, fault])
+    if isinstance(verified, Mapping):  # What `verify` returned in November.
+        verified = Verified(**verified)
     return result._replace(verified=verified)
 
 
@@ -187,5 +189,5 @@ def _complete_rows(source: Source, finished: _Finished, run: Run) -> list[Row]:
     facts = {**source.facts, **(dataclasses.asdict(verified) if verified else {})}
     return [
         dataclasses.replace(row, facts=facts, source_hash=finished.digest, run=run)
-        for row in [*finished.result.rows, *static_rows(source)]
+        for row in [*finished.result.rows, *declared_rows(source)]
     ]

@@ -1,13 +1,13 @@
-"""The table of scores: what each is computed from and where it was published."""
+"""The table of scores: what each is computed from, what it means, when not to trust it.
+
+A new score is one function and one entry here.
+"""
 
 import difflib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from jtransfer import assessment, pairs, scores
-
-STATIC = ("parameters", "source_accuracy")
-"""Facts that a source may declare, ranked beside the scores as baselines."""
 
 
 class Score(NamedTuple):
@@ -18,44 +18,167 @@ class Score(NamedTuple):
     needs: str
     """What it is computed from. `moments`: the function is called with `Moments` of the
     source's features. `probe`, `probabilities`, `source_labels`: the ridge probe, LEEP
-    and NCE, which `_estimates` and `_logit_estimates` compute from streams.
-    `transport`: the Sinkhorn score, which `transport_estimates` computes. `attacks`,
-    `jacobians`: the function is called with `pairs.AttackSums`, `pairs.Grams` of the
-    source's function and the reference's. Anything else is a reason in a row."""
+    and NCE, which `estimates.features` and `estimates.logits` compute from streams.
+    `transport`: the Sinkhorn score of `estimates.transport`. `attacks`, `jacobians`:
+    the function is called with `pairs.AttackSums`, `pairs.Grams` of the source's
+    function and the reference's. Anything else is a reason in a row."""
     reference: str
     """Where it was published."""
+    title: str = ""
+    """What tables and charts call it."""
+    meaning: str = ""
+    range: str = ""
+    """The values that it can have."""
+    caveat: str = ""
+    """When not to trust it."""
+
+
+class Declared(NamedTuple):
+    """A number that a source may declare, ranked beside the scores as a baseline."""
+
+    title: str
+    meaning: str
+    range: str
+    caveat: str
 
 
 ON_REQUEST = ("transport",)
 """Needs whose scores are computed only by name: they take many times longer."""
-
-
 OF_REFERENCE = ("attacks", "jacobians")
 """Needs that only a request with a reference meets."""
-
-
 SCORES = {
-    "logme": Score(scores.logme, "moments", "You et al., 2021"),
+    "logme": Score(
+        scores.logme,
+        needs="moments",
+        reference="You et al., 2021",
+        title="LogME",
+        meaning="Log evidence per example of the labels under a Bayesian linear model "
+        "of the features.",
+        range="Any real number.",
+        caveat="Right with fewer examples than features; blind to what is not linear "
+        "in the features.",
+    ),
     "regularized_h_score": Score(
-        scores.regularized_h_score, "moments", "Ibrahim et al., 2021"
+        scores.regularized_h_score,
+        needs="moments",
+        reference="Ibrahim et al., 2021",
+        title="Regularised H-score",
+        meaning="Share of the features' variance that the classes explain, summed over "
+        "directions, with shrinkage.",
+        range="0 to classes − 1.",
+        caveat="Strong shrinkage (few examples) draws all sources together.",
     ),
-    "h_score": Score(scores.h_score, "moments", "Bao et al., 2019"),
-    "bhattacharyya": Score(scores.bhattacharyya, "moments", "Pándy et al., 2022"),
-    "leep": Score(scores.leep, "probabilities", "Nguyen et al., 2020"),
-    "nce": Score(scores.nce, "source_labels", "Tran et al., 2019"),
+    "h_score": Score(
+        scores.h_score,
+        needs="moments",
+        reference="Bao et al., 2019",
+        title="H-score",
+        meaning="The same without shrinkage.",
+        range="0 to min(d, classes − 1).",
+        caveat="With no more examples than features it is near its maximum whatever "
+        "the features: do not trust it.",
+    ),
+    "bhattacharyya": Score(
+        scores.bhattacharyya,
+        needs="moments",
+        reference="Pándy et al., 2022",
+        title="Bhattacharyya",
+        meaning="Minus the log overlap of the classes, as Gaussians of diagonal "
+        "covariance.",
+        range="Any real number.",
+        caveat="Few examples per class or correlated features mislead it.",
+    ),
+    "leep": Score(
+        scores.leep,
+        needs="probabilities",
+        reference="Nguyen et al., 2020",
+        title="LEEP",
+        meaning="Log probability of the labels given the source's own outputs.",
+        range="At most 0.",
+        caveat="Sees only these outputs; few examples and many source classes make it "
+        "too high.",
+    ),
+    "nce": Score(
+        scores.nce,
+        needs="source_labels",
+        reference="Tran et al., 2019",
+        title="NCE",
+        meaning="Minus the entropy of the labels given the class that the source "
+        "predicts, in nats.",
+        range="At most 0.",
+        caveat="Few examples and many source classes make it too high.",
+    ),
     "ridge_probe": Score(
-        scores.ridge_probe_accuracy, "probe", "baseline: accuracy on held-out blocks"
+        scores.ridge_probe_accuracy,
+        needs="probe",
+        reference="baseline: accuracy on held-out blocks",
+        title="Ridge probe",
+        meaning="Baseline: held-out accuracy of a linear classifier, in closed form.",
+        range="0 to 1.",
+        caveat="Where a score disagrees with it, look twice.",
     ),
-    "sinkhorn": Score(assessment.sinkhorn_score, "transport", "Lu et al., 2022"),
-    "alpha1": Score(pairs.alpha1_of_sums, "attacks", "Liang et al., 2021"),
-    "alpha2": Score(pairs.alpha2_of_sums, "attacks", "Liang et al., 2021"),
-    "alpha12": Score(pairs.alpha12_of_sums, "attacks", "Liang et al., 2021"),
+    "sinkhorn": Score(
+        assessment.sinkhorn_score,
+        needs="transport",
+        reference="Lu et al., 2022",
+        title="Sinkhorn",
+        meaning="Minus the cost of carrying the teacher's class probabilities to a "
+        "linear student's.",
+        range="No fixed range.",
+        caveat="Flat predictions alone raise it, so read it beside its chance level "
+        "(of 5 shuffles here, and at most 1000 examples).",
+    ),
+    "alpha1": Score(
+        pairs.alpha1_of_sums,
+        needs="attacks",
+        reference="Liang et al., 2021",
+        title="Alpha 1",
+        meaning="How far attacks on one model move the other, against its own attacks.",
+        range="0 to about 1, more where its own attacks were too weak.",
+        caveat="Different attacks do not compare.",
+    ),
+    "alpha2": Score(
+        pairs.alpha2_of_sums,
+        needs="attacks",
+        reference="Liang et al., 2021",
+        title="Alpha 2",
+        meaning="How alike attacks move the outputs of two models.",
+        range="0 to 1.",
+        caveat="Chance alone gives 1 over the root of n: compare at equal n only.",
+    ),
+    "alpha12": Score(
+        pairs.alpha12_of_sums,
+        needs="attacks",
+        reference="Liang et al., 2021",
+        title="Alpha 1 and 2",
+        meaning="Both at once, weighted example by example; the limits of both.",
+        range="",
+        caveat="",
+    ),
     "gradient_matching": Score(
-        pairs.gradient_matching, "jacobians", "Liang et al., 2021"
+        pairs.gradient_matching,
+        needs="jacobians",
+        reference="Liang et al., 2021",
+        title="Gradient matching",
+        meaning="Minus the distance between gradients after the best affine map.",
+        range="At most 0.",
+        caveat="Noisy with few examples.",
     ),
 }
-
-
+DECLARED = {
+    "parameters": Declared(
+        title="Parameters",
+        meaning="Baseline: the size of the model.",
+        range="",
+        caveat="Knows nothing of the target.",
+    ),
+    "source_accuracy": Declared(
+        title="Source accuracy",
+        meaning="Baseline: accuracy on the source's own task.",
+        range="0 to 1.",
+        caveat="Knows nothing of the target.",
+    ),
+}
 ALWAYS = ("logme", "regularized_h_score", "ridge_probe")
 """Computed whatever is asked for: right for n < d, and the baseline to beat."""
 

@@ -1,9 +1,9 @@
 """Selective distillation: assess the teachers of a zoo, choose, and distil.
 
-Algorithm 1 of "Selective Cross-Task Distillation" in three steps: `ranking.rank` with
-the score `sinkhorn`, `selected`, and `distilled`. Two things go beyond the paper: other
-scores than its own, and several teachers, for which its section 7 leaves the weights
-open.
+Algorithm 1 of "Selective Cross-Task Distillation" in three steps: `rank_sources` with
+the score `sinkhorn`, `selected_teachers`, and `distil_selection`. Two things go beyond
+the paper: other scores than its own, and several teachers, for which its section 7
+leaves the weights open.
 """
 
 import json
@@ -27,15 +27,15 @@ from jtransfer.zoo import Source, Target
 SELECTION_FILE = "selection.json"
 
 
-class Selection(NamedTuple):
-    """The teachers chosen, best first."""
+class Teacher(NamedTuple):
+    """A network of the zoo that a student is to learn from."""
 
-    names: tuple[str, ...]
-    scores: tuple[float, ...]
+    name: str
+    score: float
     """By `sinkhorn` minus Eq. (24)."""
-    weights: tuple[float, ...]
-    """Parts of the Sinkhorn term of the student's loss, of sum one."""
-    teachers: tuple[Network, ...]
+    weight: float
+    """Its part of the Sinkhorn term of the student's loss; all have the sum one."""
+    network: Network
 
 
 def selected_teachers(
@@ -44,7 +44,7 @@ def selected_teachers(
     *,
     score: str = "sinkhorn",
     num_teachers: int = 1,
-) -> Selection:
+) -> list[Teacher]:
     r"""Chooses the networks with the best scores.
 
     By the Sinkhorn score :math:`Q` their weights are
@@ -59,7 +59,7 @@ def selected_teachers(
       num_teachers: how many to choose, at least 1; fewer if fewer have a score.
 
     Returns:
-      The choice.
+      The teachers, best first.
 
     Raises:
       RequestError: if no network has the score.
@@ -68,10 +68,10 @@ def selected_teachers(
       >>> from jtransfer import zoo
       >>> rows = [Scored(source="a", score="sinkhorn", value=-1.1),
       ...         Scored(source="b", score="sinkhorn", value=-1.0)]
-      >>> sources = [zoo.Source(n, {}, network=lambda n=n: f"net {n}") for n in "ab"]
-      >>> found = selected(rows, sources, num_teachers=2)
-      >>> found.names, [round(weight, 2) for weight in found.weights], found.teachers
-      (('b', 'a'), [0.73, 0.27], ('net b', 'net a'))
+      >>> sources = [zoo.Source(name, {}, network=lambda: None) for name in "ab"]
+      >>> teachers = selected_teachers(rows, sources, num_teachers=2)
+      >>> [(teacher.name, round(teacher.weight, 2)) for teacher in teachers]
+      [('b', 0.73), ('a', 0.27)]
 
     References:
       Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 4 and section 7.
@@ -89,12 +89,11 @@ def selected_teachers(
     best = sorted(known, key=lambda source: -scores[source.name])[:num_teachers]
     values = np.array([float(scores[source.name]) for source in best])
     logits = values / EPSILON if score == "sinkhorn" else np.zeros(len(values))
-    return Selection(
-        tuple(source.name for source in best),
-        tuple(values.tolist()),
-        tuple(scipy.special.softmax(logits).tolist()),
-        tuple(source.network() for source in best),
-    )
+    weights = scipy.special.softmax(logits)
+    return [
+        Teacher(source.name, float(value), float(weight), source.network())
+        for source, value, weight in zip(best, values, weights, strict=True)
+    ]
 
 
 def check_student(target: Target, model: str, *, base_width: int | None = None) -> None:
@@ -118,13 +117,13 @@ def check_student(target: Target, model: str, *, base_width: int | None = None) 
 
 
 def distil_selection(
-    selection: Selection,
+    teachers: Sequence[Teacher],
     target: Target,
     *,
     model: str,
     base_width: int | None = None,
-    alpha: float = 1.0,
-    beta: float = 10.0,
+    label_weight: float = 1.0,
+    transport_weight: float = 10.0,
     recipe: StudentRecipe,
     folder: Path,
     seed: int,
@@ -132,12 +131,12 @@ def distil_selection(
     """Distils the teachers chosen into a student of the target; a killed run goes on.
 
     Args:
-      selection: the teachers; the first one's statistics normalise the images.
-      target: with images of the teachers' size, and test images; see `check`.
+      teachers: at least one; the first one's statistics normalise the images.
+      target: with images of the teachers' size, and test images; see `check_student`.
       model: of the student, see `networks.model`.
       base_width: channels of its first layer; None for the published number.
-      alpha: weight of the cross-entropy.
-      beta: weight of the Sinkhorn distances together.
+      label_weight: weight of the cross-entropy.
+      transport_weight: weight of the Sinkhorn distances together.
       recipe: how to train.
       folder: gets `selection.json`, the student in `student` and what the teachers say
         in `teacher_outputs`.
@@ -150,15 +149,15 @@ def distil_selection(
       DataError: if the images do not fit a teacher or the student.
     """
     train, test = _images(target)
-    first, *others = selection.teachers
+    first, *others = (teacher.network for teacher in teachers)
     cache = folder / "teacher_outputs"
-    told = [
+    other_logits = [
         teacher_outputs.compute_teacher_outputs(
-            teacher_outputs.logits, teacher, train.images, train.labels, folder=cache
+            teacher_outputs.logits, network, train.images, train.labels, folder=cache
         )["teacher_logits"]
-        for teacher in others
+        for network in others
     ]
-    costs = [transfer.class_cost(teacher, train) for teacher in selection.teachers]
+    costs = [transfer.class_cost(teacher.network, train) for teacher in teachers]
     architecture = Architecture(
         model=model,
         num_classes=target.num_classes,
@@ -173,10 +172,10 @@ def distil_selection(
         test,
         method=transfer.sinkhorn_method(
             costs,
-            weights=selection.weights,
-            other_logits=told,
-            alpha=alpha,
-            beta=beta,
+            teacher_weights=[teacher.weight for teacher in teachers],
+            other_logits=other_logits,
+            label_weight=label_weight,
+            transport_weight=transport_weight,
         ),
         recipe=recipe,
         folder=folder / "student",
@@ -185,16 +184,19 @@ def distil_selection(
         facts={
             "source": f"{target.name}, {target.num_classes} classes",
             "model": model,
-            "teacher": ", ".join(selection.names),
+            "teacher": ", ".join(teacher.name for teacher in teachers),
             "method": "sinkhorn",
         },
     )
     chosen = {
         "teachers": [
-            {"name": name, "score": score, "weight": weight, "largest_cost": cost}
-            for name, score, weight, cost in zip(
-                *selection[:3], (float(cost.max()) for cost in costs), strict=True
-            )
+            {
+                "name": teacher.name,
+                "score": teacher.score,
+                "weight": teacher.weight,
+                "largest_cost": float(cost.max()),
+            }
+            for teacher, cost in zip(teachers, costs, strict=True)
         ],
         "student": model,
         "accuracy": network.facts["source_accuracy"],

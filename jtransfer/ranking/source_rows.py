@@ -13,7 +13,7 @@ from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate, dealt_labels
 from jtransfer.ranking.estimates import features, functions, logits, transport
 from jtransfer.ranking.estimates.batches import BATCH_ROWS
 from jtransfer.ranking.rows import Failed, NotComputed, Row, Scored, scored
-from jtransfer.ranking.score_table import OF_REFERENCE, STATIC, Score
+from jtransfer.ranking.score_table import DECLARED, OF_REFERENCE, Score
 from jtransfer.zoo import Source, Target, is_number
 
 
@@ -171,7 +171,7 @@ def _of_functions(source, scores, comparison) -> tuple[dict, str | None]:
     if not wanted:
         return {}, None
     if comparison is None:
-        return {}, "It needs --reference, the model of the target's task."
+        return {}, "It needs a reference, the model of the target's task."
     if source.function is None:
         return {}, None
     try:
@@ -184,11 +184,11 @@ def _named(scores: dict[str, Score], needs: str, estimate) -> dict:
     return {name: estimate for name, score in scores.items() if score.needs == needs}
 
 
-def static_rows(source: Source) -> list[Scored]:
-    """Returns a row for each of the facts in `STATIC` that a source declares."""
+def declared_rows(source: Source) -> list[Scored]:
+    """Returns a row for each of the numbers of `DECLARED` that a source declares."""
     return [
         Scored(source=source.name, score=name, value=float(source.facts[name]))
-        for name in STATIC
+        for name in DECLARED
         if is_number(source.facts.get(name))
     ]
 

@@ -24,13 +24,15 @@ def check_targets(targets: list[TaskTarget]) -> None:
     """Raises RequestError unless the targets are several names of as many examples."""
     names = [target.name for target in targets]
     if not names:
-        raise RequestError("--targets names no file.")
+        raise RequestError("No target is named.")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise RequestError(f"--targets names {repeated[0]!r} twice.")
+        raise RequestError(f"{repeated[0]!r} is named twice.")
     lengths = {target.name: len(target.levels) for target in targets}
     if len(set(lengths.values())) > 1:
-        raise RequestError(f"--targets have different numbers of examples: {lengths}.")
+        raise RequestError(
+            f"The targets have different numbers of examples: {lengths}."
+        )
 
 
 def second_ranking(path: Path, sources: list[str], targets: list[str]) -> np.ndarray:
@@ -60,11 +62,11 @@ def second_ranking(path: Path, sources: list[str], targets: list[str]) -> np.nda
             }
         values = [[table[target][source] for target in targets] for source in sources]
     except KeyError as error:
-        raise RequestError(f"--second {path} has no {error.args[0]!r}.") from error
+        raise RequestError(f"{path} has no {error.args[0]!r}.") from error
     except (OSError, ValueError, TypeError, IndexError) as error:
-        raise RequestError(f"--second {path}: {error}") from error
+        raise RequestError(f"{path}: {error}") from error
     if not all(is_number(value) for row in values for value in row):
-        raise RequestError(f"--second {path} must hold finite numbers.")
+        raise RequestError(f"{path} must hold finite numbers.")
     return np.array(values, float)
 
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from jtransfer import transfer
 from jtransfer._internal.errors import DataError, SourceError
 from jtransfer.intervals import proportion_interval, stratified_part
 from jtransfer.ranking.rows import Verified
@@ -53,7 +54,7 @@ def head_accuracy(source: Source, target: Target, *, seed: int) -> Verified:
     """
     reduced = without_test_part(target, seed=seed)
     if source.features is None:
-        raise SourceError("--verify needs features, which the source lacks.")
+        raise SourceError("A head needs features, which the source lacks.")
     rng = np.random.default_rng([seed, 5])
     used = _drawn(reduced.labels >= 0, rng)
     if target.test_labels is None:
@@ -70,7 +71,7 @@ def head_accuracy(source: Source, target: Target, *, seed: int) -> Verified:
         test = _kept(source.test_features(), len(target.test_labels), tested)
         test_labels = target.test_labels[tested]
     if not len(test_labels):
-        raise SourceError("Too few examples to set some aside for --verify.")
+        raise SourceError("Too few examples to set some aside for a test.")
     with jax.enable_x64(True):
         correct = _correct(
             train, reduced.labels[used], test, test_labels, target.num_classes, rng
@@ -92,10 +93,8 @@ def fine_tuned_accuracy(source: Source, target: Target, *, seed: int) -> Verifie
     Raises:
       SourceError: if the source is no network, or the target has no images.
     """
-    from jtransfer import transfer
-
     if source.network is None or target.images is None:
-        raise SourceError("--fine-tune needs a network, and a target with images.")
+        raise SourceError("Fine-tuning needs a network, and a target with images.")
     reduced = without_test_part(target, seed=seed)
     used = reduced.labels >= 0
     if target.test_labels is None:
@@ -103,7 +102,7 @@ def fine_tuned_accuracy(source: Source, target: Target, *, seed: int) -> Verifie
     else:
         test_images, test_labels = target.test_images, target.test_labels
     if not len(test_labels):
-        raise SourceError("Too few examples to set some aside for --fine-tune.")
+        raise SourceError("Too few examples to set some aside for a test.")
     try:
         network = transfer.fine_tune_network(
             source.network(),

@@ -1,6 +1,7 @@
 """From results in a folder to tables on the screen, files and pages."""
 
 from jtransfer._internal.files import json_line as json_line
+from jtransfer._internal.moved import moved_attribute
 from jtransfer.report.folder import Results as Results
 from jtransfer.report.folder import draw_pages as draw_pages
 from jtransfer.report.folder import read_results as read_results
@@ -24,3 +25,7 @@ from jtransfer.report.tasks import TASKS_FILE as TASKS_FILE
 from jtransfer.report.tasks import read_tasks as read_tasks
 from jtransfer.report.tasks import show_tasks as show_tasks
 from jtransfer.report.tasks import write_tasks as write_tasks
+
+
+def __getattr__(name: str):
+    return moved_attribute(__name__, name)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.sharding import Mesh
 
+from jtransfer._internal.moved import moved_attribute
 from jtransfer._internal.progress import step_progress
 from jtransfer.distillation.activations import cross_entropy as cross_entropy
 from jtransfer.training import _run_log, _runs, _steps, _windows, devices
@@ -219,3 +220,7 @@ def _check_batch(batch_size, accumulate, mesh) -> None:
             f"batch_size {batch_size} must be a multiple of accumulate {accumulate} "
             f"times {mesh.size} devices."
         )
+
+
+def __getattr__(name: str):
+    return moved_attribute(__name__, name)

@@ -6,19 +6,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jtransfer._internal import progress
+from jtransfer.models import Variables
 from jtransfer.training import _checkpoints, _run_log, devices
 from jtransfer.training._steps import TrainState
 from jtransfer.training._types import NonFiniteLoss, Validation
-
-if TYPE_CHECKING:
-    from jtransfer.models import Variables
 
 
 class Best(NamedTuple):
@@ -164,17 +162,13 @@ def _all_finite(trees):
     }
 
 
-def variables_of(state: TrainState | Best) -> "Variables":
+def variables_of(state: TrainState | Best) -> Variables:
     """Returns the variables of a network, without what only training needs."""
-    from jtransfer.models import Variables
-
     return Variables(state.params, state.stats)
 
 
-def stored_variables(folder: Path, *, last: bool) -> "Variables":
+def stored_variables(folder: Path, *, last: bool) -> Variables:
     """Reads the best or the last variables of a run."""
-    from jtransfer.models import Variables
-
     steps = _checkpoints.steps_in(folder)
     if not steps:
         raise ValueError(f"{folder} holds no checkpoints; give the folder of a run.")

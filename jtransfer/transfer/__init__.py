@@ -1,35 +1,41 @@
 """How to transfer: train, fine-tune, and distil students of other networks."""
 
-from jtransfer.transfer._optimal_features import OptimalFeatures as OptimalFeatures
-from jtransfer.transfer._optimal_features import SymbolTable as SymbolTable
-from jtransfer.transfer._optimal_features import features_of as features_of
-from jtransfer.transfer._optimal_features import optimal_features as optimal_features
-from jtransfer.transfer._optimal_features import (
-    soft_hgr_objective as soft_hgr_objective,
-)
-from jtransfer.transfer.class_costs import class_cost as class_cost
-from jtransfer.transfer.distil import STUDENT_PRESETS as STUDENT_PRESETS
-from jtransfer.transfer.distil import SharedMap as SharedMap
-from jtransfer.transfer.distil import StudentRecipe as StudentRecipe
-from jtransfer.transfer.distil import distil_student as distil_student
-from jtransfer.transfer.distil import shared_maps as shared_maps
-from jtransfer.transfer.fine_tune import fine_tune_head as fine_tune_head
-from jtransfer.transfer.fine_tune import fine_tune_network as fine_tune_network
-from jtransfer.transfer.fine_tune import (
-    is_classified_correctly as is_classified_correctly,
-)
-from jtransfer.transfer.fine_tune import with_new_head as with_new_head
-from jtransfer.transfer.losses import Method as Method
-from jtransfer.transfer.losses import Student as Student
-from jtransfer.transfer.losses import student_objective as student_objective
-from jtransfer.transfer.methods import (
-    activations_and_jacobians_method as activations_and_jacobians_method,
-)
-from jtransfer.transfer.methods import (
-    attention_and_jacobians_method as attention_and_jacobians_method,
-)
-from jtransfer.transfer.methods import lwf_method as lwf_method
-from jtransfer.transfer.methods import sinkhorn_method as sinkhorn_method
-from jtransfer.transfer.train import TRAINING_PRESETS as TRAINING_PRESETS
-from jtransfer.transfer.train import Recipe as Recipe
-from jtransfer.transfer.train import train_network as train_network
+from jtransfer._internal.lazy import lazy_attribute
+
+# Resolved on first use: what they import (Flax) takes longer than a small ranking.
+_MODULE_OF = {
+    "OptimalFeatures": "_optimal_features",
+    "SymbolTable": "_optimal_features",
+    "features_of": "_optimal_features",
+    "optimal_features": "_optimal_features",
+    "soft_hgr_objective": "_optimal_features",
+    "class_cost": "class_costs",
+    "STUDENT_PRESETS": "distil",
+    "SharedMap": "distil",
+    "StudentRecipe": "distil",
+    "distil_student": "distil",
+    "shared_maps": "distil",
+    "fine_tune_head": "fine_tune",
+    "fine_tune_network": "fine_tune",
+    "is_classified_correctly": "fine_tune",
+    "with_new_head": "fine_tune",
+    "Method": "losses",
+    "Student": "losses",
+    "student_objective": "losses",
+    "activations_and_jacobians_method": "methods",
+    "attention_and_jacobians_method": "methods",
+    "lwf_method": "methods",
+    "sinkhorn_method": "methods",
+    "TRAINING_PRESETS": "train",
+    "Recipe": "train",
+    "train_network": "train",
+    "teacher_outputs": "teacher_outputs",
+}
+
+
+def __getattr__(name: str):
+    return lazy_attribute(__name__, name, _MODULE_OF)
+
+
+def __dir__():
+    return sorted(_MODULE_OF)

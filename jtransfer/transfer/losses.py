@@ -5,7 +5,7 @@ A *loss* is ``loss(student, batch) -> (value, parts)``: `student` is a `Student`
 and constants; the parts are scalars to log. `objective` makes of it what `fit` takes.
 """
 
-import functools
+import dataclasses
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ def student_objective(
       >>> value.shape
       ()
     """
-    return _objective(
+    return _Objective(
         models.self_normalized(model),
         models.functional(model)[0],
         networks.takes_vectors(model),
@@ -100,100 +100,121 @@ def student_objective(
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _objective(normalized_fn, apply_fn, flat, loss, preprocess):
-    def shaped(x):
-        return x.reshape(len(x), -1) if flat else x
+@dataclasses.dataclass(frozen=True)
+class _Objective:
+    """The objective of a student; equal parts make equal objectives."""
 
-    def objective(params, stats, batch, key):
-        """Value, parts and new statistics of a batch."""
+    normalized_fn: Callable
+    apply_fn: Callable
+    flat: bool
+    loss: StudentLoss
+    preprocess: Preprocess | None
+
+    def __call__(self, params, stats, batch, key):
+        """Returns value, parts and new statistics of a batch."""
         x = batch["images"]
-        if preprocess is not None:
-            x = preprocess(x, None)
-        (logits, out), batch_stats = normalized_fn(params, stats, shaped(x), key)
+        if self.preprocess is not None:
+            x = self.preprocess(x, None)
+        (logits, out), batch_stats = self.normalized_fn(
+            params, stats, self._shaped(x), key
+        )
 
         def held(x):
             # Of the same `x` a compiler finds the same forward pass, and makes one.
-            return apply_fn((params, batch_stats), shaped(x))
+            return self.apply_fn((params, batch_stats), self._shaped(x))
 
-        value, parts = loss(Student(logits, out, x, held), batch)
+        value, parts = self.loss(Student(logits, out, x, held), batch)
         return value, (parts, models.moved_statistics(stats, batch_stats))
 
-    return student_objective
+    def _shaped(self, x):
+        return x.reshape(len(x), -1) if self.flat else x
 
 
-def activations_and_jacobians_loss(
-    student: Student,
-    batch: Batch,
-    *,
-    alpha: float,
-    beta: float,
-    gamma: float,
-    chunk_size: int,
-) -> tuple[jax.Array, Parts]:
-    """See `students.activations_and_jacobians`."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActivationsAndJacobiansLoss:
+    """The loss of `methods.activations_and_jacobians_method`."""
 
-    def activations():
-        return distillation.match_activations(batch["teacher_logits"], student.logits)
+    label_weight: float
+    logits_weight: float
+    jacobian_weight: float
+    chunk_size: int
 
-    def jacobians():
-        return batch_jacobians.jacobian_error(
-            lambda x: student.held(x)[0],
-            student.x,
-            batch["teacher_indices"],
-            batch["teacher_jacobians"],
-            chunk_size=chunk_size,
-        )
+    def __call__(self, student: Student, batch: Batch) -> tuple[jax.Array, Parts]:
+        """Returns the value and its parts."""
 
-    terms = {"activations": (beta, activations), "jacobians": (gamma, jacobians)}
-    return weighted_loss(student, batch, alpha, terms)
+        def activations():
+            return distillation.match_activations(
+                batch["teacher_logits"], student.logits
+            )
 
+        def jacobians():
+            return batch_jacobians.jacobian_error(
+                lambda x: student.held(x)[0],
+                student.x,
+                batch["teacher_indices"],
+                batch["teacher_jacobians"],
+                chunk_size=self.chunk_size,
+            )
 
-def attention_and_jacobians_loss(
-    student: Student,
-    batch: Batch,
-    *,
-    alpha: float,
-    beta: float,
-    delta: float,
-    gamma: float,
-    layer: int,
-    window: int,
-) -> tuple[jax.Array, Parts]:
-    """See `students.attention_and_jacobians`."""
-
-    def attention():
-        maps = jax.vmap(distillation.attention_map)(student.out["feature_maps"][layer])
-        return distillation.match_attention(batch["teacher_attention"], maps)
-
-    def jacobians():
-        _, gradients, _ = batch_jacobians.peak_gradients(
-            lambda x: student.held(x)[1]["feature_maps"][layer],
-            student.x,
-            window=window,
-            indices=batch["teacher_peaks"],
-        )
-        return distillation.match_normalized_jacobians(
-            batch["teacher_peak_gradients"], gradients
-        )
-
-    terms = {
-        "activations": (beta, lambda: _recall(student, batch)),
-        "attention": (delta, attention),
-        "jacobians": (gamma, jacobians),
-    }
-    return weighted_loss(student, batch, alpha, terms)
+        terms = {
+            "activations": (self.logits_weight, activations),
+            "jacobians": (self.jacobian_weight, jacobians),
+        }
+        return weighted_loss(student, batch, self.label_weight, terms)
 
 
-def second_head_loss(
-    student: Student, batch: Batch, *, alpha: float, beta: float
-) -> tuple[jax.Array, Parts]:
-    """See `students.lwf`."""
-    terms = {"activations": (beta, lambda: _recall(student, batch))}
-    return weighted_loss(student, batch, alpha, terms)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionAndJacobiansLoss:
+    """The loss of `methods.attention_and_jacobians_method`."""
+
+    label_weight: float
+    logits_weight: float
+    attention_weight: float
+    jacobian_weight: float
+    layer: int
+    window: int
+
+    def __call__(self, student: Student, batch: Batch) -> tuple[jax.Array, Parts]:
+        """Returns the value and its parts."""
+
+        def attention():
+            maps = student.out["feature_maps"][self.layer]
+            maps = jax.vmap(distillation.attention_map)(maps)
+            return distillation.match_attention(batch["teacher_attention"], maps)
+
+        def jacobians():
+            _, gradients, _ = batch_jacobians.peak_gradients(
+                lambda x: student.held(x)[1]["feature_maps"][self.layer],
+                student.x,
+                window=self.window,
+                indices=batch["teacher_peaks"],
+            )
+            return distillation.match_normalized_jacobians(
+                batch["teacher_peak_gradients"], gradients
+            )
+
+        terms = {
+            "activations": (self.logits_weight, lambda: _recall(student, batch)),
+            "attention": (self.attention_weight, attention),
+            "jacobians": (self.jacobian_weight, jacobians),
+        }
+        return weighted_loss(student, batch, self.label_weight, terms)
 
 
-def _recall(student, batch):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SecondHeadLoss:
+    """The loss of `methods.lwf_method`."""
+
+    label_weight: float
+    logits_weight: float
+
+    def __call__(self, student: Student, batch: Batch) -> tuple[jax.Array, Parts]:
+        """Returns the value and its parts."""
+        terms = {"activations": (self.logits_weight, lambda: _recall(student, batch))}
+        return weighted_loss(student, batch, self.label_weight, terms)
+
+
+def _recall(student: Student, batch: Batch) -> jax.Array:
     """How far the second head is from the teacher, a mean over the teacher's classes.
 
     Where these are many, their sum would leave nothing of the labels' gradient.
@@ -204,13 +225,59 @@ def _recall(student, batch):
     return error / batch["teacher_logits"].shape[1]
 
 
-def weighted_loss(student, batch, alpha, terms):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransportLoss:
+    """The loss of `methods.sinkhorn_method`."""
+
+    label_weight: float
+    transport_weight: float
+    temperature: float
+    epsilon: float
+    max_iterations: int
+
+    def __call__(self, student: Student, batch: Batch) -> tuple[jax.Array, Parts]:
+        """Returns the value and its parts, the share of solved problems among them."""
+        matches = [
+            distillation.sinkhorn_matches(
+                batch[teacher_name(i)],
+                student.logits,
+                cost,
+                temperature=self.temperature,
+                epsilon=self.epsilon,
+                max_iterations=self.max_iterations,
+            )
+            for i, cost in enumerate(batch["costs"] if self.transport_weight else ())
+        ]
+
+        def transport():
+            distances = jnp.stack([jnp.mean(match.distance) for match in matches])
+            return jnp.sum(batch["weights"] * distances)
+
+        terms = {"sinkhorn": (self.transport_weight, transport)}
+        value, parts = weighted_loss(student, batch, self.label_weight, terms)
+        if matches:
+            converged = jnp.stack([match.converged for match in matches])
+            parts["converged"] = jnp.mean(converged.astype(value.dtype))
+        return value, parts
+
+
+def teacher_name(i: int) -> str:
+    """Returns the name of the logits of the i-th teacher in a batch."""
+    return f"teacher_logits_{i + 1}" if i else "teacher_logits"
+
+
+def weighted_loss(
+    student: Student,
+    batch: Batch,
+    label_weight: float,
+    terms: Mapping[str, tuple[float, Callable[[], jax.Array]]],
+) -> tuple[jax.Array, Parts]:
     """Returns the weighted sum of the cross-entropy and further terms, and the parts.
 
     Args:
       student: the student.
       batch: with labels.
-      alpha: weight of the cross-entropy.
+      label_weight: weight of the cross-entropy.
       terms: weight and function of each further term by its name; a term of weight 0
         is neither made nor logged.
     """
@@ -218,47 +285,8 @@ def weighted_loss(student, batch, alpha, terms):
     def cross_entropy():
         return distillation.cross_entropy(student.logits, batch["labels"])
 
-    terms = {"cross_entropy": (alpha, cross_entropy), **terms}
+    terms = {"cross_entropy": (label_weight, cross_entropy), **terms}
     parts = {name: term() for name, (weight, term) in terms.items() if weight}
     value = sum(terms[name][0] * part for name, part in parts.items())
     hits = jnp.argmax(student.logits, axis=1) == batch["labels"]
     return value, {**parts, "accuracy": jnp.mean(hits.astype(student.logits.dtype))}
-
-
-def transport_loss(
-    student: Student,
-    batch: Batch,
-    *,
-    alpha: float,
-    beta: float,
-    temperature: float,
-    epsilon: float,
-    max_iterations: int,
-) -> tuple[jax.Array, Parts]:
-    """See `students.sinkhorn`."""
-    matches = [
-        distillation.sinkhorn_matches(
-            batch[teacher_name(i)],
-            student.logits,
-            cost,
-            temperature=temperature,
-            epsilon=epsilon,
-            max_iterations=max_iterations,
-        )
-        for i, cost in enumerate(batch["costs"] if beta else ())
-    ]
-
-    def transport():
-        distances = jnp.stack([jnp.mean(found.distance) for found in matches])
-        return jnp.sum(batch["weights"] * distances)
-
-    value, parts = weighted_loss(student, batch, alpha, {"sinkhorn": (beta, transport)})
-    if matches:
-        converged = jnp.stack([found.converged for found in matches])
-        parts["converged"] = jnp.mean(converged.astype(value.dtype))
-    return value, parts
-
-
-def teacher_name(i: int) -> str:
-    """Returns the name of the logits of the i-th teacher in a batch."""
-    return f"teacher_logits_{i + 1}" if i else "teacher_logits"

@@ -27,9 +27,9 @@ from jtransfer.transfer.losses import student_objective as student_objective
 
 def activations_and_jacobians_method(
     *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    gamma: float = 1.0,
+    label_weight: float = 1.0,
+    logits_weight: float = 1.0,
+    jacobian_weight: float = 1.0,
     outputs: Callable[..., teacher_outputs.Outputs] = teacher_outputs.label_jacobian,
     chunk_size: int = 10,
 ) -> Method:
@@ -44,11 +44,11 @@ def activations_and_jacobians_method(
     images. Equal arguments give the same loss, so that `fit` compiles it once.
 
     Args:
-      alpha: weight of the cross-entropy; 0 leaves a term and its cost out.
-      beta: weight of the logits' squared error.
-      gamma: weight of the Jacobians' squared error.
+      label_weight: weight of the cross-entropy; 0 leaves a term and its cost out.
+      logits_weight: weight of the logits' squared error.
+      jacobian_weight: weight of the Jacobians' squared error.
       outputs: which outputs are selected: `teacher_outputs.label_jacobian`,
-        `largest_jacobian` or `full_jacobian`. Not asked if `gamma` is 0.
+        `largest_jacobian` or `full_jacobian`. Not asked if `jacobian_weight` is 0.
       chunk_size: outputs whose gradients are made side by side. The memory of a step
         grows with it and not with the number of outputs.
 
@@ -59,31 +59,34 @@ def activations_and_jacobians_method(
       ValueError: if a weight is negative or all are zero.
 
     Example:
-      >>> activations_and_jacobians(gamma=0).outputs.__name__
+      >>> activations_and_jacobians_method(jacobian_weight=0).outputs.__name__
       'logits'
 
     References:
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, section
       4.1, Proposition 1 and supplement, "Loss function", where the weights are 1 or 0.
     """
-    _check_weights(alpha=alpha, beta=beta, gamma=gamma)
-    loss = _with(
-        losses.activations_and_jacobians_loss,
-        alpha=alpha,
-        beta=beta,
-        gamma=gamma,
+    _check_weights(
+        label_weight=label_weight,
+        logits_weight=logits_weight,
+        jacobian_weight=jacobian_weight,
+    )
+    loss = losses.ActivationsAndJacobiansLoss(
+        label_weight=label_weight,
+        logits_weight=logits_weight,
+        jacobian_weight=jacobian_weight,
         chunk_size=chunk_size,
     )
-    outputs = outputs if gamma else teacher_outputs.logits
+    outputs = outputs if jacobian_weight else teacher_outputs.logits
     return Method(outputs, loss, same_classes=True)
 
 
 def attention_and_jacobians_method(
     *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    delta: float = 1.0,
-    gamma: float = 1.0,
+    label_weight: float = 1.0,
+    logits_weight: float = 1.0,
+    attention_weight: float = 1.0,
+    jacobian_weight: float = 1.0,
     teacher_layer: int,
     student_layer: int,
     window: int,
@@ -102,10 +105,11 @@ def attention_and_jacobians_method(
     student's. Equal arguments give the same loss.
 
     Args:
-      alpha: weight of the cross-entropy; 0 leaves a term and its cost out.
-      beta: weight of the logits' squared error.
-      delta: weight of the attention maps' distance, which the paper does not state.
-      gamma: weight of the Jacobians' distance.
+      label_weight: weight of the cross-entropy; 0 leaves a term and its cost out.
+      logits_weight: weight of the logits' squared error.
+      attention_weight: weight of the attention maps' distance, which the paper does not
+        state.
+      jacobian_weight: weight of the Jacobians' distance.
       teacher_layer: which of the teacher's `feature_maps`.
       student_layer: which of the student's; see `shared_maps`.
       window: side of the windows over which a map is averaged; the paper takes a
@@ -118,7 +122,8 @@ def attention_and_jacobians_method(
       ValueError: if a weight is negative or all are zero.
 
     Example:
-      >>> method = attention_and_jacobians(teacher_layer=1, student_layer=0, window=3)
+      >>> layers = {"teacher_layer": 1, "student_layer": 0}
+      >>> method = attention_and_jacobians_method(**layers, window=3)
       >>> method.outputs.keywords
       {'layer': 1, 'window': 3}
 
@@ -126,24 +131,28 @@ def attention_and_jacobians_method(
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, sections
       5.2.1 and 6.3, supplement, "Loss function", where the weights are 10 or 0.
     """
-    _check_weights(alpha=alpha, beta=beta, delta=delta, gamma=gamma)
-    loss = _with(
-        losses.attention_and_jacobians_loss,
-        alpha=alpha,
-        beta=beta,
-        delta=delta,
-        gamma=gamma,
+    _check_weights(
+        label_weight=label_weight,
+        logits_weight=logits_weight,
+        attention_weight=attention_weight,
+        jacobian_weight=jacobian_weight,
+    )
+    loss = losses.AttentionAndJacobiansLoss(
+        label_weight=label_weight,
+        logits_weight=logits_weight,
+        attention_weight=attention_weight,
+        jacobian_weight=jacobian_weight,
         layer=student_layer,
         window=window,
     )
     asked = functools.partial(
         teacher_outputs.attention_peak, layer=teacher_layer, window=window
     )
-    outputs = asked if delta or gamma else teacher_outputs.logits
+    outputs = asked if attention_weight or jacobian_weight else teacher_outputs.logits
     return Method(outputs, loss, second_head=True)
 
 
-def lwf_method(*, alpha: float = 1.0, beta: float = 1.0) -> Method:
+def lwf_method(*, label_weight: float = 1.0, logits_weight: float = 1.0) -> Method:
     r"""Returns learning without forgetting, for a student of other classes.
 
     .. math:: \alpha\, \text{cross-entropy}(S_1, y)
@@ -151,11 +160,12 @@ def lwf_method(*, alpha: float = 1.0, beta: float = 1.0) -> Method:
 
     with a second head :math:`S_2` for the teacher's ``Z`` classes, on the student's
     images. It is a mean over classes: beside the sum over a hundred of them the student
-    learns nothing from the labels (``experiments/jacobian_matching/table3_transfer.py``).
+    learns nothing from the labels
+    (``experiments/jacobian_matching/table3_transfer.py``).
 
     Args:
-      alpha: weight of the cross-entropy; 0 leaves a term and its cost out.
-      beta: weight of the logits' squared error.
+      label_weight: weight of the cross-entropy; 0 leaves a term and its cost out.
+      logits_weight: weight of the logits' squared error.
 
     Returns:
       The method.
@@ -164,25 +174,25 @@ def lwf_method(*, alpha: float = 1.0, beta: float = 1.0) -> Method:
       ValueError: if a weight is negative or all are zero.
 
     Example:
-      >>> lwf(alpha=10, beta=10).second_head
+      >>> lwf_method(label_weight=10, logits_weight=10).second_head
       True
 
     References:
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, section
       5. Li and Hoiem, "Learning without Forgetting", 2016.
     """
-    _check_weights(alpha=alpha, beta=beta)
-    loss = _with(losses.second_head_loss, alpha=alpha, beta=beta)
+    _check_weights(label_weight=label_weight, logits_weight=logits_weight)
+    loss = losses.SecondHeadLoss(label_weight=label_weight, logits_weight=logits_weight)
     return Method(teacher_outputs.logits, loss, second_head=True)
 
 
 def sinkhorn_method(
     costs: Sequence[ArrayLike],
     *,
-    weights: Sequence[float] = (1.0,),
+    teacher_weights: Sequence[float] = (1.0,),
     other_logits: Sequence[np.ndarray] = (),
-    alpha: float = 1.0,
-    beta: float = 10.0,
+    label_weight: float = 1.0,
+    transport_weight: float = 10.0,
     temperature: float = 3.0,
     epsilon: float = 0.1,
     max_iterations: int = 200,
@@ -198,11 +208,11 @@ def sinkhorn_method(
     Args:
       costs: between the classes of each teacher and the student's, ``[Ct, Cs]`` each,
         see `class_cost`; computed once, before the training, as in the paper.
-      weights: one for each teacher.
+      teacher_weights: one for each teacher, :math:`w_k`.
       other_logits: what all teachers but the first say about the training images,
         ``[n, Ct]`` each.
-      alpha: weight of the cross-entropy; 0 leaves a term and its cost out.
-      beta: weight of the Sinkhorn distances; the paper's is 10 (CUB: 100).
+      label_weight: weight of the cross-entropy; 0 leaves a term and its cost out.
+      transport_weight: weight of the Sinkhorn distances; the paper's is 10 (CUB: 100).
       temperature: of both softmax functions.
       epsilon: strength of the entropy.
       max_iterations: the most iterations for an image.
@@ -217,29 +227,31 @@ def sinkhorn_method(
     References:
       Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 2 and section 7.
     """
-    _check_weights(alpha=alpha, beta=beta)
+    _check_weights(label_weight=label_weight, transport_weight=transport_weight)
     if not (temperature > 0 and epsilon > 0):
         raise ValueError(
             f"temperature and epsilon must be positive, got {temperature}, {epsilon}."
         )
-    if not all(weight >= 0 for weight in weights) or not any(weights):
-        raise ValueError(f"weights must not be negative, nor all zero, got {weights}.")
-    if not len(costs) == len(weights) == 1 + len(other_logits):
+    if not all(weight >= 0 for weight in teacher_weights) or not any(teacher_weights):
+        raise ValueError(
+            "teacher_weights must not be negative, nor all zero, got "
+            f"{teacher_weights}."
+        )
+    if not len(costs) == len(teacher_weights) == 1 + len(other_logits):
         raise ValueError(
             f"Each teacher has a cost and a weight, and all but the first logits; got "
-            f"{len(costs)}, {len(weights)} and {len(other_logits)}."
+            f"{len(costs)}, {len(teacher_weights)} and {len(other_logits)}."
         )
-    loss = _with(
-        losses.transport_loss,
-        alpha=alpha,
-        beta=beta,
+    loss = losses.TransportLoss(
+        label_weight=label_weight,
+        transport_weight=transport_weight,
         temperature=temperature,
         epsilon=epsilon,
         max_iterations=max_iterations,
     )
     constants = {
         "costs": tuple(map(jnp.asarray, costs)),
-        "weights": jnp.asarray(weights, jnp.result_type(float)),
+        "weights": jnp.asarray(teacher_weights, jnp.result_type(float)),
     }
     names = [losses.teacher_name(i) for i in range(1, len(costs))]
     arrays = dict(zip(names, other_logits, strict=True))
@@ -252,13 +264,3 @@ def _check_weights(**weights: float) -> None:
             f"{', '.join(weights)} must not be negative and not all zero, got "
             f"{', '.join(f'{weight:g}' for weight in weights.values())}."
         )
-
-
-def _with(loss, **settings):
-    return _cached_with(loss, tuple(settings.items()))
-
-
-@functools.lru_cache(maxsize=64)
-def _cached_with(loss, settings):
-    # A partial equals nothing but itself, and `fit` compiles what it has not seen.
-    return functools.partial(loss, **dict(settings))

@@ -8,6 +8,7 @@ them, or from the networks inside the package.
 from jtransfer._internal.errors import RequestError as RequestError
 from jtransfer._internal.errors import SourceError as SourceError
 from jtransfer._internal.errors import one_line as one_line
+from jtransfer._internal.moved import moved_attribute
 from jtransfer._internal.provenance import files_fingerprint as files_fingerprint
 from jtransfer._internal.provenance import images_fingerprint as images_fingerprint
 from jtransfer.zoo._embedded import embedded_sources as embedded_sources
@@ -26,3 +27,7 @@ from jtransfer.zoo._targets import Target as Target
 from jtransfer.zoo._targets import image_target as image_target
 from jtransfer.zoo._targets import labelled_target as labelled_target
 from jtransfer.zoo._targets import target as target
+
+
+def __getattr__(name: str):
+    return moved_attribute(__name__, name)

@@ -4,16 +4,16 @@ import functools
 import hashlib
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
+from jtransfer.zoo import embedded
 from jtransfer.zoo._source_types import Source
 from jtransfer.zoo._targets import Target, labelled_target
 
 
 def embedded_target() -> Target:
     """Returns UCI digits with 20 labelled examples a class, the rest as test part."""
-    from jtransfer.zoo import embedded
-
     images, labels = embedded.digits()
     labelled, test = embedded.labelled_split(labels, per_class=20, seed=0)
     found = labelled_target(
@@ -29,8 +29,6 @@ def embedded_target() -> Target:
 
 def embedded_sources() -> list[Source]:
     """Returns the small networks inside the package, applied to `embedded_target`."""
-    from jtransfer.zoo import embedded
-
     images, labels = embedded.digits()
     parts = embedded.labelled_split(labels, per_class=20, seed=0)
     return [
@@ -40,15 +38,11 @@ def embedded_sources() -> list[Source]:
 
 
 def _embedded_source(network, images: np.ndarray, parts) -> Source:
-    from jtransfer.zoo import embedded
-
     def outputs(part: int):
         logits, out = _jitted(embedded.apply)(network.params, images[parts[part]])
         return np.asarray(logits), np.asarray(out["embedding"])
 
     def function():
-        import jax
-
         # A pytree of the weights: all networks share one compiled function.
         return jax.tree_util.Partial(_logits, network.params)
 
@@ -72,13 +66,9 @@ def _embedded_source(network, images: np.ndarray, parts) -> Source:
 
 
 def _logits(params, x):
-    from jtransfer.zoo import embedded
-
     return embedded.apply(params, x)[0]
 
 
 @functools.cache
 def _jitted(function: Callable) -> Callable:
-    import jax
-
     return jax.jit(function)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jtransfer import networks
 from jtransfer._internal.errors import DataError, SourceError
 from jtransfer._internal.provenance import files_fingerprint
 from jtransfer.zoo._source_types import NUMBERS, Source
@@ -37,22 +38,16 @@ def network_source(path: Path, target: Target | None) -> Source:
 
     @functools.cache
     def network():
-        from jtransfer.networks import pretrained
-
         with _as_source_errors():
-            return pretrained.network(str(path))
+            return networks.pretrained.network(str(path))
 
     def outputs(part: int, images) -> Iterator[np.ndarray]:
-        from jtransfer import networks
-
         _check_images(images)
         with _as_source_errors():
             for batch in networks.outputs(network(), images):
                 yield batch[part]
 
     def function():
-        from jtransfer import networks
-
         return networks.function(network())
 
     def head() -> np.ndarray:
@@ -84,8 +79,6 @@ def layer_sources(source: Source, target: Target | None) -> list[Source]:
     Returns:
       The layers, without logits and declared numbers: those are the network's.
     """
-    from jtransfer import networks
-
     if source.network is None:
         return [source]
     try:
@@ -118,7 +111,7 @@ def layer_sources(source: Source, target: Target | None) -> list[Source]:
 def _check_images(images) -> None:
     if images is None:
         raise SourceError(
-            "It is a network: give --target a data set of images, not of labels."
+            "It is a network: the target must be a data set of images, not of labels."
         )
 
 
@@ -134,10 +127,8 @@ def _as_source_errors():
 def _network_files(path: Path) -> list[Path]:
     if not str(path).startswith(PUBLISHED):
         return [path / "network.json", path / "variables.npz"]
-    from jtransfer.networks import pretrained
-
     with _as_source_errors():
-        return [pretrained.weights_file()]
+        return [networks.pretrained.weights_file()]
 
 
 def _network_facts(path: Path) -> dict:

@@ -70,39 +70,34 @@ def named_source(spec: str, target: Target | None = None) -> Source:
 
 
 def reference(
-    spec: str,
+    source: Source,
     target: Target,
     *,
-    data_spec: str | None = None,
+    images: Images | None = None,
     num_images: int = NUM_IMAGES,
-    data_dir: str | None = None,
-    image_size: int | None = None,
 ) -> Reference:
-    """Returns what `--reference`, `--data` and `--num-images` stand for.
+    """Returns a model of the target's task, and the images where sources meet it.
 
     Args:
-      spec: as `model` takes it.
-      target: whose images are used without `data_spec`.
-      data_spec: a data set as `jtransfer.data.load` takes it, or None.
+      source: the model.
+      target: whose images are used without `images`.
+      images: other images, or None.
       num_images: how many of the images are used, at most.
-      data_dir: where prepared data sets lie.
-      image_size: side to which the images of `data_spec` are resized.
 
     Returns:
       The reference.
 
     Raises:
-      RequestError: if there is no such model, there are no images, or too few.
+      RequestError: if there are no images.
     """
-    found = Reference(named_source(spec, target), num_images=num_images)
-    if data_spec is None and target.images is None:
+    if images is None and target.images is None:
         raise RequestError(
-            "--reference needs images: give --target a data set of images, or --data."
+            "a reference needs images: a target that is a data set of images, or other "
+            "images beside it."
         )
-    if data_spec is None:
-        return found
-    images = held_out_images(data_spec, data_dir=data_dir, image_size=image_size)
-    return found._replace(images=images.images, labels=images.labels)
+    if images is None:
+        return Reference(source, num_images=num_images)
+    return Reference(source, images.images, images.labels, num_images)
 
 
 def held_out_images(
@@ -128,7 +123,7 @@ def held_out_images(
         except DataError:  # What else may be wrong, the other split has as well.
             return data.load(spec, "train", **options)
     except (DataError, ValueError) as error:
-        raise RequestError(f"--data {spec}: {error}") from error
+        raise RequestError(str(error)) from error
 
 
 def reference_facts(reference: Reference | None) -> dict:

@@ -33,9 +33,9 @@ class Source(NamedTuple):
     digest: Callable | None = None
     """Returns a string that changes when the source's content does."""
     test_features: Callable | None = None
-    """Returns features of the target's test examples, which `--verify` uses."""
+    """Returns features of the target's test examples, which `verification.head_accuracy` uses."""
     network: Callable | None = None
-    """Returns a `jtransfer.networks.Network`, which `--fine-tune` trains on."""
+    """Returns a `jtransfer.networks.Network`, which `verification.fine_tuned_accuracy` trains on."""
     head: Callable | None = None
     """Returns the weights `[d, Z]` of the last layer, from features to logits."""
 

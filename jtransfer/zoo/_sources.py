@@ -57,7 +57,7 @@ def sources(
         found = [_source(match, target) for match in matches if _is_entry(match)]
     if not found:
         raise RequestError(
-            f"No source in --zoo {spec}; give a folder or glob of .npz files, of "
+            f"No source in {spec}; give a folder or glob of .npz files, of "
             "folders of .npz shards or of networks, or a .toml file."
         )
     if layers:
@@ -65,7 +65,7 @@ def sources(
     names = [source.name for source in found]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise RequestError(f"--zoo {spec} names {repeated[0]!r} twice.")
+        raise RequestError(f"{spec} names {repeated[0]!r} twice.")
     return found
 
 
@@ -73,18 +73,18 @@ def _declared(path: Path, target: Target | None) -> list[Source]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("source", [])
         if not isinstance(tables, list):
-            raise RequestError(f"--zoo {path}: sources are tables, [[source]].")
+            raise RequestError(f"{path}: sources are tables, [[source]].")
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"--zoo {path}: {error}") from error
+        raise RequestError(f"{path}: {error}") from error
     found = []
     for number, table in enumerate(tables, 1):
         if not isinstance(table, dict) or not isinstance(table.get("path"), str):
-            raise RequestError(f"--zoo {path}: source {number} has no path.")
+            raise RequestError(f"{path}: source {number} has no path.")
         facts = {k: v for k, v in table.items() if k not in ("name", "path")}
         for fact in NUMBERS.intersection(facts):
             if not is_number(facts[fact]):
                 raise RequestError(
-                    f"--zoo {path}: {fact} of source {number} must be a number, got "
+                    f"{path}: {fact} of source {number} must be a number, got "
                     f"{facts[fact]!r}."
                 )
         place = Path(table["path"])

@@ -52,7 +52,7 @@ def target(spec: str) -> Target:
         )
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except (DataError, OSError) as error:
-        raise RequestError(f"--target: {error}") from error
+        raise RequestError(str(error)) from error
     return labelled_target(
         path.stem,
         arrays["labels"],
@@ -102,7 +102,7 @@ def image_target(
             )
             train = data.examples_at(train, chosen)
     except (DataError, ValueError) as error:
-        raise RequestError(f"--target {spec}: {error}") from error
+        raise RequestError(f"{spec}: {error}") from error
     try:
         test = data.load(spec, "test", limit=num_test, **options)
     except DataError:

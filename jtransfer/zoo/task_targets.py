@@ -59,12 +59,12 @@ def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTar
         array = npz_arrays(path, required=held)[held[0]]
         levels = _LEVELS[held[0]](array, num_levels, side, jax.random.key(seed))
     except (DataError, ValueError, TypeError) as error:
-        raise RequestError(f"--targets {path}: {error}") from error
+        raise RequestError(f"{path}: {error}") from error
     levels = np.asarray(levels).reshape(len(levels), *np.shape(levels)[1:3] or (1, 1))
     count = int(levels.max()) + 1
     if count < 2 or count > MAX_LEVELS:
         raise RequestError(
-            f"--targets {path}: it has {count} levels; 2 to {MAX_LEVELS} can be used."
+            f"{path}: it has {count} levels; 2 to {MAX_LEVELS} can be used."
         )
     return TaskTarget(path.stem, TASK_ARRAYS[held[0]], levels.astype(np.int32), count)
 

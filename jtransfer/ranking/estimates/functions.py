@@ -46,7 +46,7 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
     """
     images, labels = reference.images, reference.labels
     if images is None and target.images is None:
-        raise RequestError("--reference needs images, which the target lacks.")
+        raise RequestError("a reference needs images, which the target lacks.")
     if images is None:
         used = target.labels >= 0
         images, labels = target.images[used], target.labels[used]
@@ -56,7 +56,7 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
     try:
         pairs.num_outputs(function, images)
     except (TypeError, ValueError) as error:
-        raise RequestError(f"--reference: {one_line(error)}") from error
+        raise RequestError(one_line(error)) from error
 
     @functools.cache
     def attacked():
