@@ -1,4 +1,4 @@
-"""How sure a number is: blocks of examples, jackknife, Student's t, Wilson.
+"""Uncertainty of numbers: blocks of examples, jackknife, Student's t, Wilson.
 
 Examples fall at random into ten blocks alike in size and classes. The spread of what a
 statistic is without each block in turn gives its standard error; the same blocks for
@@ -20,7 +20,7 @@ T_95 = float(scipy.stats.t.ppf(0.975, NUM_BLOCKS - 1))
 
 
 class Estimate(NamedTuple):
-    """A statistic with what its uncertainty is computed from."""
+    """A statistic with its replicates and its values by chance."""
 
     value: np.ndarray
     """The statistic of all examples, `[]`."""

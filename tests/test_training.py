@@ -96,38 +96,15 @@ def saved_steps(folder):
 # Schedules.
 
 
-def test_step_decay_by_hand():
-    schedule = jax.jit(schedules.step_decay(0.1, steps=(2, 5), factor=0.5))
-    rates = [float(schedule(t)) for t in range(7)]
-    np.testing.assert_allclose(rates, [0.1, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025])
-    assert schedules.step_decay(0.1, steps=(), factor=0.5)(9) == np.float32(0.1)
-
-
-def test_cosine_decay_and_warm_up_agree_with_optax():
-    cosine, reference = (
-        schedules.cosine_decay(0.3, num_steps=7),
-        optax.cosine_decay_schedule(0.3, 7),
-    )
+def test_warm_up_multiplies_a_schedule():
+    cosine = optax.cosine_decay_schedule(0.3, 7)
     warm = schedules.warm_up(cosine, num_steps=4)
     for t in range(9):
-        np.testing.assert_allclose(cosine(t), reference(t), atol=1e-7)
-        expected = min((t + 1) / 4, 1) * reference(t)
+        expected = min((t + 1) / 4, 1) * cosine(t)
         np.testing.assert_allclose(warm(t), expected, atol=1e-7)
     assert schedules.warm_up(0.3, num_steps=0)(0) == np.float32(0.3)
-
-
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        lambda: schedules.step_decay(0.1, steps=(5, 5), factor=0.5),
-        lambda: schedules.step_decay(0.1, steps=(-1, 5), factor=0.5),
-        lambda: schedules.cosine_decay(0.1, num_steps=0),
-        lambda: schedules.warm_up(0.1, num_steps=-1),
-    ],
-)
-def test_schedules_reject(schedule):
     with pytest.raises(ValueError, match="steps must"):
-        schedule()
+        schedules.warm_up(0.1, num_steps=-1)
 
 
 def test_only_kernels_decay():
@@ -146,7 +123,7 @@ def test_sgd_against_the_definition(decays):
     params = {"kernel": rng.standard_normal((2, 3)), "bias": rng.standard_normal(3)}
     params = jax.tree.map(np.float32, params)
     gradients = [jax.tree.map(lambda p, s=s: s * np.cos(p), params) for s in (1, 2)]
-    rates = schedules.step_decay(0.1, steps=(1,), factor=0.5)
+    rates = optax.piecewise_constant_schedule(0.1, {1: 0.5})
     optimizer = schedules.sgd(rates, momentum=0.8, weight_decay=0.01, decays=decays)
     ours, state = params, optimizer.init(params)
     for gradient in gradients:

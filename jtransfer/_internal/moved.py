@@ -1,4 +1,6 @@
-"""Names of November 2026 that live elsewhere now; they go with the next release but one.
+"""Names of November 2026 that live elsewhere now.
+
+They go with the next release but one.
 
 One table from old to new serves `from jtransfer import recipes`, `import
 jtransfer.recipes`, `from jtransfer.recipes import trained` and renamed functions of
@@ -85,7 +87,7 @@ NAMES = {
 
 
 def moved_attribute(module: str, name: str) -> Any:
-    """Returns what a name of November stands for, with a warning.
+    """Returns the function, value or module behind a name of November, with a warning.
 
     Args:
       module: the module that is asked, such as `jtransfer.zoo`.

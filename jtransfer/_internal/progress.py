@@ -11,7 +11,7 @@ _INTERVAL = 10.0  # seconds between two lines
 
 
 class Display(NamedTuple):
-    """How to show something.
+    """Two functions that show the steps of long work.
 
     Attributes:
       row: ``row(rows, seconds_per_step)`` shows the last row of some steps, if any.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentOptions:
-    """Who learns what from whom, and where to."""
+    """Teacher, student, images and folder of a distillation."""
 
     teacher: Path
     """A network that jtransfer train or distill has made."""

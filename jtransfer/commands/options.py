@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """How images are read."""
+    """Options of reading images."""
 
     data_dir: str | None = None
     """Where prepared TFDS data sets lie; TFDS_DATA_DIR by default."""
@@ -32,7 +32,7 @@ class ReadingOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecipeOptions:
-    """How a network is trained."""
+    """Options of training a network."""
 
     preset: Literal["cpu", "paper"] = "cpu"
     """Settings that the other options change."""

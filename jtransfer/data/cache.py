@@ -5,7 +5,6 @@ read alone) and what belongs to it. It appears under its name in one step when i
 complete: an interrupted run leaves nothing behind that would be read later.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -18,12 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jtransfer._internal.provenance import bytes_fingerprint
+
 # Part of every key: raise it when decoding or the layout of an entry changes.
 _VERSION = 1
 
 
 class Decoded(NamedTuple):
-    """What a source of pictures yields; the first set of labels is the default.
+    """Decoded pictures with sets of labels, of which the first is the default.
 
     Attributes:
       images: uint8, shape ``[n, h, w, c]``.
@@ -66,7 +67,7 @@ def cached(
       The first `limit` pictures.
     """
     text = json.dumps([_VERSION, key], sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:20]
+    digest = bytes_fingerprint(text.encode())[:20]
     readable = re.sub(r"[^\w.-]+", "_", name)[-60:]
     entry = cache_root(cache_dir) / f"{readable}-{digest}"
     stored = _stored(entry, limit)

@@ -18,7 +18,7 @@ def checked_labels(
     min_classes: int = 2,
     name: str = "labels",
 ) -> np.ndarray:
-    """Returns class labels as int32, or says what is wrong with them.
+    """Returns class labels as int32 after checking their range.
 
     Args:
       labels: integer class of each example, shape ``[n]``.

@@ -104,17 +104,17 @@ def _pictures(base: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarra
         )
     files, labels = [], []
     for label, name in enumerate(names):
-        found = sorted(
+        files_of_class = sorted(
             file
             for file in (base / name).rglob("*")
             if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
         )
-        if not found and (base / name).is_dir():
+        if not files_of_class and (base / name).is_dir():
             raise DataError(
                 f"{base / name} holds no picture (png, jpg, ...); fill or remove it."
             )
-        files += found
-        labels += [label] * len(found)
+        files += files_of_class
+        labels += [label] * len(files_of_class)
     return files, np.array(labels, np.int32)
 
 

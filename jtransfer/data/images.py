@@ -72,12 +72,12 @@ def examples_of(images: Images, classes: Sequence[int]) -> Images:
     return Images(images.images[indices], labels, names)
 
 
-def named_class_subset(images: Images, wanted: tuple[str, ...]) -> Images:
+def named_class_subset(images: Images, named: tuple[str, ...]) -> Images:
     """Returns the images of some classes, given by name or by number.
 
     Args:
       images: the whole set.
-      wanted: names, numbers, or ranges of numbers such as `0-49`; none stands for all.
+      named: names, numbers, or ranges of numbers such as `0-49`; none stands for all.
 
     Returns:
       The images of these classes, renumbered in the order given.
@@ -91,10 +91,10 @@ def named_class_subset(images: Images, wanted: tuple[str, ...]) -> Images:
       >>> named_class_subset(images, ("ship", "0-1")).class_names
       ('ship', 'cat', 'dog')
     """
-    if not wanted:
+    if not named:
         return images
     names, classes = list(images.class_names), []
-    for item in wanted:
+    for item in named:
         first, _, last = item.partition("-")
         if item in names:
             classes.append(names.index(item))

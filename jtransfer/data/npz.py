@@ -23,7 +23,7 @@ _HARMLESS_BYTES = 64 * 2**20
 
 
 class Header(NamedTuple):
-    """What an archive says of one array before it is read.
+    """Shape and dtype of one array of an archive, before it is read.
 
     Attributes:
       shape: its shape.
@@ -98,8 +98,8 @@ def npz_arrays(
                 f"{file} has no array {' nor '.join(missing)} (it holds {held}); "
                 f"save it with numpy.savez(file, {missing[0]}=...)."
             )
-        wanted = [n for n in (*required, *optional) if f"{n}.npy" in present]
-        headers = {n: _header(file, archive, present[f"{n}.npy"]) for n in wanted}
+        names = [n for n in (*required, *optional) if f"{n}.npy" in present]
+        headers = {n: _header(file, archive, present[f"{n}.npy"]) for n in names}
         return {
             name: _array(file, archive, name, header, limits.get(name))
             for name, header in headers.items()
@@ -206,9 +206,9 @@ def _array(file, archive, name: str, header: Header, limit: int | None) -> np.nd
 def _filled(stream, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array of the next bytes of a stream, read without a second copy."""
     array = np.empty(math.prod(shape), dtype)
-    wanted = array.nbytes
-    view, done = memoryview(array.view(np.uint8)) if wanted else b"", 0
-    while done < wanted:
+    size = array.nbytes
+    view, done = memoryview(array.view(np.uint8)) if size else b"", 0
+    while done < size:
         count = stream.readinto(view[done : done + 2**24])
         if not count:
             raise EOFError("the file ends early")

@@ -4,7 +4,6 @@ A prepared data set is a folder ``name[/config]/version`` that describes itself,
 one that TensorFlow Datasets does not know by name is read like any other.
 """
 
-import hashlib
 import io
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jtransfer._internal.errors import DataError
+from jtransfer._internal.provenance import bytes_fingerprint
 from jtransfer.data.cache import Decoded, cached
 from jtransfer.data.decoding import decoded, image_stack
 
@@ -43,8 +43,8 @@ def prepared_names(data_dir: str | os.PathLike | None = None) -> tuple[str, ...]
       Names, sorted, such as ``("cifar10", "mnist_corrupted/fog")``.
     """
     root = data_root(data_dir)
-    found = [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]
-    return tuple(sorted({str(info.parent.parent.relative_to(root)) for info in found}))
+    infos = [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]
+    return tuple(sorted({str(info.parent.parent.relative_to(root)) for info in infos}))
 
 
 def prepared_images(
@@ -68,7 +68,7 @@ def prepared_images(
     key = {
         "folder": [*folder.parts[-3:]],
         "split": split,
-        "description": hashlib.sha256(description).hexdigest(),
+        "description": bytes_fingerprint(description),
         "files": [(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats],
         "size": size,
         "num_channels": num_channels,
@@ -98,11 +98,11 @@ def _version_folder(name: str, root: Path) -> Path:
     versions = {_version(path.parent): path.parent for path in _descriptions(folder)}
     versions.pop(None, None)
     if version is not None and versions:
-        wanted = tuple(map(int, version.split(".")))
-        if wanted not in versions:
+        number = tuple(map(int, version.split(".")))
+        if number not in versions:
             have = ", ".join(path.name for path in versions.values())
             raise DataError(f"{base} is prepared in {root} as {have}, not {version}.")
-        return versions[wanted]
+        return versions[number]
     if versions:
         return versions[max(versions)]
     configs = sorted({path.parent.parent.name for path in folder.glob(_NESTED)})
@@ -232,15 +232,15 @@ def _check_request(info, name: str, split: str, image_keys: list[str]) -> None:
 def _class_features(info, name: str) -> dict[str, tuple[str, ...]]:
     """Returns the class names of every label of an example, the default one first."""
     tfds = _tfds()
-    found = {
+    labels = {
         key: tuple(feature.names or map(str, range(feature.num_classes)))
         for key, feature in info.features.items()
         if isinstance(feature, tfds.features.ClassLabel)
     }
-    if not found:
+    if not labels:
         raise DataError(
             f"{name} has no class labels (but {', '.join(info.features)}); use a data "
             "set for classification."
         )
-    first = next((k for k in _supervised(info) if k in found), "label")
-    return dict(sorted(found.items(), key=lambda item: item[0] != first))
+    first = next((k for k in _supervised(info) if k in labels), "label")
+    return dict(sorted(labels.items(), key=lambda item: item[0] != first))

@@ -84,14 +84,14 @@ def load(
         raise ValueError(f"label_key is for TensorFlow data sets, not for {spec!r}.")
     options = {"size": size, "num_channels": num_channels, "limit": limit}
     if source == "npz":
-        found = npz_images(place, split, **options)
+        pictures = npz_images(place, split, **options)
     elif source == "imagefolder":
-        found = folder_images(place, split, cache_dir=cache_dir, **options)
+        pictures = folder_images(place, split, cache_dir=cache_dir, **options)
     else:
-        found = prepared_images(
+        pictures = prepared_images(
             place, split, data_dir=data_dir, cache_dir=cache_dir, **options
         )
-    return _selected(found, spec, split, label_key, whole=limit is None)
+    return _selected(pictures, spec, split, label_key, whole=limit is None)
 
 
 def npz_images(
@@ -192,20 +192,20 @@ def _parsed(spec: str) -> tuple[str, str]:
 
 
 def _selected(
-    found: Decoded, spec: str, split: str, label_key: str | None, *, whole: bool
+    pictures: Decoded, spec: str, split: str, label_key: str | None, *, whole: bool
 ) -> Images:
-    key = next(iter(found.labels)) if label_key is None else label_key
-    if key not in found.labels:
+    key = next(iter(pictures.labels)) if label_key is None else label_key
+    if key not in pictures.labels:
         raise DataError(
-            f"{spec} has no labels {key!r}; it has {', '.join(found.labels)}."
+            f"{spec} has no labels {key!r}; it has {', '.join(pictures.labels)}."
         )
-    names = found.class_names[key]
+    names = pictures.class_names[key]
     labels = checked_labels(
-        found.labels[key],
-        num_examples=len(found.images),
+        pictures.labels[key],
+        num_examples=len(pictures.images),
         num_classes=len(names),
         # The first few images may well be of one class.
         min_classes=2 if whole else 1,
         name=f"labels of {spec}, split {split}",
     )
-    return Images(found.images, labels, names)
+    return Images(pictures.images, labels, names)

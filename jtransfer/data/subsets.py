@@ -1,4 +1,4 @@
-"""Which examples and which classes an experiment uses.
+"""Subsets of examples and of classes, for experiments.
 
 Pure functions of labels, on the host: they return positions, and the caller indexes.
 Everything random comes from `seed`.

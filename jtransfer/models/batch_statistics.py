@@ -1,4 +1,4 @@
-"""A network in training mode that tells by what it has normalised."""
+"""A network in training mode that returns its batch statistics."""
 
 from collections.abc import Callable
 from typing import Any

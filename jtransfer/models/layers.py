@@ -1,4 +1,4 @@
-"""What the architectures share: pooling, normalised convolutions, single examples.
+"""Layers that architectures share: pooling, normalised convolutions, examples.
 
 Images are `[n, h, w, c]`. Convolutions pad `size // 2` on every side, as the published
 networks do, also at stride 2, where "SAME" would pad one side only.
@@ -197,10 +197,10 @@ def over_batch(
 def _check_input(x, example_shape, smallest):
     """Raises ValueError or TypeError unless `x` is an example or a batch of them."""
     rank = len(example_shape)
-    wanted = ", ".join("any" if size is None else str(size) for size in example_shape)
+    shape = ", ".join("any" if size is None else str(size) for size in example_shape)
     if x.ndim not in (rank, rank + 1):
         raise ValueError(
-            f"x must be an example of shape [{wanted}] or a batch of them,"
+            f"x must be an example of shape [{shape}] or a batch of them,"
             f" got shape {x.shape}."
         )
     for size, expected in zip(x.shape[-rank:], example_shape, strict=True):
@@ -210,7 +210,7 @@ def _check_input(x, example_shape, smallest):
             )
         if expected not in (None, size):
             raise ValueError(
-                f"x must hold examples of shape [{wanted}], got shape {x.shape}."
+                f"x must hold examples of shape [{shape}], got shape {x.shape}."
             )
     checks.floating("x", x)
 

@@ -1,4 +1,4 @@
-"""What networks say about stored images."""
+"""Outputs of networks at stored images."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -123,7 +123,7 @@ def layer_outputs(
             side=None if images.shape[1:3] == (side, side) else side,
             layers=names,
         )
-        features = [np.asarray(found)[: len(batch)] for found in features]
+        features = [np.asarray(output)[: len(batch)] for output in features]
         yield features, np.asarray(logits)[: len(batch)]
 
 
@@ -135,9 +135,9 @@ def layers(network: Network) -> list[str]:
     x = jnp.zeros((1, int(np.prod(shape))) if flat else shape)
     out = jax.eval_shape(apply_fn, network.variables, x)[1]
     return [
-        name if not isinstance(found, tuple | list) else f"{name}.{i}"
-        for name, found in out.items()
-        for i in range(len(found) if isinstance(found, tuple | list) else 1)
+        name if not isinstance(output, tuple | list) else f"{name}.{i}"
+        for name, output in out.items()
+        for i in range(len(output) if isinstance(output, tuple | list) else 1)
     ]
 
 
@@ -154,13 +154,13 @@ def _outputs(variables, images, statistics, *, architecture, side, layers):
 def _features(out: dict, layer: str) -> jax.Array:
     """One layer of a network's intermediates, averaged over pixels."""
     name, _, index = layer.partition(".")
-    found = out.get(name)
-    if index and isinstance(found, tuple | list):
-        found = (
-            found[int(index)] if index.isdigit() and int(index) < len(found) else None
+    output = out.get(name)
+    if index and isinstance(output, tuple | list):
+        output = (
+            output[int(index)] if index.isdigit() and int(index) < len(output) else None
         )
-    if not isinstance(found, jax.Array):
+    if not isinstance(output, jax.Array):
         raise DataError(f"There is no layer {layer!r}.")
-    if found.ndim == 4:
-        found = found.mean(axis=(1, 2))
-    return found.astype(jnp.float32)
+    if output.ndim == 4:
+        output = output.mean(axis=(1, 2))
+    return output.astype(jnp.float32)

@@ -44,10 +44,10 @@ class _Dict(dict):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the names of tensors; what it makes of them has no effect on anything."""
+    """Reads the names of tensors and nothing that could run."""
 
     def find_class(self, module, name):
-        """Returns what stands for a name of the file."""
+        """Returns the harmless stand-in of a name of the file."""
         if (module, name) == ("collections", "OrderedDict"):
             return _Dict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -125,19 +125,19 @@ def _array(view: _View, numbers: dict[str, np.ndarray]) -> np.ndarray:
     for value in (start, *shape, *strides):
         if type(value) is not int or value < 0:
             raise ValueError("a size or stride is no number")
-    found = numbers[storage.key]
+    stored = numbers[storage.key]
     last = start + sum(
         (size - 1) * stride for size, stride in zip(shape, strides, strict=True)
     )
     size = math.prod(shape)
     # Strides of zero could blow up a few numbers to any size.
-    if size > len(found) or (size and last >= len(found)):
+    if size > len(stored) or (size and last >= len(stored)):
         raise ValueError("a tensor exceeds its storage")
     if not size:
-        return np.empty(shape, found.dtype)
-    steps = [stride * found.itemsize for stride in strides]
+        return np.empty(shape, stored.dtype)
+    steps = [stride * stored.itemsize for stride in strides]
     # No copy: many tensors of one storage would need more memory than the file.
-    return np.lib.stride_tricks.as_strided(found[start:], shape, steps)
+    return np.lib.stride_tricks.as_strided(stored[start:], shape, steps)
 
 
 # A damaged file surfaces as any of these, depending on where the damage lies.

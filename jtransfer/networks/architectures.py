@@ -18,7 +18,7 @@ EXAMPLES = "resnet18, resnet50, wrn-16-2, vgg9, mobilenet-0.5, alexnet, lenet"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What decides the shapes of a network."""
+    """The settings that decide the shapes of a network."""
 
     model: str
     """Its name, see `model`."""
@@ -78,18 +78,18 @@ def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Modu
         return models.AlexNet(**shared)
     if a.model == "efficientnet_lite0":
         return models.EfficientNetLite0(**shared)
-    if found := re.fullmatch(r"vgg(4|9)", a.model):
-        return models.VGG(depth=int(found[1]), **shared)
-    if found := re.fullmatch(r"resnet(18|34|50)(-imagenet)?", a.model):
-        stem = found[2] is not None
-        return models.ResNet(depth=int(found[1]), imagenet_stem=stem, **shared)
-    if found := re.fullmatch(r"wrn-(\d{1,3})-(\d{1,2})", a.model):
-        depth, width = int(found[1]), int(found[2])
+    if match := re.fullmatch(r"vgg(4|9)", a.model):
+        return models.VGG(depth=int(match[1]), **shared)
+    if match := re.fullmatch(r"resnet(18|34|50)(-imagenet)?", a.model):
+        stem = match[2] is not None
+        return models.ResNet(depth=int(match[1]), imagenet_stem=stem, **shared)
+    if match := re.fullmatch(r"wrn-(\d{1,3})-(\d{1,2})", a.model):
+        depth, width = int(match[1]), int(match[2])
         return models.WideResNet(depth=depth, width=width, **shared)
-    if found := re.fullmatch(r"mobilenet(?:-(\d(?:\.\d{1,3})?))?", a.model):
+    if match := re.fullmatch(r"mobilenet(?:-(\d(?:\.\d{1,3})?))?", a.model):
         if shared.pop("base_width", None) is not None:
             raise DataError("The width of a mobilenet is in its name: mobilenet-0.5.")
-        return models.MobileNet(width=float(found[1] or 1), **shared)
+        return models.MobileNet(width=float(match[1] or 1), **shared)
     raise DataError(f"There is no model {a.model!r}; try {EXAMPLES}.")
 
 
@@ -105,7 +105,7 @@ def count(variables: models.Variables) -> int:
 
 @functools.lru_cache(maxsize=64)
 def abstract(architecture: Architecture) -> tuple[Callable, models.Variables, bool]:
-    """Returns what is known of a network before it has weights; nothing is computed.
+    """Returns function and shapes of a network without weights; nothing is computed.
 
     Args:
       architecture: see `model`.

@@ -60,13 +60,13 @@ def read_network(folder: Path) -> Network:
     """
     file = folder / JSON_FILE
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        architecture = Architecture(**found["architecture"])
+        described = json.loads(file.read_text(encoding="utf-8"))
+        architecture = Architecture(**described["architecture"])
         statistics = ChannelStatistics(
-            np.asarray(found["mean"], np.float32), np.asarray(found["std"], np.float32)
+            *(np.asarray(described[name], np.float32) for name in ("mean", "std"))
         )
-        class_names = tuple(str(name) for name in found["class_names"])
-        facts = dict(found["facts"])
+        class_names = tuple(str(name) for name in described["class_names"])
+        facts = dict(described["facts"])
         names = variable_names(architecture)
     except DataError:
         raise
@@ -82,7 +82,7 @@ def read_network(folder: Path) -> Network:
 
 
 def variable_names(architecture: Architecture) -> list[str]:
-    """Returns what the arrays of a network are called on disk."""
+    """Returns the names of a network's arrays on disk."""
     leaves = jax.tree_util.tree_leaves_with_path(abstract(architecture)[1])
     return [_name(path) for path, _ in leaves]
 
@@ -96,16 +96,16 @@ def variables_in(
       DataError: if an array does not fit the architecture.
     """
     leaves, structure = jax.tree.flatten(abstract(architecture)[1])
-    found = [arrays[name] for name in variable_names(architecture)]
+    stored = [arrays[name] for name in variable_names(architecture)]
     for name, array, leaf in zip(
-        variable_names(architecture), found, leaves, strict=True
+        variable_names(architecture), stored, leaves, strict=True
     ):
         if array.shape != leaf.shape or array.dtype != leaf.dtype:
             raise DataError(
                 f"{name} in {file} is {array.dtype}{list(array.shape)}, a "
                 f"{architecture.model} has {leaf.dtype}{list(leaf.shape)}."
             )
-    return jax.tree.unflatten(structure, [jnp.asarray(array) for array in found])
+    return jax.tree.unflatten(structure, [jnp.asarray(array) for array in stored])
 
 
 def _name(path) -> str:

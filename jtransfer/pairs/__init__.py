@@ -128,8 +128,8 @@ def function_pair(
             (on_source, on_target, "target"),
         )
     )
-    found = gradients(target, source, images, blocks, advance=stage("gradients"))
-    return Pair(to_source, to_target, found, on_target.clean, on_source.clean)
+    compared = gradients(target, source, images, blocks, advance=stage("gradients"))
+    return Pair(to_source, to_target, compared, on_target.clean, on_source.clean)
 
 
 def __getattr__(name: str):

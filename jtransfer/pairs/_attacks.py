@@ -1,4 +1,4 @@
-"""Attacks on functions at stored images, and what they do to other functions."""
+"""Attacks on functions at stored images, and their effect on other functions."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class Attacked(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """What attacks on one function do to another."""
+    """The effect of attacks on one function upon another."""
 
     blocks: AttackSums
     """By block of examples, a leading axis."""
@@ -143,22 +143,24 @@ def transfer(
     moved = [[] for _ in range(1 + NUM_PAIRINGS)]
     for indices, valid in image_batches(n, batch_size):
         x = pixels(images[indices])
-        for shift, found in enumerate(moved):
+        for shift, pairing in enumerate(moved):
             deltas = first.deltas[(indices + shift) % n]
             outputs = np.asarray(_moved(second.function, x, deltas))
-            found.append((outputs - second.clean[indices])[:valid])
+            pairing.append((outputs - second.clean[indices])[:valid])
         advance(valid)
     transferred, *others = map(np.concatenate, moved)
     white_box = _longer(second.own, transferred)
 
-    def sums(shift, found, blocks):
-        own, ratio = np.roll(first.own, -shift, axis=0), _ratio(found, white_box)
+    def sums(shift, deviations, blocks):
+        own, ratio = np.roll(first.own, -shift, axis=0), _ratio(deviations, white_box)
         num_blocks = int(blocks.max()) + 1
-        return attack_sums(own, found, ratio, blocks=blocks, num_blocks=num_blocks)
+        return attack_sums(own, deviations, ratio, blocks=blocks, num_blocks=num_blocks)
 
     whole = np.zeros(n, int)
-    pairings = [sums(shift, found, whole) for shift, found in enumerate(others, 1)]
-    turns = [directions(found) for found in (first.own, transferred)]
+    pairings = [
+        sums(shift, deviations, whole) for shift, deviations in enumerate(others, 1)
+    ]
+    turns = [directions(deviations) for deviations in (first.own, transferred)]
     return Transfer(
         blocks=sums(0, transferred, blocks),
         mismatched=jax.tree.map(lambda *leaves: np.concatenate(leaves), *pairings),

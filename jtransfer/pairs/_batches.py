@@ -30,7 +30,7 @@ def image_batches(n: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def pytree(function: Callable) -> Callable:
-    """The function as what a jitted function can take, its weights as leaves."""
+    """Returns a function as a pytree with its weights as leaves, for jit."""
     is_partial = isinstance(function, jax.tree_util.Partial)
     return function if is_partial else jax.tree_util.Partial(function)
 

@@ -23,7 +23,7 @@ JACOBIAN_NUMBERS = 2**25
 
 
 class Gradients(NamedTuple):
-    """How the gradients of two functions compare."""
+    """Sums from which the gradients of two functions are compared."""
 
     blocks: Grams
     """By block of examples, a leading axis."""
@@ -87,8 +87,8 @@ def gradients(
         for shift, cross in enumerate(crosses, 1):
             other = np.roll(second, -shift, axis=0)[:valid]
             cross += np.tensordot(first, other, axes=((0, 2), (0, 2)))
-        found = (_singular_values(gram, images[0].size) for gram in products[::2])
-        values = [a + b.sum(axis=0) for a, b in zip(values, found, strict=True)]
+        by_image = (_singular_values(gram, images[0].size) for gram in products[::2])
+        values = [a + b.sum(axis=0) for a, b in zip(values, by_image, strict=True)]
         advance(valid)
     grams = Grams(np.bincount(blocks, minlength=num_blocks).astype(float), *sums)
     mismatched = jax.tree.map(

@@ -15,7 +15,7 @@ from jtransfer._internal.linalg import unit
 
 
 class AttackSums(NamedTuple):
-    """Sums of what attacks on one function do to both; leading axes are sets."""
+    """Sums of deviations that attacks cause in two functions; leading axes are sets."""
 
     count: np.ndarray
     """Examples, `[]`."""
@@ -45,7 +45,7 @@ class Grams(NamedTuple):
 
 
 def attack_sums(own, transferred, ratio, *, blocks, num_blocks) -> AttackSums:
-    """Sums what attacks do, by block.
+    """Sums the deviations that attacks cause, by block.
 
     Args:
       own: deviations of the attacked function, shape `[n, m]`.

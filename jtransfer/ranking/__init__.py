@@ -1,4 +1,4 @@
-"""Which source to transfer from: scores, intervals, baselines, chance and groups."""
+"""Rankings of sources: scores, intervals, baselines, chance and groups."""
 
 from jtransfer._internal.moved import moved_attribute
 from jtransfer.ranking.correlations import dcg as dcg

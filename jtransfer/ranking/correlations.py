@@ -1,4 +1,4 @@
-"""How well scores agree with accuracies: correlations and the price of a choice."""
+"""Agreement of scores with accuracies: correlations and the price of a choice."""
 
 import numpy as np
 import scipy.stats

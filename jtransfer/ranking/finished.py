@@ -11,7 +11,7 @@ from jtransfer.ranking.rows import Row, Verified, from_json, to_json
 
 
 class SourceResult(NamedTuple):
-    """What a run has found of one source, before the sources are ranked."""
+    """The results of one source, before the sources are ranked."""
 
     rows: list[Row]
     verified: Verified | None = None

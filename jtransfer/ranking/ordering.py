@@ -53,7 +53,7 @@ def ranked(rows: Sequence[Row], names: Iterable[str]) -> list[Row]:
 
 
 class Agreement(NamedTuple):
-    """How well a score predicts the accuracy after transfer."""
+    """Agreement of a score with the accuracy after transfer."""
 
     score: str
     pearson: float
@@ -127,7 +127,7 @@ def _by_score(values: Iterable[tuple[str, float, object]]) -> list[Agreement]:
 
 
 class RankCorrelation(NamedTuple):
-    """How alike the orders are that scores give."""
+    """Rank correlations of each two scores."""
 
     scores: list[str]
     matrix: list[list[float | None]]

@@ -132,7 +132,7 @@ def rank(*arguments: Any, **keywords: Any) -> list[dict[str, Any]]:
 
 
 class _Work(NamedTuple):
-    """What is to be done for each source."""
+    """The request that all sources share."""
 
     target: Target
     scored: Target

@@ -1,4 +1,4 @@
-"""The table of scores: what each is computed from, what it means, when not to trust it.
+"""The table of scores: needs, meaning, range and caveat of each.
 
 A new score is one function and one entry here.
 """

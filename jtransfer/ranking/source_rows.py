@@ -53,7 +53,7 @@ def source_rows(
 
 
 class _Found(NamedTuple):
-    """What was computed of a source."""
+    """The estimates of a source, and facts that its rows share."""
 
     estimates: dict[str, Estimate]
     """By score."""
@@ -167,15 +167,15 @@ _LACKS = {
 
 def _of_functions(source, scores, comparison) -> tuple[dict, str | None]:
     """The estimates of scores of functions, or none and why."""
-    wanted = {name: s for name, s in scores.items() if s.needs in OF_REFERENCE}
-    if not wanted:
+    of_reference = {name: s for name, s in scores.items() if s.needs in OF_REFERENCE}
+    if not of_reference:
         return {}, None
     if comparison is None:
         return {}, "It needs a reference, the model of the target's task."
     if source.function is None:
         return {}, None
     try:
-        return functions.function_estimates(wanted, source, comparison), None
+        return functions.function_estimates(of_reference, source, comparison), None
     except SourceError as error:
         return {}, str(error)
 

@@ -1,4 +1,4 @@
-"""What a matrix of H-scores of sources for targets says of the tasks among themselves.
+"""Structure of tasks from a matrix of H-scores of sources for targets.
 
 Matrices are `[S, T]`: a row a source, a column a target. H-scores of different targets
 do not compare, for their ranges differ; each column is therefore seen by itself, or in
@@ -16,7 +16,7 @@ from jtransfer.ranking.correlations import dcg, spearman
 
 
 class RankingAgreement(NamedTuple):
-    """How well two rankings of the sources agree, for each target."""
+    """Agreement of two rankings of the sources, for each target."""
 
     spearman: np.ndarray
     """Correlation of the ranks, `[T]`."""

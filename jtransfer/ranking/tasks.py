@@ -1,4 +1,4 @@
-"""Which tasks help which: H-scores of one zoo for several targets, compared."""
+"""Comparison of tasks by H-scores of one zoo for several targets."""
 
 import csv
 import dataclasses
@@ -71,7 +71,7 @@ def second_ranking(path: Path, sources: list[str], targets: list[str]) -> np.nda
 
 
 class TaskFacts(NamedTuple):
-    """What is told of a target."""
+    """Name and shape of a target."""
 
     name: str
     what: str
@@ -82,7 +82,7 @@ class TaskFacts(NamedTuple):
 
 
 class TaskAgreement(NamedTuple):
-    """How well the H-scores of a target agree with another score of its sources."""
+    """Agreement of a target's H-scores with another score of its sources."""
 
     target: str
     spearman: float
@@ -92,7 +92,7 @@ class TaskAgreement(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskComparison:
-    """All that is known of the tasks; `S` sources, `T` targets."""
+    """H-scores and structure of tasks; `S` sources, `T` targets."""
 
     rows: list[TaskScored]
     """By target and rank."""

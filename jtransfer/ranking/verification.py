@@ -165,16 +165,16 @@ def _drawn(used: np.ndarray, rng) -> np.ndarray:
 
 def _kept(batches, n: int, positions: np.ndarray) -> np.ndarray:
     """Rows of a stream at some positions; the others are not kept in memory."""
-    found, seen = [], 0
+    rows_kept, seen = [], 0
     order = np.argsort(positions, kind="stable")
     ascending = positions[order]
     for piece in pieces(batches):
         inside = (ascending >= seen) & (ascending < seen + len(piece))
-        found.append(piece[ascending[inside] - seen])
+        rows_kept.append(piece[ascending[inside] - seen])
         seen += len(piece)
     if seen != n:
         raise SourceError(f"test or training features have {seen} rows, not {n}.")
-    rows = np.concatenate(found)[np.argsort(order, kind="stable")]
+    rows = np.concatenate(rows_kept)[np.argsort(order, kind="stable")]
     if not np.isfinite(rows).all():
         raise SourceError("features hold NaN or infinite values.")
     return rows

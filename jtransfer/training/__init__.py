@@ -77,7 +77,7 @@ def fit(
       accumulate: micro-batches into which a batch is cut, to save memory.
       steps_per_dispatch: steps that a device makes in one go. 1 is best on a CPU; tens
         keep an accelerator busy with small networks.
-      mesh: devices that share each batch, see `jtransfer.training.devices`; one device if
+      mesh: devices that share each batch, see `training.devices`; one device if
         None.
       validation: how to find the best variables.
       checkpoints: where and how often to save.

@@ -66,22 +66,22 @@ def restored(folder: Path, step: int, item: str, like: dict) -> dict:
     Raises:
       ValueError: if the checkpoint has other arrays.
     """
-    wanted = {
+    ours = {
         jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape
         for path, leaf in jax.tree_util.tree_leaves_with_path(like)
     }
     with _orbax() as (ocp, checkpointer):
         place = _place(folder, step)
         metadata = checkpointer.metadata(place).item_metadata[item].tree
-        found = {
+        theirs = {
             jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
             for path, leaf in jax.tree_util.tree_leaves_with_path(metadata)
         }
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name):
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
                 raise ValueError(
                     f"{place} is of another network or optimiser: {name} has shape "
-                    f"{found.get(name)} there and {wanted.get(name)} here; give "
+                    f"{theirs.get(name)} there and {ours.get(name)} here; give "
                     "another folder."
                 )
         arguments = ocp.args.PyTreeRestore(
@@ -106,7 +106,7 @@ def plain_variables(folder: Path, step: int) -> dict:
 
 
 def prune(folder: Path, keep: set[int]) -> None:
-    """Deletes the checkpoints of all other steps and what a killed run left over."""
+    """Deletes the checkpoints of all other steps and the remains of killed runs."""
     if not devices.is_first_process():
         return
     names = {str(step) for step in keep}

@@ -1,4 +1,4 @@
-"""What training minimises, and how well a network does it."""
+"""Objectives of training, and the evaluation of networks."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -151,7 +151,7 @@ def evaluated(
       labels: integers in ``[0, C)``, shape ``[n]``.
       preprocess: see `preprocessing`; it gets no key. None leaves images as they are.
       batch_size: images at once.
-      mesh: devices that share a batch, see `jtransfer.training.devices`; one device if None.
+      mesh: devices that share a batch, see `training.devices`; one device if None.
 
     Returns:
       `loss` and `accuracy`.

@@ -49,7 +49,7 @@ def _parsed(line: bytes) -> Row | None:
 
 @contextlib.contextmanager
 def recorder(folder: Path | None, rows: list[Row]) -> Iterator[Callable[[list], None]]:
-    """Yields what appends rows to a list, and to the log in a folder if there is one.
+    """Yields a function that appends rows to a list, and to the log in a folder if any.
 
     Args:
       folder: of the run, or None.

@@ -1,4 +1,4 @@
-"""A training run in its folder: how it begins or goes on, what is saved."""
+"""A training run in its folder: begin, go on, save."""
 
 import contextlib
 import math
@@ -36,7 +36,7 @@ class Best(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Where a run is.
+    """The state of a run.
 
     Attributes:
       state: after the last step that was checked.
@@ -163,7 +163,7 @@ def _all_finite(trees):
 
 
 def variables_of(state: TrainState | Best) -> Variables:
-    """Returns the variables of a network, without what only training needs."""
+    """Returns the variables of a network, without the optimiser's."""
     return Variables(state.params, state.stats)
 
 
@@ -201,15 +201,15 @@ def _check_settings(folder, stored, settings) -> None:
 
 
 @contextlib.contextmanager
-def termination(wanted: bool) -> Iterator[Callable[[], bool]]:
-    """Yields what tells whether SIGTERM has come, which then ends nothing by itself.
+def termination(listens: bool) -> Iterator[Callable[[], bool]]:
+    """Yields a test of whether SIGTERM has come, which then ends nothing by itself.
 
     Args:
-      wanted: whether to listen; otherwise, and outside the main thread, the signal
+      listens: whether to listen; otherwise, and outside the main thread, the signal
         does what it did before.
     """
     # Python hands signals to the main thread only.
-    if not wanted or threading.current_thread() is not threading.main_thread():
+    if not listens or threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     received = []

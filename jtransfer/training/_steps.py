@@ -25,7 +25,7 @@ _ROW_NAMES = frozenset(
 
 
 class TrainState(NamedTuple):
-    """All that one step of training changes, a tree of arrays.
+    """The tree of arrays that one step of training changes.
 
     Attributes:
       params: what the optimiser updates, nested dicts.

@@ -1,4 +1,4 @@
-"""What `jtransfer.training.fit` takes, returns and raises."""
+"""Arguments, result and errors of `jtransfer.training.fit`."""
 
 import dataclasses
 import signal
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FitResult(NamedTuple):
-    """What `fit` returns.
+    """The result of `fit`.
 
     Attributes:
       state: after the last step.
@@ -40,7 +40,7 @@ def accuracy(metrics: Mapping[str, float]) -> float:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Validation:
-    """How `fit` finds the best variables; never with test examples.
+    """The search of `fit` for the best variables; never with test examples.
 
     Attributes:
       evaluate: maps `Variables` to a dict of numbers, for instance by `evaluated`. It
@@ -56,7 +56,7 @@ class Validation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """Where and how often `fit` saves.
+    """Folder and intervals of checkpoints of `fit`.
 
     Attributes:
       folder: of the run; it gets ``checkpoints/STEP/`` and ``log.jsonl``. A run that

@@ -169,7 +169,7 @@ def _on_all_hosts(sharding, array):
 
 
 def replication(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device of a mesh holds whole."""
+    """Returns the sharding of arrays that every device of a mesh holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 

@@ -1,10 +1,10 @@
-"""Learning rates over the steps, and which parameters decay.
+"""A warm-up for the schedules of optax, and SGD as the papers use it.
 
 A schedule is a function from the number of the step, from 0, to the learning rate:
 what every optimiser of optax takes as its learning rate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,76 +15,6 @@ if TYPE_CHECKING:
     import optax
 
 Schedule = Callable[[ArrayLike], jax.Array]
-
-
-def step_decay(
-    learning_rate: float, *, steps: Sequence[int], factor: float
-) -> Schedule:
-    r"""Multiplies the learning rate by a factor at given steps.
-
-    .. math:: \eta(t) = \eta_0 \gamma^{|\{s : s \le t\}|}
-
-    Args:
-      learning_rate: :math:`\eta_0`.
-      steps: from each of these steps on, once more.
-      factor: :math:`\gamma`.
-
-    Returns:
-      The schedule.
-
-    Raises:
-      ValueError: if the steps are not ascending or one is negative.
-
-    Example:
-      >>> schedule = step_decay(0.1, steps=(50, 100), factor=0.2)
-      >>> [round(float(schedule(t)), 4) for t in (0, 49, 50, 100)]
-      [0.1, 0.1, 0.02, 0.004]
-    """
-    steps = tuple(steps)
-    if any(b <= a for a, b in zip((-1, *steps), steps, strict=False)):
-        raise ValueError(f"steps must ascend from 0 or more, got {steps}.")
-
-    def schedule(step):
-        """The learning rate of a step."""
-        passed = sum((jnp.asarray(step) >= s).astype(jnp.int32) for s in steps)
-        return learning_rate * jnp.asarray(float(factor)) ** passed
-
-    return schedule
-
-
-def cosine_decay(learning_rate: float, *, num_steps: int) -> Schedule:
-    r"""Lets the learning rate fall to zero along half a cosine.
-
-    .. math:: \eta(t) = \frac{\eta_0}{2} (1 + \cos(\pi \min(t / T, 1)))
-
-    Args:
-      learning_rate: :math:`\eta_0`.
-      num_steps: :math:`T`, at least 1.
-
-    Returns:
-      The schedule.
-
-    Raises:
-      ValueError: if `num_steps` is less than 1.
-
-    Example:
-      >>> schedule = cosine_decay(0.1, num_steps=100)
-      >>> [round(float(schedule(t)), 4) for t in (0, 50, 100, 200)]
-      [0.1, 0.05, 0.0, 0.0]
-
-    References:
-      Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
-      2017, Eq. (5), one period.
-    """
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
-
-    def schedule(step):
-        """The learning rate of a step."""
-        share = jnp.minimum(jnp.asarray(step) / num_steps, 1)
-        return learning_rate / 2 * (1 + jnp.cos(jnp.pi * share))
-
-    return schedule
 
 
 def warm_up(schedule: Schedule | float, *, num_steps: int) -> Schedule:

@@ -1,4 +1,4 @@
-"""How to transfer: train, fine-tune, and distil students of other networks."""
+"""Transfer: train, fine-tune, and distil students of other networks."""
 
 from jtransfer._internal.lazy import lazy_attribute
 

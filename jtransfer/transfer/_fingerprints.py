@@ -12,11 +12,6 @@ from jtransfer._internal.provenance import arrays_fingerprint
 from jtransfer.networks import Network
 
 
-def images_fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
-    """Returns what changes when an image or a label does."""
-    return arrays_fingerprint(images, np.asarray(labels, np.int32))
-
-
 def inputs_fingerprint(*inputs: Mapping[str, Any]) -> str | None:
     """Returns a SHA-256 of the arrays of a batch and their names, None without any."""
     leaves = jax.tree_util.tree_leaves_with_path([dict(arrays) for arrays in inputs])

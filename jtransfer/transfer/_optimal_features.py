@@ -16,7 +16,6 @@ from jax.typing import ArrayLike
 from jtransfer import models, training
 from jtransfer.hgr import soft_hgr
 from jtransfer.models import layers
-from jtransfer.training import schedules
 
 
 class OptimalFeatures(NamedTuple):
@@ -222,7 +221,7 @@ def _adam(learning_rate: float, num_steps: int):
     # One object for equal arguments, so that `fit` compiles once for equal networks.
     import optax
 
-    return optax.adam(schedules.cosine_decay(learning_rate, num_steps=num_steps))
+    return optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
 
 
 def _on_held_out(f, g, examples, variables) -> dict[str, float]:

@@ -37,7 +37,7 @@ def store_rows(
     batch_size: int,
     progress: bool,
 ) -> dict[str, np.ndarray]:
-    """Reads an entry, or computes what is missing of it and then reads it.
+    """Reads an entry of rows, after computing those that are missing.
 
     Args:
       rows: ``rows(start, stop)`` computes these rows of every array, by name; always
@@ -53,8 +53,8 @@ def store_rows(
     """
     text = json.dumps(key, sort_keys=True)
     entry = folder / bytes_fingerprint(text.encode())[:20]
-    found = _read(entry)
-    if found is None:
+    arrays = _read(entry)
+    if arrays is None:
         draft = folder / f".part-{entry.name}"
         draft.mkdir(parents=True, exist_ok=True)
         try:
@@ -64,8 +64,8 @@ def store_rows(
         except OSError:
             if not entry.exists():  # otherwise another process was faster
                 raise
-        found = _read(entry)
-    return found
+        arrays = _read(entry)
+    return arrays
 
 
 def _read(entry: Path) -> dict[str, np.ndarray] | None:
@@ -74,13 +74,13 @@ def _read(entry: Path) -> dict[str, np.ndarray] | None:
         return None
     try:
         manifest = json.loads((entry / _MANIFEST).read_text("utf-8"))
-        found = {}
+        arrays = {}
         for name, checksum in manifest["checksums"].items():
             file = entry / f"{name}.npy"
             if _checksum(file) != checksum:
                 raise ValueError(f"{file.name} is not what was written")
-            found[name] = np.load(file, mmap_mode="r", allow_pickle=False)
-        return found
+            arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
+        return arrays
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         warnings.warn(f"{entry} is damaged ({error}); computing again.", stacklevel=4)
         shutil.rmtree(entry)
@@ -110,7 +110,7 @@ class _File(NamedTuple):
     row_bytes: int
 
     def num_rows(self) -> int:
-        """How many whole rows are there, after another header none."""
+        """Returns the number of whole rows; after another header there are none."""
         if not self.path.exists():
             return 0
         with self.path.open("rb") as stream:
@@ -134,7 +134,7 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _fill(draft, rows, num_rows, batch_size, progress) -> None:
-    """Computes what is missing of an entry."""
+    """Computes the missing rows of an entry."""
 
     def computed(start):
         arrays = rows(start, min(start + batch_size, num_rows))

@@ -16,14 +16,13 @@ from jtransfer._internal.files import write_atomically
 from jtransfer._internal.provenance import images_fingerprint
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
-from jtransfer.training import schedules
 from jtransfer.transfer import _fingerprints, fine_tune, teacher_outputs
 from jtransfer.transfer.losses import Method, student_objective
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentRecipe:
-    """How a student is trained: Adam, whose rate falls once, and no augmentation."""
+    """Settings of a student's training: Adam with one decay, no augmentation."""
 
     num_epochs: int
     learning_rate: float = 1e-3
@@ -73,7 +72,11 @@ def shared_maps(teacher: Architecture, student: Architecture) -> list[SharedMap]
         for j, other in enumerate(others)
         if size == other
     ]
-    return sorted(pairs, key=lambda pair: (pair.size, *pair[:2]), reverse=True)
+    return sorted(pairs, key=_depth, reverse=True)
+
+
+def _depth(pair: SharedMap) -> tuple[int, int, int]:
+    return pair.size, pair.teacher_layer, pair.student_layer
 
 
 def _map_sizes(architecture: Architecture, side: int) -> list[int]:
@@ -83,7 +86,7 @@ def _map_sizes(architecture: Architecture, side: int) -> list[int]:
         return []
     x = jax.ShapeDtypeStruct((1, side, side, architecture.num_channels), jnp.float32)
     maps = jax.eval_shape(apply_fn, variables, x)[1]["feature_maps"]
-    return [found.shape[1] for found in maps]
+    return [feature_map.shape[1] for feature_map in maps]
 
 
 def distil_student(
@@ -142,7 +145,7 @@ def distil_student(
         "inputs": _fingerprints.inputs_fingerprint(method.constants, method.arrays),
     }
     _check_same_run(folder, identity)
-    told = teacher_outputs.compute_teacher_outputs(
+    teacher_arrays = teacher_outputs.compute_teacher_outputs(
         method.outputs, teacher, train.images, train.labels, folder=cache
     )
     preprocess = training.preprocessing(teacher.statistics)
@@ -152,7 +155,12 @@ def distil_student(
     result = training.fit(
         student_objective(student, method.loss, preprocess=preprocess),
         variables,
-        {"images": train.images, "labels": train.labels, **told, **method.arrays},
+        {
+            "images": train.images,
+            "labels": train.labels,
+            **teacher_arrays,
+            **method.arrays,
+        },
         constants=method.constants,
         optimizer=_optimizer(recipe, num_steps),
         num_steps=num_steps,
@@ -203,10 +211,8 @@ def _optimizer(recipe: StudentRecipe, num_steps: int):
     import optax
 
     falls = round(recipe.decay_at * num_steps)
-    rate = schedules.step_decay(
-        recipe.learning_rate, steps=(falls,), factor=recipe.decay_factor
-    )
-    return optax.adam(rate)
+    falls = {falls: recipe.decay_factor}
+    return optax.adam(optax.piecewise_constant_schedule(recipe.learning_rate, falls))
 
 
 def _check_classes(teacher: Network, train: Images, test: Images, method: Method):
@@ -228,20 +234,20 @@ def _few(names) -> str:
 
 
 def _check_same_run(folder: Path, identity: dict) -> None:
-    """Writes what a run is of, or raises DataError if another one lies there."""
+    """Writes the identity of a run, or raises DataError if another one lies there."""
     file = folder / "student.json"
-    wanted = json.loads(json.dumps(identity))
+    ours = json.loads(json.dumps(identity))
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(wanted, indent=1).encode())
+        write_atomically(file, json.dumps(ours, indent=1).encode())
         return
     try:
-        found = dict(json.loads(file.read_text("utf-8")))
+        theirs = dict(json.loads(file.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{file} is damaged ({error}); take another folder.") from error
-    for name, value in wanted.items():
-        if found.get(name) != value:
+    for name, value in ours.items():
+        if theirs.get(name) != value:
             raise DataError(
-                f"{folder} holds a student with {name} = {found.get(name)}, now it is "
+                f"{folder} holds a student with {name} = {theirs.get(name)}, now it is "
                 f"{value}; give the same or another folder."
             )

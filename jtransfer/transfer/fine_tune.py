@@ -71,7 +71,8 @@ def fine_tune_head(
       Knowledge Transferability", 2021, section 5.
     """
     start = with_new_head(network, class_names, seed=seed)
-    features = np.concatenate([found for found, _ in networks.outputs(start, images)])
+    embeddings = [embedding for embedding, _ in networks.outputs(start, images)]
+    features = np.concatenate(embeddings)
     result = _fitted(
         training.supervised(_linear, inputs="features"),
         models.Variables(start.variables.params["classifier"], {}),
@@ -136,7 +137,7 @@ def is_classified_correctly(
     network: Network, images: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     """Tells which images a network classifies rightly, booleans ``[n]``."""
-    logits = np.concatenate([found for _, found in networks.outputs(network, images)])
+    logits = np.concatenate([logits for _, logits in networks.outputs(network, images)])
     return logits.argmax(axis=1) == labels
 
 
@@ -159,7 +160,9 @@ def _fitted(objective, start, arrays, *, num_epochs, learning_rate, batch_size, 
 @functools.lru_cache(maxsize=16)
 def _optimizer(learning_rate: float, num_steps: int):
     # One object for equal arguments, so that `fit` compiles once for all sources.
-    rate = schedules.cosine_decay(learning_rate, num_steps=num_steps)
+    import optax
+
+    rate = optax.cosine_decay_schedule(learning_rate, num_steps)
     return schedules.sgd(rate, momentum=0.9)
 
 

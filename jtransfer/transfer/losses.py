@@ -1,4 +1,4 @@
-"""What a student of another network minimises.
+"""Losses of students of other networks.
 
 A *loss* is ``loss(student, batch) -> (value, parts)``: `student` is a `Student`, and
 `batch` holds `labels`, what the teacher says about each example (`teacher_outputs`),
@@ -215,7 +215,7 @@ class SecondHeadLoss:
 
 
 def _recall(student: Student, batch: Batch) -> jax.Array:
-    """How far the second head is from the teacher, a mean over the teacher's classes.
+    """Distance of the second head from the teacher, a mean over the teacher's classes.
 
     Where these are many, their sum would leave nothing of the labels' gradient.
     """

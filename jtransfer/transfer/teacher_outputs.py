@@ -1,4 +1,4 @@
-"""What a teacher says about fixed images: computed once, kept on disk.
+"""Outputs of a teacher at fixed images: computed once, kept on disk.
 
 An *outputs function* is ``outputs(f, x, labels) -> dict of arrays [n, ...]``, where `f`
 maps a batch of normalised images to the teacher's ``(logits, out)`` in evaluation mode.
@@ -209,14 +209,14 @@ def compute_teacher_outputs(
     def rows(start: int, stop: int) -> Outputs:
         # A short batch reaches back, so that all have one shape.
         batch = slice(stop - batch_size, stop)
-        found = function(
+        arrays = function(
             teacher.variables, teacher.statistics, images[batch], labels[batch]
         )
-        found = {
-            name: np.asarray(array)[start - stop :] for name, array in found.items()
+        arrays = {
+            name: np.asarray(array)[start - stop :] for name, array in arrays.items()
         }
-        _check_finite(found, start, stop)
-        return found
+        _check_finite(arrays, start, stop)
+        return arrays
 
     return _stored_rows.store_rows(
         rows,
@@ -228,8 +228,8 @@ def compute_teacher_outputs(
     )
 
 
-def _check_finite(found, start, stop) -> None:
-    for name, array in found.items():
+def _check_finite(arrays, start, stop) -> None:
+    for name, array in arrays.items():
         if not np.all(np.isfinite(array)):
             raise DataError(
                 f"{name} of the images {start} to {stop - 1} holds NaN or infinity; "
@@ -240,10 +240,10 @@ def _check_finite(found, start, stop) -> None:
 def check_fit(architecture: Architecture, images: np.ndarray) -> None:
     """Raises DataError unless images have the size and channels of an architecture."""
     side = architecture.image_size
-    wanted = (side, side, architecture.num_channels)
-    if images.ndim != 4 or images.shape[1:] != wanted:
+    shape = (side, side, architecture.num_channels)
+    if images.ndim != 4 or images.shape[1:] != shape:
         raise DataError(
-            f"The teacher takes images {list(wanted)}, these are "
+            f"The teacher takes images {list(shape)}, these are "
             f"{list(images.shape[1:])}; read them with that size and those channels."
         )
 

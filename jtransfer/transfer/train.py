@@ -14,7 +14,7 @@ from jtransfer.training import schedules
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained: SGD with momentum and a cosine or step decay."""
+    """Settings of training: SGD with momentum and a cosine or step decay."""
 
     num_epochs: int
     learning_rate: float = 0.1
@@ -146,14 +146,16 @@ def _inputs(statistics, recipe: Recipe, *, flat: bool):
 
 
 def _optimizer(recipe: Recipe, per_epoch: int):
+    import optax
+
     num_steps = recipe.num_epochs * per_epoch
     if recipe.decay_epochs:
-        steps = [epoch * per_epoch for epoch in recipe.decay_epochs]
-        rate = schedules.step_decay(
-            recipe.learning_rate, steps=steps, factor=recipe.decay_factor
-        )
+        falls = {
+            epoch * per_epoch: recipe.decay_factor for epoch in recipe.decay_epochs
+        }
+        rate = optax.piecewise_constant_schedule(recipe.learning_rate, falls)
     else:
-        rate = schedules.cosine_decay(recipe.learning_rate, num_steps=num_steps)
+        rate = optax.cosine_decay_schedule(recipe.learning_rate, num_steps)
     warm_up = int(recipe.warm_up_epochs * per_epoch)
     return schedules.sgd(
         schedules.warm_up(rate, num_steps=warm_up),

@@ -1,12 +1,12 @@
 """The zoo and the target inside the package, as any other zoo and target."""
 
 import functools
-import hashlib
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
+from jtransfer._internal.provenance import arrays_fingerprint
 from jtransfer.zoo import embedded
 from jtransfer.zoo._source_types import Source
 from jtransfer.zoo._targets import Target, labelled_target
@@ -16,15 +16,13 @@ def embedded_target() -> Target:
     """Returns UCI digits with 20 labelled examples a class, the rest as test part."""
     images, labels = embedded.digits()
     labelled, test = embedded.labelled_split(labels, per_class=20, seed=0)
-    found = labelled_target(
+    target = labelled_target(
         "digits",
         labels[labelled],
         test_labels=labels[test],
-        digest=hashlib.sha256(
-            labels[labelled].tobytes() + labels.tobytes()
-        ).hexdigest(),
+        digest=arrays_fingerprint(labels[labelled], labels),
     )
-    return found._replace(images=images[labelled], test_images=images[test])
+    return target._replace(images=images[labelled], test_images=images[test])
 
 
 def embedded_sources() -> list[Source]:
@@ -47,11 +45,7 @@ def _embedded_source(network, images: np.ndarray, parts) -> Source:
         return jax.tree_util.Partial(_logits, network.params)
 
     def digest() -> str:
-        total = hashlib.sha256(images[parts[0]].tobytes())
-        for _, layer in sorted(network.params.items()):
-            for _, leaf in sorted(layer.items()):
-                total.update(np.asarray(leaf).tobytes())
-        return total.hexdigest()
+        return arrays_fingerprint(images[parts[0]], *jax.tree.leaves(network.params))
 
     return Source(
         name=network.name,

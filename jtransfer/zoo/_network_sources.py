@@ -93,8 +93,8 @@ def layer_sources(source: Source, target: Target | None) -> list[Source]:
         _check_images(images)
         with _as_source_errors():
             batches = networks.layer_outputs(source.network(), images, names=names)
-            found = [layers for layers, _ in batches]
-        return [np.concatenate(batch) for batch in zip(*found, strict=True)]
+            by_batch = [layers for layers, _ in batches]
+        return [np.concatenate(batch) for batch in zip(*by_batch, strict=True)]
 
     def layer(i: int, name: str) -> Source:
         return Source(

@@ -24,7 +24,7 @@ NUM_IMAGES = 500
 
 
 class Reference(NamedTuple):
-    """What sources that are functions are compared with, and on which images."""
+    """The model that sources are compared with, and the images for it."""
 
     source: Source
     """The model of the target's task; its features and logits, as those of any source,
@@ -54,12 +54,12 @@ def named_source(spec: str, target: Target | None = None) -> Source:
     """
     path = Path(spec)
     if path.is_dir() or is_network(path):
-        found = network_source(path, target)
+        source = network_source(path, target)
         try:
-            found.network()
+            source.network()
         except SourceError as error:
             raise RequestError(str(error)) from error
-        return found
+        return source
     embedded = {source.name: source for source in embedded_sources()}
     if spec not in embedded:
         raise RequestError(
@@ -127,7 +127,7 @@ def held_out_images(
 
 
 def reference_facts(reference: Reference | None) -> dict:
-    """Returns what changes when the model, its images or their number change.
+    """Returns fingerprints of the model and its images, and their number.
 
     Args:
       reference: the reference, or None.

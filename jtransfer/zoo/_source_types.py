@@ -1,4 +1,4 @@
-"""What a source is, and how its callables are read."""
+"""Sources, and reading what their callables return."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -33,15 +33,15 @@ class Source(NamedTuple):
     digest: Callable | None = None
     """Returns a string that changes when the source's content does."""
     test_features: Callable | None = None
-    """Returns features of the target's test examples, which `verification.head_accuracy` uses."""
+    """Returns features of the target's test examples, for `verification`."""
     network: Callable | None = None
-    """Returns a `jtransfer.networks.Network`, which `verification.fine_tuned_accuracy` trains on."""
+    """Returns a `jtransfer.networks.Network`, which can be trained on."""
     head: Callable | None = None
     """Returns the weights `[d, Z]` of the last layer, from features to logits."""
 
 
 def pieces(batches) -> Iterator[np.ndarray]:
-    """Yields what a source's callable has returned, an array or an iterable of arrays.
+    """Yields the arrays that a source's callable has returned.
 
     Args:
       batches: an array, or an iterable of arrays.

@@ -47,26 +47,27 @@ def sources(
     """
     path = Path(spec)
     if path.suffix == ".toml":
-        found = _declared(path, target)
+        sources = _declared(path, target)
     elif path.is_dir() and not is_network(path):
-        found = [_source(entry, target) for entry in _entries(path)]
+        sources = [_source(entry, target) for entry in _entries(path)]
     elif path.exists() or is_network(path):
-        found = [_source(path, target)]
+        sources = [_source(path, target)]
     else:
         matches = sorted((Path(match) for match in glob.glob(spec)), key=_natural)
-        found = [_source(match, target) for match in matches if _is_entry(match)]
-    if not found:
+        sources = [_source(match, target) for match in matches if _is_entry(match)]
+    if not sources:
         raise RequestError(
             f"No source in {spec}; give a folder or glob of .npz files, of "
             "folders of .npz shards or of networks, or a .toml file."
         )
     if layers:
-        found = [layer for source in found for layer in layer_sources(source, target)]
-    names = [source.name for source in found]
+        by_source = (layer_sources(source, target) for source in sources)
+        sources = [layer for layers_of in by_source for layer in layers_of]
+    names = [source.name for source in sources]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise RequestError(f"{spec} names {repeated[0]!r} twice.")
-    return found
+    return sources
 
 
 def _declared(path: Path, target: Target | None) -> list[Source]:
@@ -76,7 +77,7 @@ def _declared(path: Path, target: Target | None) -> list[Source]:
             raise RequestError(f"{path}: sources are tables, [[source]].")
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: {error}") from error
-    found = []
+    sources = []
     for number, table in enumerate(tables, 1):
         if not isinstance(table, dict) or not isinstance(table.get("path"), str):
             raise RequestError(f"{path}: source {number} has no path.")
@@ -90,8 +91,8 @@ def _declared(path: Path, target: Target | None) -> list[Source]:
         place = Path(table["path"])
         source = _source(place if is_network(place) else path.parent / place, target)
         name = str(table.get("name", source.name))
-        found.append(source._replace(name=name, facts={**source.facts, **facts}))
-    return found
+        sources.append(source._replace(name=name, facts={**source.facts, **facts}))
+    return sources
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """The labelled examples of the task to transfer to."""
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from jtransfer import data
 from jtransfer._internal.errors import DataError, RequestError
+from jtransfer._internal.provenance import arrays_fingerprint, bytes_fingerprint
 from jtransfer.data import checked_labels, npz_arrays
 
 
@@ -50,7 +50,7 @@ def target(spec: str) -> Target:
         arrays = npz_arrays(
             path, required=["labels"], optional=["class_names", "test_labels"]
         )
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = bytes_fingerprint(path.read_bytes())
     except (DataError, OSError) as error:
         raise RequestError(str(error)) from error
     return labelled_target(
@@ -107,19 +107,15 @@ def image_target(
         test = data.load(spec, "test", limit=num_test, **options)
     except DataError:
         test = None  # A fifth of the labelled examples does instead.
-    digest = hashlib.sha256(train.labels.tobytes())
-    digest.update(np.ascontiguousarray(train.images))
-    if test is not None:
-        digest.update(test.labels.tobytes())
-        digest.update(np.ascontiguousarray(test.images))
-    found = labelled_target(
+    tested = () if test is None else (test.labels, test.images)
+    target = labelled_target(
         spec.rpartition(":")[2].rstrip("/").rpartition("/")[2],
         train.labels,
         class_names=train.class_names,
         test_labels=None if test is None else test.labels,
-        digest=digest.hexdigest(),
+        digest=arrays_fingerprint(train.labels, train.images, *tested),
     )
-    return found._replace(
+    return target._replace(
         images=train.images, test_images=None if test is None else test.images
     )
 

@@ -23,7 +23,7 @@ MAX_PROBED = 5000
 
 
 class FeatureStatistics(NamedTuple):
-    """What one pass over a source's features leaves."""
+    """Statistics of a source's features, from one pass over them."""
 
     blocks: Moments
     """Moments of each block, arrays with a leading axis `NUM_BLOCKS`."""

@@ -85,24 +85,24 @@ def function_estimates(
     """
     needs = {score.needs for score in scores.values()}
     images, blocks = comparison.images, comparison.blocks
-    found = {}
+    by_need = {}
     try:
         function = source.function()
         if "attacks" in needs:
             own = pairs.attacked(function, images, comparison.key)
-            found["attacks"] = pairs.transfer(
+            by_need["attacks"] = pairs.transfer(
                 comparison.attacked(), own, images, blocks
             )
         if "jacobians" in needs:
             reference = comparison.reference.source.function()
-            found["jacobians"] = pairs.gradients(reference, function, images, blocks)
+            by_need["jacobians"] = pairs.gradients(reference, function, images, blocks)
     except (MemoryError, jax.errors.JaxRuntimeError):
         raise
     except (SourceError, DataError) as error:
         raise SourceError(one_line(error)) from error
     except Exception as error:  # The code of a user's source is not ours.
         raise SourceError(f"{type(error).__name__}: {one_line(error)}") from error
-    sums = {name: found[score.needs] for name, score in scores.items()}
+    sums = {name: by_need[score.needs] for name, score in scores.items()}
     return {
         name: estimate_of_sums(score.function, sums[name].blocks, sums[name].mismatched)
         for name, score in scores.items()

@@ -89,7 +89,7 @@ def transport_estimate(
     unit = np.mean((features - features.mean(axis=0)) ** 2)
     unused = -outputs.shape[1] % _CLASSES
     probs = np.asarray(jax.nn.softmax(outputs / TEMPERATURE))
-    found = _assessments(
+    assessed = _assessments(
         features.astype(np.float32),
         np.pad(probs, ((0, 0), (0, unused))).astype(np.float32),
         np.pad(weights.T, ((0, unused), (0, 0))).astype(np.float32),
@@ -98,7 +98,7 @@ def transport_estimate(
         np.float32(max(unit, 1e-30) / len(labels)),
         num_classes=target.num_classes,
     )
-    scores, converged, plan = (np.asarray(x, np.float64) for x in found)
+    scores, converged, plan = (np.asarray(x, np.float64) for x in assessed)
     if converged.min() < 1:
         warnings.append(
             f"Sinkhorn's algorithm did not converge for {1 - converged.min():.1%} of "
@@ -111,7 +111,7 @@ def transport_estimate(
 
 
 def strongest_plan(assessed: TransportEstimate, facts: Mapping[str, Any]) -> Plan:
-    """Returns what a row keeps of a plan: its strongest rows, with their names.
+    """Returns the strongest rows of a plan, with the names of the source's classes.
 
     Args:
       assessed: the estimate.
@@ -150,7 +150,7 @@ def _rows_at(batches: Iterable, indices: np.ndarray, target: DealtLabels) -> np.
 
 
 def _weights(head, features, outputs) -> tuple[np.ndarray, list[str]]:
-    """Returns the weights `[d, Z]` of the last layer, and what to know of them."""
+    """Returns the weights `[d, Z]` of the last layer, and warnings about them."""
     expected = (features.shape[1], outputs.shape[1])
     if head is not None:
         weights = np.asarray(head(), np.float64)
@@ -160,9 +160,10 @@ def _weights(head, features, outputs) -> tuple[np.ndarray, list[str]]:
                 f"{list(weights.shape)}."
             )
         return weights, []
-    centred, wanted = features - features.mean(axis=0), outputs - outputs.mean(axis=0)
-    weights = np.linalg.lstsq(centred, wanted, rcond=None)[0]
-    missed = np.sum((wanted - centred @ weights) ** 2) / max(np.sum(wanted**2), 1e-300)
+    centred, targets = features - features.mean(axis=0), outputs - outputs.mean(axis=0)
+    weights = np.linalg.lstsq(centred, targets, rcond=None)[0]
+    residual = targets - centred @ weights
+    missed = np.sum(residual**2) / max(np.sum(targets**2), 1e-300)
     if len(features) <= expected[0]:
         return weights, [
             f"n = {len(features)} <= d = {expected[0]}: the features do not determine "

@@ -27,7 +27,7 @@ class EmbeddedNetwork(NamedTuple):
 
 
 def embedded_networks() -> tuple[EmbeddedNetwork, ...]:
-    """All networks of the embedded zoo, in a fixed order.
+    """Returns all networks of the embedded zoo, in a fixed order.
 
     The weights are stored in float16; `source_accuracy` is that of the stored
     weights, on held-out data of the source.
