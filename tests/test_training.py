@@ -22,7 +22,6 @@ from flax import nnx
 from PIL import Image
 
 from jtransfer import data, models, training
-from jtransfer.distillation import activations
 from jtransfer.training import _checkpoints, schedules
 
 SHARED = pathlib.Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -145,13 +144,13 @@ def test_sgd_against_the_definition(decays):
 def test_cross_entropy_against_scipy(dtype):
     logits = jnp.asarray([[1e4, 0.0, -1e4], [0.5, 0.25, 0.0]], dtype)
     labels = np.array([2, 1])
-    value, parts = activations.cross_entropy((logits, {}), {"labels": labels})
+    value, parts = training.classification_loss((logits, {}), {"labels": labels})
     reference = -scipy.special.log_softmax(np.float64(logits), axis=1)[[0, 1], labels]
     np.testing.assert_allclose(value, reference.mean(), rtol=1e-6)
     assert value.dtype == jnp.float32
     assert parts["accuracy"] == 0
     gradient = jax.grad(
-        lambda z: activations.cross_entropy((z, {}), {"labels": labels})[0]
+        lambda z: training.classification_loss((z, {}), {"labels": labels})[0]
     )
     chex.assert_tree_all_finite(gradient(logits))
 
@@ -203,7 +202,7 @@ def test_evaluated_equals_the_whole_set_at_once():
         batch_size=4,
     )
     logits, _ = jax.jit(apply_fn)(variables, preprocess()(examples["images"], None))
-    loss, parts = activations.cross_entropy((logits, {}), examples)
+    loss, parts = training.classification_loss((logits, {}), examples)
     np.testing.assert_allclose(found["loss"], loss, rtol=1e-5)
     np.testing.assert_allclose(found["accuracy"], parts["accuracy"], rtol=1e-6)
 
@@ -782,7 +781,7 @@ def test_progress_goes_to_stderr(stream, monkeypatch, capsys):
 @pytest.mark.timeout(60)
 def test_importing_training_is_cheap():
     code = (
-        "import sys, jtransfer.training, jtransfer.training.schedules, jtransfer.training.devices\n"
+        "import sys\nfrom jtransfer.training import devices, schedules\n"
         "heavy = {'flax', 'optax', 'orbax', 'rich', 'ott', 'tensorflow_datasets'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -79,7 +79,7 @@ NAMES = {
     "jtransfer.teacher_outputs.computed": (
         "jtransfer.transfer.teacher_outputs.compute_teacher_outputs"
     ),
-    "jtransfer.training.cross_entropy": "jtransfer.distillation.cross_entropy",
+    "jtransfer.training.cross_entropy": "jtransfer.training.classification_loss",
     "jtransfer.zoo.images_digest": "jtransfer._internal.provenance.images_fingerprint",
     "jtransfer.zoo.model": "jtransfer.zoo.named_source",
 }

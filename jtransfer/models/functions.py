@@ -2,24 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-
-class Variables(NamedTuple):
-    """All that a seed or training changes in a network, as nested dicts of arrays.
-
-    Attributes:
-      params: what an optimiser updates; `params["classifier"]["kernel"]`, shape
-        ``[d, C]``, holds the weights of the last layer.
-      stats: running means and variances of batch normalisation; empty without it.
-    """
-
-    params: dict[str, Any]
-    stats: dict[str, Any]
+from jtransfer.models._variables import Variables
 
 
 def functional(model: nnx.Module) -> tuple[Callable[..., Any], Variables]:

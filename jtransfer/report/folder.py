@@ -50,8 +50,7 @@ def read_results(folder: Path) -> Results:
     if all(result is None for result in results.values()):
         raise RequestError(
             "; ".join(faults)
-            or f"{folder} holds none of {', '.join(readers)}; make them with "
-            f"`jtransfer rank --out {folder}`."
+            or f"{folder} holds none of {', '.join(readers)}; make them first."
         )
     return Results(*results.values(), tuple(faults))
 

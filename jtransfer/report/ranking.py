@@ -80,7 +80,7 @@ def read_ranking(folder: Path) -> list[Row]:
         rows = [from_json(json.loads(line)) for line in lines if line.strip()]
     except FileNotFoundError as error:
         raise RequestError(
-            f"{path} does not exist; make it with `jtransfer rank --out {folder}`."
+            f"{path} does not exist; make it with `jtransfer rank`."
         ) from error
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {one_line(error)}") from error

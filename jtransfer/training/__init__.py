@@ -15,9 +15,9 @@ from jax.sharding import Mesh
 
 from jtransfer._internal.moved import moved_attribute
 from jtransfer._internal.progress import step_progress
-from jtransfer.distillation.activations import cross_entropy as cross_entropy
 from jtransfer.training import _run_log, _runs, _steps, _windows, devices
 from jtransfer.training._objectives import Preprocess as Preprocess
+from jtransfer.training._objectives import classification_loss as classification_loss
 from jtransfer.training._objectives import evaluated as evaluated
 from jtransfer.training._objectives import preprocessing as preprocessing
 from jtransfer.training._objectives import supervised as supervised

@@ -1,5 +1,6 @@
 """Objectives of training, and the evaluation of networks."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def preprocessing(
     return preprocess
 
 
-def cross_entropy(
+def classification_loss(
     outputs: tuple[jax.Array, Any], batch: Batch
 ) -> tuple[jax.Array, Parts]:
     r"""Computes the cross-entropy with integer labels, and the accuracy.
@@ -72,7 +73,8 @@ def cross_entropy(
 
     Example:
       >>> logits = jnp.array([[0.0, 0.0], [3.0, 3.0]])
-      >>> value, parts = cross_entropy((logits, {}), {"labels": jnp.array([0, 1])})
+      >>> batch = {"labels": jnp.array([0, 1])}
+      >>> value, parts = classification_loss((logits, {}), batch)
       >>> f"{value:.3f} {parts['accuracy']:.1f}"
       '0.693 0.5'
     """
@@ -82,14 +84,14 @@ def cross_entropy(
 
 def supervised(
     train_fn: Callable[..., Any],
-    loss: Callable[[Any, Batch], tuple[jax.Array, Parts]] = cross_entropy,
+    loss: Callable[[Any, Batch], tuple[jax.Array, Parts]] = classification_loss,
     *,
     preprocess: Preprocess | None = None,
     inputs: str = "images",
 ) -> Callable[..., Any]:
     """Returns the objective of a loss on the outputs of one network.
 
-    The same arguments give the same function, so that `fit` compiles it once.
+    Equal arguments give equal objectives, which `fit` compiles once.
 
     Args:
       train_fn: of `jtransfer.models.trainable`.
@@ -111,22 +113,27 @@ def supervised(
       >>> f"{value:.3f} {parts['accuracy']:.1f}"
       '0.313 1.0'
     """
-    return _supervised(train_fn, loss, preprocess, inputs)
+    return _Supervised(train_fn, loss, preprocess, inputs)
 
 
-@functools.lru_cache(maxsize=64)
-def _supervised(train_fn, loss, preprocess, inputs):
-    def objective(params, stats, batch, key):
-        """Value, parts and new statistics of a batch."""
+@dataclasses.dataclass(frozen=True)
+class _Supervised:
+    """The objective of a loss; equal parts make equal objectives."""
+
+    train_fn: Callable[..., Any]
+    loss: Callable[[Any, Batch], tuple[jax.Array, Parts]]
+    preprocess: Preprocess | None
+    inputs: str
+
+    def __call__(self, params, stats, batch, key):
+        """Returns value, parts and new statistics of a batch."""
         augment_key, dropout_key = jax.random.split(key)
-        x = batch[inputs]
-        if preprocess is not None:
-            x = preprocess(x, augment_key)
-        outputs, new_stats = train_fn(params, stats, x, dropout_key)
-        value, parts = loss(outputs, {**batch, inputs: x})
+        x = batch[self.inputs]
+        if self.preprocess is not None:
+            x = self.preprocess(x, augment_key)
+        outputs, new_stats = self.train_fn(params, stats, x, dropout_key)
+        value, parts = self.loss(outputs, {**batch, self.inputs: x})
         return value, (parts, new_stats)
-
-    return objective
 
 
 def evaluated(

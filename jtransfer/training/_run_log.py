@@ -10,11 +10,11 @@ import numpy as np
 
 from jtransfer.training import devices
 
-Row = dict[str, Any]
+LogRow = dict[str, Any]
 _NAME = "log.jsonl"
 
 
-def rows_until(folder: Path, step: int) -> list[Row]:
+def rows_until(folder: Path, step: int) -> list[LogRow]:
     """Reads the rows up to a step and cuts the log behind them.
 
     Args:
@@ -40,7 +40,7 @@ def rows_until(folder: Path, step: int) -> list[Row]:
     return rows
 
 
-def _parsed(line: bytes) -> Row | None:
+def _parsed(line: bytes) -> LogRow | None:
     try:
         return json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
@@ -48,7 +48,9 @@ def _parsed(line: bytes) -> Row | None:
 
 
 @contextlib.contextmanager
-def recorder(folder: Path | None, rows: list[Row]) -> Iterator[Callable[[list], None]]:
+def recorder(
+    folder: Path | None, rows: list[LogRow]
+) -> Iterator[Callable[[list], None]]:
     """Yields a function that appends rows to a list, and to the log in a folder if any.
 
     Args:
@@ -69,7 +71,7 @@ def recorder(folder: Path | None, rows: list[Row]) -> Iterator[Callable[[list], 
         yield record
 
 
-def plain(metrics: Mapping[str, Any]) -> Row:
+def plain(metrics: Mapping[str, Any]) -> LogRow:
     """Turns scalars into the shortest numbers that tell them from their neighbours.
 
     Args:

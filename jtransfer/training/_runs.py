@@ -35,7 +35,7 @@ class Best(NamedTuple):
     score: float
 
 
-class Run(NamedTuple):
+class TrainingRun(NamedTuple):
     """The state of a run.
 
     Attributes:
@@ -55,7 +55,7 @@ class Run(NamedTuple):
 
 def begun(
     state: TrainState, folder: Path | None, settings: dict[str, Any], mesh: Mesh
-) -> Run:
+) -> TrainingRun:
     """Begins a run, or goes on after its last checkpoint.
 
     Args:
@@ -73,12 +73,12 @@ def begun(
     state = devices.replicated(state, mesh)
     step = int(state.step)
     if folder is None:
-        return Run(state, step, None, [], None)
+        return TrainingRun(state, step, None, [], None)
     folder.mkdir(parents=True, exist_ok=True)
     steps = _checkpoints.steps_in(folder)
     if not steps:
         _checkpoints.prune(folder, set())
-        return Run(state, step, None, _run_log.rows_until(folder, 0), None)
+        return TrainingRun(state, step, None, _run_log.rows_until(folder, 0), None)
     last = steps[-1]
     facts = _checkpoints.facts_of(folder, last)
     _check_settings(folder, facts["settings"], settings)
@@ -93,10 +93,10 @@ def begun(
         variables = _checkpoints.restored(folder, best_step, "variables", variables)
         best = Best(**variables, step=best_step, score=facts["best_score"])
     _checkpoints.prune(folder, {last, best_step})
-    return Run(state, last, best, _run_log.rows_until(folder, last), last)
+    return TrainingRun(state, last, best, _run_log.rows_until(folder, last), last)
 
 
-def saved(run: Run, folder: Path, settings: dict[str, Any]) -> Run:
+def saved(run: TrainingRun, folder: Path, settings: dict[str, Any]) -> TrainingRun:
     """Saves a run and deletes all its checkpoints but this one and the best.
 
     Args:
@@ -115,11 +115,11 @@ def saved(run: Run, folder: Path, settings: dict[str, Any]) -> Run:
 
 
 def validated(
-    run: Run,
+    run: TrainingRun,
     validation: Validation,
     record: Callable[[list[dict[str, Any]]], None],
     display: progress.Display,
-) -> Run:
+) -> TrainingRun:
     """Evaluates a run, records and shows the numbers.
 
     Args:
@@ -145,7 +145,7 @@ def validated(
     return run
 
 
-def check_finite(run: Run) -> None:
+def check_finite(run: TrainingRun) -> None:
     """Raises NonFiniteLoss if the step itself led to a NaN, which no loss has seen."""
     trees = {"params": run.state.params, "stats": run.state.stats}
     finite = jax.device_get(_all_finite(trees))
