@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -623,3 +624,12 @@ def test_ls_tells_what_scores_need(capsys):
 def test_requests_of_a_reference_that_are_wrong(arguments, fault):
     with pytest.raises(zoo.RequestError, match=fault):
         rank.rank_command(**arguments)
+
+
+def test_the_readme_has_the_table_of_scores():
+    readme = Path(__file__).parents[1] / "README.md"
+    named = {**ranking.SCORES, **ranking.DECLARED}
+    for name, score in named.items():
+        cells = (f"`{name}`", score.meaning, score.range, score.caveat)
+        assert f"| {' | '.join(cells)} |\n" in readme.read_text(encoding="utf-8")
+        assert score.title

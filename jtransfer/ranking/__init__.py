@@ -24,9 +24,11 @@ from jtransfer.ranking.rows import to_json as to_json
 from jtransfer.ranking.run import rank as rank
 from jtransfer.ranking.run import rank_sources as rank_sources
 from jtransfer.ranking.score_table import ALWAYS as ALWAYS
+from jtransfer.ranking.score_table import DECLARED as DECLARED
 from jtransfer.ranking.score_table import OF_REFERENCE as OF_REFERENCE
 from jtransfer.ranking.score_table import ON_REQUEST as ON_REQUEST
 from jtransfer.ranking.score_table import SCORES as SCORES
+from jtransfer.ranking.score_table import Declared as Declared
 from jtransfer.ranking.score_table import Score as Score
 from jtransfer.ranking.score_table import score_names as score_names
 from jtransfer.ranking.score_table import unknown_score as unknown_score

@@ -56,7 +56,7 @@ SCORES = {
         "of the features.",
         range="Any real number.",
         caveat="Right with fewer examples than features; blind to what is not linear "
-        "in the features.",
+        "in the features, and not invariant to their scales.",
     ),
     "regularized_h_score": Score(
         scores.regularized_h_score,
@@ -65,7 +65,7 @@ SCORES = {
         title="Regularised H-score",
         meaning="Share of the features' variance that the classes explain, summed over "
         "directions, with shrinkage.",
-        range="0 to classes − 1.",
+        range="0 to min(d, classes − 1).",
         caveat="Strong shrinkage (few examples) draws all sources together.",
     ),
     "h_score": Score(
@@ -86,7 +86,7 @@ SCORES = {
         meaning="Minus the log overlap of the classes, as Gaussians of diagonal "
         "covariance.",
         range="Any real number.",
-        caveat="Few examples per class or correlated features mislead it.",
+        caveat="Few examples per class, correlated or silent features mislead it.",
     ),
     "leep": Score(
         scores.leep,
@@ -115,7 +115,8 @@ SCORES = {
         title="Ridge probe",
         meaning="Baseline: held-out accuracy of a linear classifier, in closed form.",
         range="0 to 1.",
-        caveat="Where a score disagrees with it, look twice.",
+        caveat="Few examples: look at its interval. Where a score disagrees with it, "
+        "look twice.",
     ),
     "sinkhorn": Score(
         assessment.sinkhorn_score,
@@ -125,8 +126,9 @@ SCORES = {
         meaning="Minus the cost of carrying the teacher's class probabilities to a "
         "linear student's.",
         range="No fixed range.",
-        caveat="Flat predictions alone raise it, so read it beside its chance level "
-        "(of 5 shuffles here, and at most 1000 examples).",
+        caveat="Flat predictions alone raise it (an untrained network comes first on "
+        "the demo), so read it beside its chance level (of 5 shuffles here, and at most "
+        "1000 examples).",
     ),
     "alpha1": Score(
         pairs.alpha1_of_sums,
@@ -135,7 +137,7 @@ SCORES = {
         title="Alpha 1",
         meaning="How far attacks on one model move the other, against its own attacks.",
         range="0 to about 1, more where its own attacks were too weak.",
-        caveat="Different attacks do not compare.",
+        caveat="Other attacks or another reference do not compare.",
     ),
     "alpha2": Score(
         pairs.alpha2_of_sums,
@@ -162,7 +164,7 @@ SCORES = {
         title="Gradient matching",
         meaning="Minus the distance between gradients after the best affine map.",
         range="At most 0.",
-        caveat="Noisy with few examples.",
+        caveat="Noisy with few examples; another reference does not compare.",
     ),
 }
 DECLARED = {
