@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jtransfer._internal.batches import equal_batches
 from jtransfer._internal.errors import DataError
 from jtransfer.data import normalized
 from jtransfer.networks.architectures import Architecture, Network, apply_fn_of
@@ -67,7 +68,7 @@ def outputs(
         another size, and grey images repeated for a network that takes colours.
       layer: `embedding`, or the name of another output such as `feature_maps.3`,
         whose pixels are averaged.
-      batch_size: images at a time; the last batch is padded, so that one compiled
+      batch_size: images at a time; the last batch is filled up, so that one compiled
         function serves all.
 
     Yields:
@@ -112,19 +113,17 @@ def layer_outputs(
             f"{images.shape[-1]}; read them with that many."
         )
     side = network.architecture.image_size
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        padding = [(0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)]
+    for rows, num_new in equal_batches(len(images), batch_size):
         logits, features = _outputs(
             network.variables,
-            np.pad(batch, padding),
+            images[rows],
             network.statistics,
             architecture=network.architecture,
             side=None if images.shape[1:3] == (side, side) else side,
             layers=names,
         )
-        features = [np.asarray(output)[: len(batch)] for output in features]
-        yield features, np.asarray(logits)[: len(batch)]
+        features = [np.asarray(output)[:num_new] for output in features]
+        yield features, np.asarray(logits)[:num_new]
 
 
 def layers(network: Network) -> list[str]:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtransfer import adversarial, attacks
+from jtransfer._internal.batches import equal_batches
 from jtransfer.pairs._batches import (
     BATCH_SIZE,
     NUM_PAIRINGS,
-    image_batches,
     num_outputs,
     pixels,
     pytree,
@@ -91,7 +91,7 @@ def attacked(
     """
     num_outputs(function, images)
     function, parts = pytree(function), []
-    for indices, valid in image_batches(len(images), batch_size):
+    for indices, valid in equal_batches(len(images), min(batch_size, len(images))):
         x = pixels(images[indices])
         clean = _moved(function, x, np.zeros_like(x))
         deltas = _starts(x, indices, key, epsilon)
@@ -141,7 +141,7 @@ def transfer(
     """
     n = len(images)
     moved = [[] for _ in range(1 + NUM_PAIRINGS)]
-    for indices, valid in image_batches(n, batch_size):
+    for indices, valid in equal_batches(n, min(batch_size, n)):
         x = pixels(images[indices])
         for shift, pairing in enumerate(moved):
             deltas = first.deltas[(indices + shift) % n]

@@ -1,6 +1,6 @@
 """Stored images in batches, for functions of one image."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -16,17 +16,6 @@ def pixels(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         return images.astype(np.float32) / np.float32(255)
     return images.astype(np.float32)
-
-
-def image_batches(n: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields indices of equally many examples, and how many of them are new.
-
-    The last batch goes on with the first examples, so that one compiled function
-    serves all.
-    """
-    size = min(size, n)
-    for start in range(0, n, size):
-        yield (start + np.arange(size)) % n, min(size, n - start)
 
 
 def pytree(function: Callable) -> Callable:

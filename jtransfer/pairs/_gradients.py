@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from jtransfer import jacobians
+from jtransfer._internal.batches import equal_batches
 from jtransfer.pairs._batches import (
     BATCH_SIZE,
     MIN_EXAMPLES,
     NUM_PAIRINGS,
-    image_batches,
     num_outputs,
     pixels,
     pytree,
@@ -114,7 +114,7 @@ def _jacobian_batches(reference, source, images, sizes) -> Iterator[tuple]:
     fitting = JACOBIAN_NUMBERS // (sum(sizes) * images[0].size)
     functions = pytree(reference), pytree(source)
     batch_size = min(max(fitting, MIN_EXAMPLES), BATCH_SIZE)
-    for indices, valid in image_batches(len(images), batch_size):
+    for indices, valid in equal_batches(len(images), min(batch_size, len(images))):
         x = pixels(images[indices])
         first, second = (np.asarray(_jacobians(f, x), float) for f in functions)
         yield indices[:valid], first[:valid], second

@@ -4,7 +4,9 @@ For discrete inputs `jtransfer.hgr.modes` has it in closed form. Here two networ
 of the inputs and `g` of the labels are trained to maximise the soft HGR objective.
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +16,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from jtransfer import models, training
+from jtransfer._internal.batches import equal_batches
 from jtransfer.hgr import soft_hgr
 from jtransfer.models import layers
 
@@ -117,8 +120,8 @@ def optimal_features(
       ...     for seed in (0, 1)
       ... )
       >>> options = dict(num_steps=500, batch_size=64, learning_rate=0.03, seed=0)
-      >>> found = optimal_features(f, g, x, y, **options)
-      >>> round(2 * found.history[-1]["soft_hgr"], 2)
+      >>> trained = optimal_features(f, g, x, y, **options)
+      >>> round(2 * trained.history[-1]["soft_hgr"], 2)
       3.0
 
     References:
@@ -172,18 +175,17 @@ def features_of(
     Returns:
       The features, shape ``[n, k]``.
     """
-    logits = _logits(models.functional(model)[0])
+    apply_fn = models.functional(model)[0]
     parts = []
-    for start in range(0, len(inputs), batch_size):
-        batch = np.asarray(inputs[start : start + batch_size])
-        missing = batch_size - len(batch)
-        filled = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
-        parts.append(np.asarray(logits(variables, filled))[: len(batch)])
+    for rows, num_new in equal_batches(len(inputs), batch_size):
+        batch = np.asarray(inputs)[rows]
+        parts.append(np.asarray(_logits(apply_fn, variables, batch))[:num_new])
     return np.concatenate(parts)
 
 
-@functools.lru_cache(maxsize=16)
-def soft_hgr_objective(f_fn, g_fn):
+def soft_hgr_objective(
+    f_fn: Callable[..., Any], g_fn: Callable[..., Any]
+) -> Callable[..., Any]:
     """Returns minus the soft HGR objective of two networks, for `training.fit`.
 
     Args:
@@ -192,28 +194,29 @@ def soft_hgr_objective(f_fn, g_fn):
 
     Returns:
       ``objective(params, stats, batch, key) -> (value, (parts, new_stats))``, where
-      `params` and `stats` are dicts of those of `f` and `g`.
+      `params` and `stats` are dicts of those of `f` and `g`. Equal functions give equal
+      objectives, which `fit` compiles once.
     """
-
-    def objective(params, stats, batch, key):
-        """Value, parts and new statistics of a batch."""
-        keys = jax.random.split(key)
-        calls = (("f", f_fn, "inputs", keys[0]), ("g", g_fn, "labels", keys[1]))
-        features, new_stats = {}, {}
-        for name, train_fn, array, own in calls:
-            outputs, new_stats[name] = train_fn(
-                params[name], stats[name], batch[array], own
-            )
-            features[name] = outputs[0]
-        value = soft_hgr(features["f"], features["g"])
-        return -value, ({"soft_hgr": value}, new_stats)
-
-    return objective
+    return _SoftHgrObjective(f_fn, g_fn)
 
 
-@functools.lru_cache(maxsize=16)
-def _logits(apply_fn):
-    return jax.jit(lambda variables, x: apply_fn(variables, x)[0])
+@dataclasses.dataclass(frozen=True)
+class _SoftHgrObjective:
+    f_fn: Callable[..., Any]
+    g_fn: Callable[..., Any]
+
+    def __call__(self, params, stats, batch, key):
+        """Returns value, parts and new statistics of a batch."""
+        f_key, g_key = jax.random.split(key)
+        (f, _), f_stats = self.f_fn(params["f"], stats["f"], batch["inputs"], f_key)
+        (g, _), g_stats = self.g_fn(params["g"], stats["g"], batch["labels"], g_key)
+        value = soft_hgr(f, g)
+        return -value, ({"soft_hgr": value}, {"f": f_stats, "g": g_stats})
+
+
+@jax.jit(static_argnames=("apply_fn",))
+def _logits(apply_fn, variables, x):
+    return apply_fn(variables, x)[0]
 
 
 @functools.lru_cache(maxsize=16)
