@@ -26,7 +26,7 @@ def test_correlations_agree_with_scipy(pair):
 
 @pytest.mark.parametrize("name", ["pearson", "spearman", "weighted_kendall"])
 def test_a_constant_list_agrees_with_nothing(name):
-    correlation = getattr(agreement, name)
+    correlation = getattr(correlations, name)
     assert correlation([1, 1, 1], [1, 2, 3]) == 0
     assert correlation([1, 2, 3], [1, 2, 3]) == pytest.approx(1)
     assert correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)

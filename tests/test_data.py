@@ -55,28 +55,6 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("features", "message"),
-    [
-        (np.ones(4), r"shape \[n, d\], got \[4\]; flatten"),
-        (np.ones((0, 2)), r"shape \[0, 2\] holds nothing"),
-        (np.ones((4, 2), int), "must be floating-point, got int64; convert"),
-        (np.array([[1.0], [np.inf], [np.nan]]), r"2 of 3 rows .*first: row 1\); drop"),
-    ],
-)
-def test_checked_features_rejects(features, message):
-    line = fault(data.checked_features, features, name="logits")
-    assert line.startswith("logits")
-    with pytest.raises(ValueError, match=message):
-        data.checked_features(features, name="logits")
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, jnp.bfloat16])
-def test_checked_features_keeps_the_array(dtype):
-    features = np.ones((3, 2), dtype)
-    assert data.checked_features(features) is features
-
-
-@pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
         ([[0], [1]], {}, r"shape \[n\], got \[2, 1\]; use labels.ravel"),
@@ -929,11 +907,6 @@ def test_class_subset_rejects(classes):
         data.class_subset([0, 1, 2, 3], classes, num_classes=4)
 
 
-def test_classes_named_rejects():
-    line = fault(data.classes_named, ("a", "b"), ("b", "c"))
-    assert line == "no class is named c; there are: a, b."
-
-
 @pytest.mark.parametrize(
     ("num_classes", "size", "step", "overlaps"),
     [
@@ -960,18 +933,6 @@ def test_sliding_windows_of_the_paper(num_classes, size, step, overlaps):
 def test_sliding_windows_rejects(size, step):
     with pytest.raises(ValueError, match="size must"):
         data.sliding_windows(10, size=size, step=step, seed=0)
-
-
-def test_double_sliding_windows_pair_all():
-    pairs = data.double_sliding_windows(6, size=4, step=1, seed=0)
-    windows = data.sliding_windows(6, size=4, step=1, seed=0)
-    assert [(p.student, p.teacher) for p in pairs] == [
-        (s, t) for s in range(3) for t in range(3)
-    ]
-    for pair in pairs:
-        np.testing.assert_array_equal(pair.teacher_classes, windows[pair.teacher])
-        np.testing.assert_array_equal(pair.student_classes, windows[pair.student])
-        assert pair.overlap == 1 - abs(pair.teacher - pair.student) / 4
 
 
 def test_class_mixtures_by_hand():

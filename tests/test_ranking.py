@@ -515,7 +515,7 @@ def test_scores_of_functions_wait_for_a_reference(shown):
     assert not {row.get("score") for row in rows} & set(OF_FUNCTIONS)
     rows = ranking.rank([one], shown, ["alpha1"])
     (row,) = (row for row in rows if row.get("score") == "alpha1")
-    assert "--reference" in row["reason"]
+    assert "needs a reference" in row["reason"]
     assert report.missing_lines(typed(rows), ["alpha1"]) == [
         f"alpha1 (all sources): {row['reason']}"
     ]
@@ -558,7 +558,7 @@ def test_images_that_do_not_fit_the_reference_are_refused(shown, reference):
     with pytest.raises(zoo.RequestError, match="at least 10"):
         ranking.rank([], shown, reference=reference._replace(num_images=9))
     other = reference._replace(images=np.ones((20, 3, 3, 1), np.float32))
-    with pytest.raises(zoo.RequestError, match="--reference"):
+    with pytest.raises(zoo.RequestError, match="same shape"):
         ranking.rank([], shown, reference=other)
     with pytest.raises(zoo.RequestError, match="target lacks"):
         ranking.rank([], shown._replace(images=None), reference=reference)
@@ -589,20 +589,21 @@ def test_results_are_found_again_only_for_the_same_reference(
 
 def test_references_by_name(shown, tmp_path):
     embedded = zoo.embedded_target()
-    found = zoo.reference("mnist", embedded, num_images=20)
-    assert (found.source.name, found.images) == ("mnist", None)
+    mnist = zoo.named_source("mnist", embedded)
+    reference = zoo.reference(mnist, embedded, num_images=20)
+    assert (reference.source.name, reference.images) == ("mnist", None)
     assert embedded.images.shape == (200, 8, 8, 1)
     bare = shown._replace(images=None)
-    with pytest.raises(zoo.RequestError, match="give --target a data set of images"):
-        zoo.reference("mnist", bare)
+    with pytest.raises(zoo.RequestError, match="needs images: a target that is"):
+        zoo.reference(mnist, bare)
     with pytest.raises(zoo.RequestError, match="neither a folder"):
-        zoo.reference("nowhere", shown)
-    with pytest.raises(zoo.RequestError, match="--data npz:none.npz"):
-        zoo.reference("mnist", shown, data_spec="npz:none.npz")
+        zoo.named_source("nowhere", shown)
+    with pytest.raises(zoo.RequestError, match="no file"):
+        zoo.held_out_images("npz:none.npz")
     arrays = {"images": np.zeros((12, 8, 8, 1), np.uint8), "labels": np.arange(12) % 2}
     np.savez(tmp_path / "x.npz", **arrays)
-    found = zoo.reference("mnist", bare, data_spec=f"npz:{tmp_path / 'x.npz'}")
-    assert found.images.shape == (12, 8, 8, 1)
+    images = zoo.held_out_images(f"npz:{tmp_path / 'x.npz'}")
+    assert zoo.reference(mnist, bare, images=images).images.shape == (12, 8, 8, 1)
 
 
 def test_ls_tells_what_scores_need(capsys):
@@ -616,8 +617,8 @@ def test_ls_tells_what_scores_need(capsys):
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ({"data": "npz:x.npz"}, "need --reference beside them"),
-        ({"num_images": 20}, "need --reference beside them"),
+        ({"data": "npz:x.npz"}, "--data does nothing without --reference"),
+        ({"num_examples": 20}, "--num-examples does nothing without"),
         ({"reference": "nowhere"}, "nowhere is neither a folder"),
     ],
 )

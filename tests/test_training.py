@@ -174,7 +174,7 @@ def test_supervised_hands_over_inputs_and_other_arrays():
     assert seen["x"].dtype == jnp.float32
     assert (parts, stats) == ({}, {"s": 0})
     assert np.isfinite(value)
-    assert objective is training.supervised(train_fn, loss, preprocess=preprocess())
+    assert objective == training.supervised(train_fn, loss, preprocess=preprocess())
     # The key decides on the augmentation.
     assert objective(jnp.float32(1), {}, batch, key)[0] == value
     assert objective(jnp.float32(1), {}, batch, jax.random.key(1))[0] != value
@@ -513,7 +513,7 @@ def resumable(folder, num_steps, **options):
 @functools.cache
 def _decaying():
     return schedules.sgd(
-        schedules.step_decay(0.1, steps=(4,), factor=0.1), weight_decay=0.01
+        optax.piecewise_constant_schedule(0.1, {4: 0.1}), weight_decay=0.01
     )
 
 
@@ -821,7 +821,7 @@ def test_a_tiny_network_learns_real_images():
         variables,
         train,
         optimizer=schedules.sgd(
-            schedules.cosine_decay(0.1, num_steps=120), weight_decay=5e-4
+            optax.cosine_decay_schedule(0.1, 120), weight_decay=5e-4
         ),
         num_steps=120,
         batch_size=50,

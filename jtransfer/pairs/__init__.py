@@ -107,8 +107,8 @@ def function_pair(
     Example:
       >>> images = np.full((10, 2, 2, 1), 128, np.uint8)
       >>> one, other = lambda x: x.ravel()[:1], lambda x: x.ravel()[-1:]
-      >>> found = pair(one, other, images, np.arange(10), jax.random.key(0))
-      >>> sums = merged(found.gradients.blocks)
+      >>> pair = function_pair(one, other, images, np.arange(10), jax.random.key(0))
+      >>> sums = merged(pair.gradients.blocks)
       >>> distance(sums), explained_share(swapped(sums))
       (1.0, 0.0)
     """
