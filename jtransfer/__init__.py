@@ -4,8 +4,10 @@ The public names are resolved on first use, so that `import jtransfer` stays che
 """
 
 import importlib
+import warnings as _warnings
 
 from jtransfer._internal import moved as _moved
+from jtransfer._internal.compiler import compiler_fault as _compiler_fault
 from jtransfer._version import __version__ as __version__
 
 _MODULE_OF = {
@@ -48,6 +50,9 @@ _ROOMS = (
     "zoo",
 )
 _moved.install_finder()
+if (_fault := _compiler_fault()) is not None:
+    # Without a place in the code: one line, whoever imports us.
+    _warnings.warn_explicit(_fault, RuntimeWarning, "jtransfer", 0)
 
 
 def __getattr__(name: str):

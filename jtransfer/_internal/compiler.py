@@ -1,0 +1,27 @@
+"""Releases of the compiler that compute wrongly."""
+
+import importlib.metadata
+
+_FAULTS = {
+    "0.10.2": "it computes products that are summed over their last axis wrongly on "
+    "CPUs (jax-ml/jax#39103)",
+}
+
+
+def jaxlib_version() -> str:
+    """Returns the version of jaxlib that is installed, empty if none is."""
+    try:
+        return importlib.metadata.version("jaxlib")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def compiler_fault() -> str | None:
+    """Returns a line about the installed compiler if it is known to be wrong."""
+    version = jaxlib_version()
+    if version not in _FAULTS:
+        return None
+    return (
+        f"Do not trust results with jaxlib {version}: {_FAULTS[version]}; install "
+        f"another, pip install 'jax!={version}' 'jaxlib!={version}'."
+    )
