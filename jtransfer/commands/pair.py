@@ -66,6 +66,7 @@ def pair_command(
     from jtransfer._internal.errors import RequestError
     from jtransfer._internal.progress import stage_progress
     from jtransfer.pairs import summary as pair_summary
+    from jtransfer.pairs.results import pair_json
 
     if num_images < 10 or num_steps < 1 or not epsilon > 0 or seed < 0:
         raise RequestError(
@@ -79,7 +80,7 @@ def pair_command(
         data, networks, data_dir=data_dir, image_size=image_size
     )
     with stage_progress(min(num_images, len(images.images)), "images") as advance:
-        found = pair_summary.pair_summary(
+        summary = pair_summary.pair_summary(
             networks,
             images,
             name=data or "digits",
@@ -90,13 +91,13 @@ def pair_command(
             advance=advance,
         )
     if json:
-        print(report.json_line(found))
+        print(report.json_line(pair_json(summary)))
     else:
-        report.show_pair(found)
+        report.show_pair(summary)
     if out is not None:
-        for path in [*report.write_pair(found, out), *report.draw_pages(out)]:
+        for path in [*report.write_pair(summary, out), *report.draw_pages(out)]:
             print(f"Wrote {path}", file=sys.stderr)
-    if not report.is_finite_pair(found):
+    if not report.is_finite_pair(summary):
         print("Failed: outputs or gradients are not finite.", file=sys.stderr)
         return 1
     return 0

@@ -1,0 +1,75 @@
+"""Typed values from what JSON has read, with one line about each fault."""
+
+import dataclasses
+import inspect
+import math
+import types
+import typing
+from typing import Any
+
+
+def typed_value(kind: Any, content: Any, place: str = "content") -> Any:
+    """Builds a value of a declared type from what JSON has read.
+
+    A null where a number is declared is a number that was not finite, here NaN; fields
+    that a record does not have are lost, those of later versions for example.
+
+    Args:
+      kind: a dataclass or NamedTuple, generic or not, whose fields are declared with
+        these types again; `float`, `int`, `str`, `Any`, a `list`, a `dict` or one of
+        them `| None`.
+      content: lists, dicts, texts and numbers.
+      place: where the content stands, for the message about a fault.
+
+    Returns:
+      The value.
+
+    Raises:
+      ValueError: if the content is not of that type.
+
+    Example:
+      >>> typed_value(dict[str, list[float]], {"a": [1, None]})
+      {'a': [1.0, nan]}
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return content
+    if origin is types.UnionType:
+        if content is None:
+            return None
+        return typed_value(arguments[0], content, place)
+    if origin is list:
+        items = enumerate(_checked(list, content, place))
+        return [typed_value(arguments[0], x, f"{place}[{i}]") for i, x in items]
+    if origin is dict:
+        items = _checked(dict, content, place).items()
+        return {key: typed_value(arguments[1], x, f"{place}.{key}") for key, x in items}
+    record = origin or kind
+    if dataclasses.is_dataclass(record) or hasattr(record, "_fields"):
+        return _record(record, arguments, _checked(dict, content, place), place)
+    if kind is float:
+        if content is None:
+            return math.nan
+        return float(_checked(int | float, content, place))
+    return _checked(kind, content, place)
+
+
+def _record(kind: type, arguments: tuple, content: dict, place: str) -> Any:
+    """A record of a class, whose type parameters stand for the arguments."""
+    meant = dict(zip(getattr(kind, "__parameters__", ()), arguments, strict=True))
+    fields = {
+        name: typed_value(meant.get(hint, hint), content[name], f"{place}.{name}")
+        for name, hint in typing.get_type_hints(kind).items()
+        if name in content
+    }
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name not in fields and parameter.default is parameter.empty:
+            raise ValueError(f"{place} has no {name}")
+    return kind(**fields)
+
+
+def _checked(kind: Any, content: Any, place: str) -> Any:
+    if not isinstance(content, kind) or isinstance(content, bool):
+        name = getattr(kind, "__name__", "number")
+        raise ValueError(f"{place} is no {name}")
+    return content
