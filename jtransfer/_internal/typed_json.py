@@ -5,6 +5,7 @@ import inspect
 import math
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -16,8 +17,8 @@ def typed_value(kind: Any, content: Any, place: str = "content") -> Any:
 
     Args:
       kind: a dataclass or NamedTuple, generic or not, whose fields are declared with
-        these types again; `float`, `int`, `str`, `Any`, a `list`, a `dict` or one of
-        them `| None`.
+        these types again; `float`, `int`, `str`, `Any`; a `list`, `Sequence`, `dict` or
+        `Mapping` of them; or one of all these `| None`.
       content: lists, dicts, texts and numbers.
       place: where the content stands, for the message about a fault.
 
@@ -38,10 +39,10 @@ def typed_value(kind: Any, content: Any, place: str = "content") -> Any:
         if content is None:
             return None
         return typed_value(arguments[0], content, place)
-    if origin is list:
+    if origin in (list, Sequence):
         items = enumerate(_checked(list, content, place))
         return [typed_value(arguments[0], x, f"{place}[{i}]") for i, x in items]
-    if origin is dict:
+    if origin in (dict, Mapping):
         items = _checked(dict, content, place).items()
         return {key: typed_value(arguments[1], x, f"{place}.{key}") for key, x in items}
     record = origin or kind

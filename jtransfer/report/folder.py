@@ -1,11 +1,13 @@
 """A folder holds results; its pages are drawn from whatever lies there."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jtransfer._internal.errors import RequestError
 from jtransfer._internal.files import write_atomically
+from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import Row
+from jtransfer.ranking.tasks import TaskComparison
 from jtransfer.report.pages.pair import pair_html
 from jtransfer.report.pages.tasks import tasks_html
 from jtransfer.report.pair import PAIR_FILE, read_pair
@@ -17,8 +19,8 @@ class Results(NamedTuple):
     """The results that lie in a folder; None where there are none of a kind."""
 
     ranking: list[Row] | None
-    pair: dict[str, Any] | None
-    tasks: dict[str, Any] | None
+    pair: PairSummary | None
+    tasks: TaskComparison | None
     faults: tuple[str, ...] = ()
     """Why further files cannot be shown."""
 

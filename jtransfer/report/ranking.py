@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jtransfer._internal.errors import RequestError, one_line
 from jtransfer._internal.files import json_line, write_atomically
+from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import (
     NotComputed,
     Row,
@@ -66,7 +67,7 @@ def read_ranking(folder: Path) -> list[Row]:
     """Reads the rows of a ranking.
 
     Args:
-      folder: a folder that `written` has filled.
+      folder: a folder that `write_ranking` has filled.
 
     Returns:
       The rows.
@@ -89,11 +90,9 @@ def read_ranking(folder: Path) -> list[Row]:
     return rows
 
 
-def ranking_page(rows: Sequence[Row], pair: dict | None = None) -> str:
+def ranking_page(rows: Sequence[Row], pair: PairSummary | None = None) -> str:
     """Returns the report, and a pair of networks, as one self-contained HTML page."""
-    agreement = [one._asdict() for one in agreements(rows)]
-    correlation = rank_correlation(rows)._asdict()
-    return ranking_html([to_json(row) for row in rows], agreement, correlation, pair)
+    return ranking_html(rows, agreements(rows), rank_correlation(rows), pair)
 
 
 def failure_lines(rows: Iterable[Row]) -> list[str]:

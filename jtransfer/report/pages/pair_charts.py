@@ -44,9 +44,7 @@ def class_chart(
         tick.format(x=x, height=height, below=height + 16, text=text)
         for x, text in scale.ticks(4)
     )
-    dash = Markup(
-        '<line class="chance-{i}" x1="{x:g}%" x2="{x:g}%" y2="{height}"/>'
-    )
+    dash = Markup('<line class="chance-{i}" x1="{x:g}%" x2="{x:g}%" y2="{height}"/>')
     dashes = (
         dash.format(i=i, x=scale(chance), height=height)
         for i, chance in enumerate(map(finite, chances))
