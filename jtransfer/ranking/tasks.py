@@ -216,15 +216,13 @@ def comparison_from_json(content: Any) -> TaskComparison:
     """
     content = typed_value(dict[str, Any], content, "tasks")
     rows = typed_value(list[dict[str, Any]], content.get("rows"), "tasks.rows")
-    names = typed_value(list[TaskFacts], content.get("targets"), "tasks.targets")
+    targets = typed_value(list[TaskFacts], content.get("targets"), "tasks.targets")
     sources = typed_value(list[str], content.get("sources"), "tasks.sources")
     second = {(row.get("source"), row.get("target")): row.get("second") for row in rows}
-    matrix = [[second.get((name, t.name)) for t in names] for name in sources]
-    if set(second) != {(name, target.name) for name in sources for target in names}:
+    matrix = [[second.get((name, t.name)) for t in targets] for name in sources]
+    if set(second) != {(name, target.name) for name in sources for target in targets}:
         raise ValueError("tasks.rows are not one a source and target")
-    if len(content.get("normalized") or ()) != len(sources):
-        raise ValueError("tasks.normalized has no row for each source")
-    return typed_value(
+    comparison = typed_value(
         TaskComparison,
         {
             **content,
@@ -234,6 +232,12 @@ def comparison_from_json(content: Any) -> TaskComparison:
         },
         "tasks",
     )
+    shape = (len(sources), len(targets))
+    if np.shape(comparison.normalized)[: len(shape)] != shape and sources:
+        raise ValueError("tasks.normalized is not one a source and target")
+    if sorted(comparison.leaves or range(len(targets))) != list(range(len(targets))):
+        raise ValueError("tasks.leaves are not the targets")
+    return comparison
 
 
 class _Environment(NamedTuple):

@@ -1,7 +1,8 @@
 """A folder holds results; its pages are drawn from whatever lies there."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jtransfer._internal.errors import RequestError
 from jtransfer._internal.files import write_atomically
@@ -14,6 +15,8 @@ from jtransfer.report.pair import PAIR_FILE, read_pair
 from jtransfer.report.ranking import ROWS_FILE, ranking_page, read_ranking
 from jtransfer.report.tasks import TASKS_FILE, read_tasks
 
+_Result = TypeVar("_Result")
+
 
 class Results(NamedTuple):
     """The results that lie in a folder; None where there are none of a kind."""
@@ -21,7 +24,7 @@ class Results(NamedTuple):
     ranking: list[Row] | None
     pair: PairSummary | None
     tasks: TaskComparison | None
-    faults: tuple[str, ...] = ()
+    faults: Sequence[str] = ()
     """Why further files cannot be shown."""
 
 
@@ -37,25 +40,34 @@ def read_results(folder: Path) -> Results:
     Raises:
       RequestError: if there are none that can be shown.
     """
-    readers = {
-        ROWS_FILE: read_ranking,
-        PAIR_FILE: read_pair,
-        TASKS_FILE: read_tasks,
-    }
-    results, faults = dict.fromkeys(readers), []
-    for name, reader in readers.items():
-        if (folder / name).exists():
-            try:
-                results[name] = reader(folder)
-            except RequestError as error:
-                faults.append(str(error))
-    if all(result is None for result in results.values()):
+    faults: list[str] = []
+    results = Results(
+        ranking=_read_if_present(folder / ROWS_FILE, read_ranking, faults),
+        pair=_read_if_present(folder / PAIR_FILE, read_pair, faults),
+        tasks=_read_if_present(folder / TASKS_FILE, read_tasks, faults),
+        faults=faults,
+    )
+    if all(one is None for one in (results.ranking, results.pair, results.tasks)):
+        names = ", ".join((ROWS_FILE, PAIR_FILE, TASKS_FILE))
         raise RequestError(
             "; ".join(faults)
-            or f"{folder} holds none of {', '.join(readers)}; make them with "
+            or f"{folder} holds none of {names}; make them with "
             f"`jtransfer rank --out {folder}`."
         )
-    return Results(*results.values(), tuple(faults))
+    return results
+
+
+def _read_if_present(
+    path: Path, reader: Callable[[Path], _Result], faults: list[str]
+) -> _Result | None:
+    """What a file holds; None if it is absent, or damaged, which adds a fault."""
+    if not path.exists():
+        return None
+    try:
+        return reader(path.parent)
+    except RequestError as error:
+        faults.append(str(error))
+        return None
 
 
 def draw_pages(folder: Path) -> list[Path]:

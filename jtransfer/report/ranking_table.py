@@ -139,9 +139,12 @@ def agreement_table(rows: Sequence[Row]) -> "Table | None":
         return None
     table = plain_table(
         ("score", "Pearson", "Spearman", "weighted Kendall", "regret@1", "regret@3"),
-        caption=f"Correlation with the accuracy of {by_score[0].n_sources} sources; the "
-        "accuracy lost by choosing the first, or the best of the first three.",
+        caption=f"Correlation with the accuracy of {by_score[0].n_sources} sources; "
+        "the accuracy lost by choosing the first, or the best of the first three.",
     )
-    for score, *numbers, _ in by_score:
-        table.add_row(score.replace("_", " "), *map(decimal, numbers))
+    for row in by_score:
+        numbers = (row.pearson, row.spearman, row.weighted_kendall)
+        regrets = (row.regret_1, row.regret_3)
+        cells = map(decimal, (*numbers, *regrets))
+        table.add_row(row.score.replace("_", " "), *cells)
     return table

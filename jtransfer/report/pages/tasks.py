@@ -37,9 +37,6 @@ def tasks_html(comparison: TaskComparison) -> str:
     Returns:
       The page. The texts in it are escaped: they can bring in no markup.
     """
-    heads = [
-        Head(name, title=name, is_text=name == "Target") for name in _AGREEMENT_HEADS
-    ]
     return document(
         "tasks.html",
         comparison=comparison,
