@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import hashlib
+import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -11,14 +12,18 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from jtransfer._internal.errors import RequestError
 from jtransfer.ranking import (
     Agreement,
     Failed,
     NotComputed,
+    Plan,
     RankCorrelation,
     Run,
     Scored,
+    to_json,
 )
+from jtransfer.report import read_ranking, write_ranking
 from jtransfer.report.pages import charts, formats, ranking
 
 SCORES = ("logme", "leep", "sinkhorn", "my-score", "ridge_probe")
@@ -232,6 +237,66 @@ def test_draws_what_it_can():
 def test_a_row_without_a_run_is_drawn():
     rows = [Scored(source="a", score="logme", value=1.0)]
     assert "the target" in read(make_page(rows))[2]
+
+
+def test_a_source_that_could_not_be_verified_has_no_column_of_accuracies():
+    reason = "Too few examples to set some aside."
+    rows = make_rows(4, ("logme",))
+    unverified = NotComputed(source="model-00", score="accuracy", reason=reason)
+    tags, _, text = read(make_page([*rows, unverified]))
+    assert f"{reason} Accuracy after transfer: model-00" in text
+    assert tags.count("th") == read(make_page(rows))[0].count("th")
+    assert reason in read(make_page([unverified]))[2]
+
+
+def transport_rows():
+    """Two sources with a plan, of which the second is the better one."""
+    plan = Plan(
+        source_classes=["<i>cats", "dogs", "mice"],
+        masses=[[0.0, 0.4], [0.3, 0.1], [0.2, 0.0]],
+        left_out=0.0,
+    )
+    run = dataclasses.replace(RUN, class_names=("a", "b"))
+    return [
+        Scored(
+            source=name, score="sinkhorn", value=value, rank=rank, plan=plan, run=run
+        )
+        for name, value, rank in (("first", 0.0, 2), ("second", 1.0, 1))
+    ]
+
+
+def test_the_plan_is_that_of_the_best_source_that_has_one():
+    rows = transport_rows()
+    page = make_page(rows)
+    assert "carries the predictions of second (rows: its 3 classes)" in read(page)[2]
+    # Rows are ordered by their columns.
+    assert page.index(">dogs<") < page.index(">mice<") < page.index(">&lt;i&gt;cats<")
+    assert "Classes not shown" not in page
+    partial = dataclasses.replace(rows[1].plan, left_out=0.25)
+    text = read(make_page(changed(rows, {1: {"plan": partial}})))[2]
+    assert "its 3 most predicted classes" in text
+    assert "Classes not shown carry 25.0% of the mass." in text
+    page = make_page(changed(rows, {0: {"plan": None}, 1: {"plan": None}}))
+    assert "Which class stands for which" not in page
+
+
+def test_only_a_ranking_can_be_read(tmp_path):
+    rows = [*make_rows(2), *transport_rows()]
+    write_ranking(rows, tmp_path)
+    path = tmp_path / "ranking.jsonl"
+    assert [to_json(row) for row in read_ranking(tmp_path)] == list(map(to_json, rows))
+    *others, last = path.read_text().splitlines()
+    fields = json.loads(last)
+    damaged = [fields | {"low": "text"}, fields | {"warnings": None}, [], None, 1]
+    damaged += [fields | {"versions": []}, fields | {"created": 5}]
+    damaged += [fields | {"plan": [1]}, fields | {"plan": {}}]
+    damaged += [fields | {"plan": fields["plan"] | {"masses": [[1.0, 2.0]]}}]
+    for content in damaged:
+        path.write_text("\n".join([*others, json.dumps(content)]))
+        with pytest.raises(RequestError) as fault:
+            read_ranking(tmp_path)
+        assert "ranking.jsonl cannot be read: " in str(fault.value)
+        assert "\n" not in str(fault.value)
 
 
 def test_numbers_are_readable():

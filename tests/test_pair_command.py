@@ -132,7 +132,7 @@ def test_tables_and_warnings(stored, capsys):
 
 
 def test_networks_of_the_package_need_no_data(monkeypatch, folder, capsys):
-    command = ("pair", "fashion-tops", "mnist", "--num-images", 12, "--num-steps", 2)
+    command = ("pair", "fashion-tops", "mnist", "--num-examples", 12, "--num-steps", 2)
     assert run(monkeypatch, folder, *command, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["data"], printed["n"]) == ("digits", 12)
@@ -150,7 +150,7 @@ def test_networks_of_the_package_need_no_data(monkeypatch, folder, capsys):
         ("zoo/net other/net --data npz:none.npz", "no file"),
         ("zoo/net large --data npz:grey.npz", "[6, 6, 1], got [4, 4, 1]"),
         ("zoo/net mnist --data npz:grey.npz", "mnist"),
-        ("zoo/net other/net --data npz:grey.npz --num-images 9", "at least 10"),
+        ("zoo/net other/net --data npz:grey.npz --num-examples 9", "at least 10"),
         ("zoo/net other/net --data npz:grey.npz --epsilon 0", "positive"),
         ("zoo/net other/net --data npz:grey.npz --out grey.npz/x", "not writable"),
     ],

@@ -14,6 +14,7 @@ from jtransfer import ranking, report
 from jtransfer.commands.tasks import tasks_command
 from jtransfer.intervals import dealt_blocks
 from jtransfer.ranking import task_scores, task_structure, tasks
+from jtransfer.ranking.stored_tasks import comparison_from_json
 from jtransfer.report.pages.tasks import tasks_html
 from jtransfer.zoo import RequestError, Source, task_targets
 
@@ -276,7 +277,7 @@ def test_the_page_stands_alone_and_escapes_names(stored, folder):
 
 
 def test_pages_of_little(stored):
-    comparison = tasks.comparison_from_json(stored)
+    comparison = comparison_from_json(stored)
     rows = [row for row in comparison.rows if row.score == "class"]
     single = dataclasses.replace(
         comparison,
@@ -304,7 +305,7 @@ def test_pages_of_little(stored):
 
 
 def test_what_is_stored_is_what_is_read(stored):
-    comparison = tasks.comparison_from_json(stored)
+    comparison = comparison_from_json(stored)
     assert tasks.comparison_json(comparison) == stored
     assert comparison.second == [[2.5] * 4, [1, 2, 3, 4]]
 

@@ -1,6 +1,7 @@
 """Typed values from what JSON has read, with one line about each fault."""
 
 import dataclasses
+import functools
 import inspect
 import math
 import types
@@ -40,7 +41,7 @@ def typed_value(kind: Any, content: Any, place: str = "content") -> Any:
             return None
         return typed_value(arguments[0], content, place)
     if origin in (list, Sequence):
-        items = enumerate(_checked(list, content, place))
+        items = enumerate(_checked(list | tuple, content, place))
         return [typed_value(arguments[0], x, f"{place}[{i}]") for i, x in items]
     if origin in (dict, Mapping):
         items = _checked(dict, content, place).items()
@@ -51,7 +52,9 @@ def typed_value(kind: Any, content: Any, place: str = "content") -> Any:
     if kind is float:
         if content is None:
             return math.nan
-        return float(_checked(int | float, content, place))
+        if isinstance(content, bool) or not isinstance(content, int | float):
+            raise ValueError(f"{place} is no number")
+        return float(content)
     return _checked(kind, content, place)
 
 
@@ -60,17 +63,30 @@ def _record(kind: type, arguments: tuple, content: dict, place: str) -> Any:
     meant = dict(zip(getattr(kind, "__parameters__", ()), arguments, strict=True))
     fields = {
         name: typed_value(meant.get(hint, hint), content[name], f"{place}.{name}")
-        for name, hint in typing.get_type_hints(kind).items()
+        for name, hint in _hints(kind).items()
         if name in content
     }
-    for name, parameter in inspect.signature(kind).parameters.items():
-        if name not in fields and parameter.default is parameter.empty:
+    for name in _required(kind):
+        if name not in fields:
             raise ValueError(f"{place} has no {name}")
     return kind(**fields)
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
+def _required(kind: type) -> list[str]:
+    parameters = inspect.signature(kind).parameters.items()
+    return [name for name, one in parameters if one.default is one.empty]
+
+
 def _checked(kind: Any, content: Any, place: str) -> Any:
     if not isinstance(content, kind) or isinstance(content, bool):
-        name = getattr(kind, "__name__", "number")
-        raise ValueError(f"{place} is no {name}")
+        raise ValueError(f"{place} is no {_WORDS[kind]}")
     return content
+
+
+_WORDS = {dict: "object", list | tuple: "list", str: "text", int: "whole number"}

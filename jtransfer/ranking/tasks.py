@@ -12,7 +12,6 @@ import numpy as np
 
 from jtransfer._internal.errors import RequestError
 from jtransfer._internal.provenance import environment
-from jtransfer._internal.typed_json import typed_value
 from jtransfer.ranking import task_structure
 from jtransfer.ranking.ordering import ranked
 from jtransfer.ranking.rows import Failed
@@ -200,54 +199,6 @@ def _row_json(row: TaskScored, comparison: TaskComparison) -> dict[str, Any]:
         "second": None if second is None else second[source][target],
         "target": row.score,
     }
-
-
-def comparison_from_json(content: Any) -> TaskComparison:
-    """Returns the comparison that `comparison_json` has written.
-
-    Args:
-      content: what JSON has read.
-
-    Returns:
-      The comparison.
-
-    Raises:
-      ValueError: if it is none.
-    """
-    content = typed_value(dict[str, Any], content, "tasks")
-    rows = typed_value(list[dict[str, Any]], content.get("rows"), "tasks.rows")
-    targets = typed_value(list[TaskFacts], content.get("targets"), "tasks.targets")
-    sources = typed_value(list[str], content.get("sources"), "tasks.sources")
-    second = {(row.get("source"), row.get("target")): row.get("second") for row in rows}
-    matrix = [[second.get((name, t.name)) for t in targets] for name in sources]
-    if set(second) != {(name, target.name) for name in sources for target in targets}:
-        raise ValueError("tasks.rows are not one a source and target")
-    comparison = typed_value(
-        TaskComparison,
-        {
-            **content,
-            "rows": [{**row, "score": row["target"]} for row in rows],
-            "second": None if None in second.values() else matrix,
-            "environment": typed_value(_Environment, content, "tasks")._asdict(),
-        },
-        "tasks",
-    )
-    shape = (len(sources), len(targets))
-    if np.shape(comparison.normalized)[: len(shape)] != shape and sources:
-        raise ValueError("tasks.normalized is not one a source and target")
-    if sorted(comparison.leaves or range(len(targets))) != list(range(len(targets))):
-        raise ValueError("tasks.leaves are not the targets")
-    return comparison
-
-
-class _Environment(NamedTuple):
-    """See `provenance.environment`."""
-
-    code_hash: str
-    versions: dict[str, str]
-    device: str
-    seed: int
-    created: str
 
 
 def _agreement(matrix, second, names) -> list[TaskAgreement] | None:

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 
 from jtransfer._internal.errors import RequestError, one_line
 from jtransfer._internal.files import json_line, write_atomically
+from jtransfer.ranking.stored_tasks import comparison_from_json
 from jtransfer.ranking.task_scores import TaskScored
-from jtransfer.ranking.tasks import (
-    TaskComparison,
-    comparison_from_json,
-    comparison_json,
-)
+from jtransfer.ranking.tasks import TaskComparison, comparison_json
 from jtransfer.report.pages.tasks_matrix import ordered_targets
 from jtransfer.report.screen import console, decimal, plain_table, print_notes, text
 

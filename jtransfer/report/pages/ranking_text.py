@@ -6,9 +6,10 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from jtransfer.ranking import NotComputed, Scored
+from jtransfer.ranking.rows import ACCURACY
 from jtransfer.report.pages.formats import finite, number
 from jtransfer.report.pages.ranking_view import RankingView
-from jtransfer.report.pages.score_notes import note
+from jtransfer.report.pages.score_notes import ACCURACY_TITLE, note
 
 _BASELINES = {
     "ridge_probe": "the ridge probe",
@@ -168,7 +169,8 @@ def _concerns(
     places: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for text, row in lines:
         titles, sources = places.setdefault(str(text), ({}, {}))
-        titles[note(row.score).title] = sources[row.source] = None
+        title = ACCURACY_TITLE if row.score == ACCURACY else note(row.score).title
+        titles[title] = sources[row.source] = None
     return [
         Concern(text, list(titles), _whom(list(sources), ranking))
         for text, (titles, sources) in places.items()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jtransfer.ranking import Failed, NotComputed, Row, Run, Scored
+from jtransfer.ranking.rows import ACCURACY
 from jtransfer.report.pages.formats import decimals, finite
 
 
@@ -13,6 +14,7 @@ class RankingView(NamedTuple):
 
     rows: Sequence[Row]
     scores: Sequence[str]
+    """Without the accuracy after transfer, of which only reasons are rows."""
     sources: Sequence[str]
     cells: Mapping[tuple[str, str], Scored | NotComputed]
     """By source and score."""
@@ -56,7 +58,7 @@ class RankingView(NamedTuple):
 
     def accuracies(self) -> dict[str, float]:
         """Returns the accuracies after transfer that are known."""
-        known = {name: finite(self.fact(name, "accuracy")) for name in self.sources}
+        known = {name: finite(self.fact(name, ACCURACY)) for name in self.sources}
         return {name: value for name, value in known.items() if value is not None}
 
     def places(self, score: str) -> int:
@@ -71,7 +73,7 @@ def ranking_view(rows: Iterable[Row]) -> RankingView:
     rows = list(rows)
     cells = {(r.source, r.score): r for r in rows if not isinstance(r, Failed)}
     sources = list(dict.fromkeys(source for source, _ in cells))
-    scores = list(dict.fromkeys(score for _, score in cells))
+    scores = list(dict.fromkeys(score for _, score in cells if score != ACCURACY))
     failed = {row.source: row.reason for row in rows if isinstance(row, Failed)}
     failed = {name: why for name, why in failed.items() if name not in sources}
     view = RankingView(rows, scores, sources, cells, failed)

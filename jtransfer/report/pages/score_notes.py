@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+ACCURACY_TITLE = "Accuracy after transfer"
+
 
 class Note(NamedTuple):
     """The words that pages have about a score."""

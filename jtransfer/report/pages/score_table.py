@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jtransfer.ranking import NotComputed, Scored
+from jtransfer.ranking.rows import ACCURACY
 from jtransfer.report.pages.formats import finite, number
 from jtransfer.report.pages.ranking_view import RankingView, shown_decimals
-from jtransfer.report.pages.score_notes import note
+from jtransfer.report.pages.score_notes import ACCURACY_TITLE, note
 from jtransfer.report.pages.tables import (
     NO_CELL,
     Cell,
@@ -48,8 +49,9 @@ def score_table(ranking: RankingView) -> ScoreTable:
     for column in columns:
         is_text = any(cell.style == "text" for cell in column.cells)
         heads.append(_head(column.name, is_text=is_text))
+    ranks = {row.source: row.rank for row in _first_column(ranking)}
     rows = [
-        [_rank_cell(ranking, source), name_cell(source)]
+        [fact_cell(ranks.get(source)), name_cell(source)]
         + [column.cells[i] for column in columns]
         for i, source in enumerate(ranking.sources)
     ]
@@ -61,9 +63,9 @@ def _head(name: str, *, is_text: bool = False) -> Head:
     return Head(note(name).title.replace("_", " "), title=name, is_text=is_text)
 
 
-def _rank_cell(ranking: RankingView, source: str) -> Cell:
-    row = ranking.cells.get((source, ranking.scores[0]))
-    return fact_cell(row.rank) if isinstance(row, Scored) else NO_CELL
+def _first_column(ranking: RankingView) -> list[Scored]:
+    """The rows of the score that orders the page."""
+    return [row for row in ranking.scored if row.score in ranking.scores[:1]]
 
 
 def _score_column(ranking: RankingView, score: str) -> _Column:
@@ -97,7 +99,7 @@ def _run_columns(ranking: RankingView) -> list[_Column]:
         columns["Seconds"].append(sum({finite(row.seconds) or 0 for row in rows}))
     if accuracies:
         known = [accuracies.get(source) for source in ranking.sources]
-        columns = {"Accuracy after transfer": known, **columns}
+        columns = {ACCURACY_TITLE: known, **columns}
     return [_fact_column(name, values) for name, values in columns.items()]
 
 
@@ -107,7 +109,7 @@ def _fact_columns(ranking: RankingView) -> list[_Column]:
     for name in dict.fromkeys(name for row in ranking.rows for name in row.facts):
         values = [ranking.fact(source, name) for source in ranking.sources]
         plain = not any(isinstance(value, list | dict) for value in values)
-        if plain and name != "accuracy" and name not in ranking.scores:
+        if plain and name != ACCURACY and name not in ranking.scores:
             columns.append(_fact_column(str(name), values))
     return columns
 
