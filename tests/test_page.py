@@ -41,7 +41,7 @@ pytestmark = pytest.mark.timeout(60)
 RUN = Run(
     target="digits",
     target_hash="ab",
-    class_names=tuple("0123456789"),
+    class_names=list("0123456789"),
     code_hash="cd",
     versions={"jax": "0.10.2"},
     device="cpu",
@@ -256,7 +256,7 @@ def transport_rows():
         masses=[[0.0, 0.4], [0.3, 0.1], [0.2, 0.0]],
         left_out=0.0,
     )
-    run = dataclasses.replace(RUN, class_names=("a", "b"))
+    run = dataclasses.replace(RUN, class_names=["a", "b"])
     return [
         Scored(
             source=name, score="sinkhorn", value=value, rank=rank, plan=plan, run=run
