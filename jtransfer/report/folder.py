@@ -60,7 +60,7 @@ def read_results(folder: Path) -> Results:
 def _read_if_present(
     path: Path, reader: Callable[[Path], _Result], faults: list[str]
 ) -> _Result | None:
-    """What a file holds; None if it is absent, or damaged, which adds a fault."""
+    """The result in a file; None if it is absent, or damaged, which adds a fault."""
     if not path.exists():
         return None
     try:

@@ -36,20 +36,6 @@ def class_chart(
     numbers = [x for row in rows for interval in row.intervals for x in interval]
     known = [x for x in map(finite, numbers) if x is not None]
     scale, height = Axis(0, max(known, default=1) or 1, False), CLASS_ROW * len(rows)
-    tick = Markup(
-        '<line x1="{x:g}%" x2="{x:g}%" y2="{height}"/>'
-        '<text x="{x:g}%" y="{below}">{text}</text>'
-    )
-    ticks = (
-        tick.format(x=x, height=height, below=height + 16, text=text)
-        for x, text in scale.ticks(4)
-    )
-    dash = Markup('<line class="chance-{i}" x1="{x:g}%" x2="{x:g}%" y2="{height}"/>')
-    dashes = (
-        dash.format(i=i, x=scale(chance), height=height)
-        for i, chance in enumerate(map(finite, chances))
-        if chance is not None
-    )
     names = short([row.name for row in rows])
     bars = (
         _class_row(name, row, scale, CLASS_ROW * i)
@@ -61,9 +47,29 @@ def class_chart(
     ).format(
         label=label,
         height=height + 22,
-        ticks=joined(ticks),
+        ticks=_class_ticks(scale, height),
         bars=joined(bars),
-        dashes=joined(dashes),
+        dashes=_chance_lines(chances, scale, height),
+    )
+
+
+def _class_ticks(scale: Axis, height: int) -> Markup:
+    tick = Markup(
+        '<line x1="{x:g}%" x2="{x:g}%" y2="{height}"/>'
+        '<text x="{x:g}%" y="{below}">{text}</text>'
+    )
+    return joined(
+        tick.format(x=x, height=height, below=height + 16, text=text)
+        for x, text in scale.ticks(4)
+    )
+
+
+def _chance_lines(chances: Sequence[float], scale: Axis, height: int) -> Markup:
+    line = Markup('<line class="chance-{i}" x1="{x:g}%" x2="{x:g}%" y2="{height}"/>')
+    return joined(
+        line.format(i=i, x=scale(chance), height=height)
+        for i, chance in enumerate(map(finite, chances))
+        if chance is not None
     )
 
 

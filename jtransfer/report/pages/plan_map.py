@@ -87,28 +87,12 @@ def transport_plan_map(
     side = 26 if len(columns) <= 25 else 15
     top = 96 if max(map(len, columns), default=0) > 3 else 30
     largest = max((max(row) for row in masses if len(row)), default=0) or 1
-    head = Markup('<text transform="translate({} {}) rotate({})">{}</text>')
-    parts = [
-        head.format(_LEFT + side * j + side // 2 + 3, top - 6, _ANGLE, name)
-        for j, name in enumerate(short(columns, 16))
-    ]
-    row = Markup(
-        '<text class="end" x="{end}" y="{middle}">{name}</text>'
-        '<rect class="row" x="{left}" y="{y}" height="{height}" width="{width}"/>'
-    )
+    parts = _column_heads(columns, top - 6, side)
     for i, (name, values) in enumerate(zip(short(rows), masses, strict=True)):
         y = top + side * i
-        background = row.format(
-            end=_LEFT - 8,
-            middle=y + side // 2 + 4,
-            name=name,
-            left=_LEFT,
-            y=y,
-            height=side - 1,
-            width=side * len(columns) - 1,
-        )
         titles = [f"{rows[i]} to {column}" for column in columns]
-        parts += [background, *_mass_cells(titles, values, largest, y, side)]
+        parts.append(_row_head(name, len(columns), y, side))
+        parts += _mass_cells(titles, values, largest, y, side)
     return Markup(
         '<svg class="plan" role="img" aria-label="{label}" width="{width}" '
         'height="{height}" viewBox="0 0 {width} {height}">{cells}</svg>'
@@ -117,6 +101,30 @@ def transport_plan_map(
         width=_LEFT + side * len(columns) + 70,
         height=top + side * len(rows) + 4,
         cells=joined(parts),
+    )
+
+
+def _column_heads(names: Sequence[str], y: int, side: int) -> list[Markup]:
+    head = Markup('<text transform="translate({} {}) rotate({})">{}</text>')
+    return [
+        head.format(_LEFT + side * j + side // 2 + 3, y, _ANGLE, name)
+        for j, name in enumerate(short(names, 16))
+    ]
+
+
+def _row_head(name: str, num_columns: int, y: int, side: int) -> Markup:
+    """The name of a row, and the ground on which its cells lie."""
+    return Markup(
+        '<text class="end" x="{end}" y="{middle}">{name}</text>'
+        '<rect class="row" x="{left}" y="{y}" height="{height}" width="{width}"/>'
+    ).format(
+        end=_LEFT - 8,
+        middle=y + side // 2 + 4,
+        name=name,
+        left=_LEFT,
+        y=y,
+        height=side - 1,
+        width=side * num_columns - 1,
     )
 
 

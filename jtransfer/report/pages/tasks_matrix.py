@@ -32,34 +32,48 @@ def target_rows(comparison: TaskComparison, target: str) -> list[TaskScored]:
 def h_score_matrix(comparison: TaskComparison) -> Markup:
     """Returns the H-scores as coloured cells, rows clustered, the tree beside them."""
     columns, targets = _columns(comparison), ordered_targets(comparison)
-    left, parts = _NAMES, []
+    left, tree = _NAMES, Markup()
     if comparison.linkage is not None:
-        left += _TREE
-        parts.append(_tree(comparison.linkage))
-    head = Markup(
-        '<text class="head" transform="translate({} {}) rotate(-35)">{}</text>'
-    )
-    for j, name in enumerate(short(columns, 16)):
-        parts.append(head.format(left + _CELL * j + 24, _TOP - 8, name))
-    label = Markup('<text class="name" x="{}" y="{}">{}</text>')
+        left, tree = _NAMES + _TREE, _tree(comparison.linkage)
     names = short([target.name for target in targets], 20)
-    for i, (name, target) in enumerate(zip(names, targets, strict=True)):
-        y = _TOP + _ROW * i
-        parts.append(label.format(left - _NAMES, y + 21, name))
-        rows = {row.source: row for row in target_rows(comparison, target.name)}
-        shares = _shares(comparison, target.name)
-        parts += [
-            _cell(rows[source], shares[source], left + _CELL * j, y)
-            for j, source in enumerate(columns)
-        ]
+    rows = (
+        _target_row(comparison, target.name, name, left, _TOP + _ROW * i)
+        for i, (name, target) in enumerate(zip(names, targets, strict=True))
+    )
     return Markup(
         '<svg class="matrix" role="img" width="{width}" height="{height}" '
-        'aria-label="H-score of each source for each target">{cells}</svg>'
+        'aria-label="H-score of each source for each target">{tree}{heads}{rows}</svg>'
     ).format(
         width=left + _CELL * len(columns) + 90,
         height=_TOP + _ROW * len(targets) + 4,
-        cells=joined(parts),
+        tree=tree,
+        heads=_source_heads(columns, left),
+        rows=joined(rows),
     )
+
+
+def _source_heads(names: Sequence[str], left: int) -> Markup:
+    head = Markup(
+        '<text class="head" transform="translate({} {}) rotate(-35)">{}</text>'
+    )
+    return joined(
+        head.format(left + _CELL * j + 24, _TOP - 8, name)
+        for j, name in enumerate(short(names, 16))
+    )
+
+
+def _target_row(
+    comparison: TaskComparison, target: str, name: str, left: int, y: int
+) -> Markup:
+    """The name of a target, cut to its place, and a cell for each source."""
+    rows = {row.source: row for row in target_rows(comparison, target)}
+    shares = _shares(comparison, target)
+    label = Markup('<text class="name" x="{}" y="{}">{}</text>')
+    cells = (
+        _cell(rows[source], shares[source], left + _CELL * j, y)
+        for j, source in enumerate(_columns(comparison))
+    )
+    return joined([label.format(left - _NAMES, y + 21, name), *cells])
 
 
 def _shares(comparison: TaskComparison, target: str) -> dict[str, float]:
@@ -75,19 +89,9 @@ def _cell(row: TaskScored, share: float, x: int, y: int) -> Markup:
         styles.append("strong")
     if row.rank == 1:
         styles.append("first")
-    title = (
-        f"{row.score} from {row.source}: {number(row.value, 3)}, 95% "
-        f"{number(row.low, 3)} to {number(row.high, 3)}, chance "
-        f"{number(row.chance, 3)}; {number(100 * share, 0)}% of the best"
-    )
-    return Markup(
-        '<g class="{style}"><title>{title}</title><rect x="{left}" y="{top}" '
-        'width="{width}" height="{height}" fill-opacity="{opacity:.3f}"/>'
-        '<text class="cell" x="{middle}" y="{foot}">{value}</text>'
-        '<text class="rank" x="{right}" y="{foot}">{rank}</text></g>'
-    ).format(
+    return _CELL_MARKUP.format(
         style=" ".join(styles),
-        title=title,
+        title=_cell_title(row, share),
         left=x + 2,
         top=y + 2,
         width=_CELL - 4,
@@ -98,6 +102,22 @@ def _cell(row: TaskScored, share: float, x: int, y: int) -> Markup:
         value=number(row.value, 2 if abs(row.value) < 10 else 1),
         right=x + 54,
         rank=row.rank,
+    )
+
+
+_CELL_MARKUP = Markup(
+    '<g class="{style}"><title>{title}</title><rect x="{left}" y="{top}" '
+    'width="{width}" height="{height}" fill-opacity="{opacity:.3f}"/>'
+    '<text class="cell" x="{middle}" y="{foot}">{value}</text>'
+    '<text class="rank" x="{right}" y="{foot}">{rank}</text></g>'
+)
+
+
+def _cell_title(row: TaskScored, share: float) -> str:
+    return (
+        f"{row.score} from {row.source}: {number(row.value, 3)}, 95% "
+        f"{number(row.low, 3)} to {number(row.high, 3)}, chance "
+        f"{number(row.chance, 3)}; {number(100 * share, 0)}% of the best"
     )
 
 
