@@ -50,9 +50,7 @@ def read_results(folder: Path) -> Results:
     if all(one is None for one in (results.ranking, results.pair, results.tasks)):
         names = ", ".join((ROWS_FILE, PAIR_FILE, TASKS_FILE))
         raise RequestError(
-            "; ".join(faults)
-            or f"{folder} holds none of {names}; make them with "
-            f"`jtransfer rank --out {folder}`."
+            "; ".join(faults) or f"{folder} holds none of {names}; make them first."
         )
     return results
 
