@@ -146,7 +146,7 @@ def test_networks_of_the_package_need_no_data(monkeypatch, folder, capsys):
     [
         ("nowhere zoo/net --data npz:grey.npz", "nowhere is neither a folder"),
         ("empty zoo/net --data npz:grey.npz", "does not exist; make it with"),
-        ("zoo/net other/net", "--data is missing"),
+        ("zoo/net other/net", "images that fit both networks are missing"),
         ("zoo/net other/net --data npz:none.npz", "no file"),
         ("zoo/net large --data npz:grey.npz", "[6, 6, 1], got [4, 4, 1]"),
         ("zoo/net mnist --data npz:grey.npz", "mnist"),

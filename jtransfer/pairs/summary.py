@@ -60,7 +60,7 @@ def pair_images(
     if spec is not None:
         return held_out_images(spec, data_dir=data_dir, image_size=image_size)
     if networks.source.network is not None or networks.target.network is not None:
-        raise RequestError("--data is missing: images that fit both networks.")
+        raise RequestError("images that fit both networks are missing.")
     images, labels = embedded.digits()
     _, rest = embedded.labelled_split(labels, per_class=20, seed=0)
     return Images(images[rest], labels[rest], tuple("0123456789"))
