@@ -12,9 +12,11 @@ from flax import nnx
 from test_page import HOSTILE, make_rows, read
 
 from jtransfer import cli, models, networks, pairs, report
-from jtransfer import report as pair_report
+from jtransfer._internal.errors import RequestError
 from jtransfer.data import ChannelStatistics
+from jtransfer.intervals import Interval
 from jtransfer.pairs import measures as pair_measures
+from jtransfer.pairs.results import ByRole, pair_from_json, pair_json
 from jtransfer.report.pages import pair, pair_charts
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("pair command")]
@@ -33,8 +35,8 @@ def write_network(folder, *, seed, image_size=4, class_names=NAMES):
     model = networks.model(architecture, rngs=nnx.Rngs(seed))
     statistics = ChannelStatistics(np.full(1, 0.5), np.full(1, 0.25))
     variables = models.functional(model)[1]
-    found = networks.Network(architecture, variables, statistics, class_names, {})
-    networks.write_network(folder, found)
+    network = networks.Network(architecture, variables, statistics, class_names, {})
+    networks.write_network(folder, network)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def run(monkeypatch, folder, *arguments):
 
 
 @pytest.fixture(scope="module")
-def found(folder):
+def stored(folder):
     """A pair as in `pair.json`, with names that must be escaped."""
     with pytest.MonkeyPatch.context() as patch:
         command = ("pair", "zoo/net", "other/net", "--data", "npz:grey.npz")
@@ -79,49 +81,49 @@ def found(folder):
     return json.loads((folder / "out" / "pair.json").read_text())
 
 
-def test_the_numbers_are_those_of_the_pair(found, folder):
-    assert (found["n"], found["data"], found["seed"]) == (15, "npz:grey.npz", 0)
-    names = [found[who]["name"] for who in ("source", "target")]
+def test_the_numbers_are_those_of_the_pair(stored, folder):
+    assert (stored["n"], stored["data"], stored["seed"]) == (15, "npz:grey.npz", 0)
+    names = [stored[who]["name"] for who in ("source", "target")]
     assert names == ["zoo/net", "other/net"]
-    row = found["measures"]["alpha1"]["to_source"]
+    row = stored["measures"]["alpha1"]["to_source"]
     assert 0 < row["low"] < row["value"] < row["high"]
-    classes = found["classes"]
+    classes = stored["classes"]
     assert [c["name"] for c in classes] == list(NAMES)
     weighted = sum(c["n"] * c["alpha1"]["to_source"]["value"] for c in classes)
     assert weighted / 15 == pytest.approx(row["value"], rel=1e-6)
     for name in ("alpha2", "alpha12"):
-        row = found["measures"][name]["to_target"]
+        row = stored["measures"][name]["to_target"]
         assert row["square"] == pytest.approx(row["value"] ** 2)
         assert row["unbiased_square"] < row["square"]
-    assert found["noise_floor"] == pytest.approx(15**-0.5)
-    assert len(found["singular_values"]["target"]) == 3
-    assert {"versions", "code_hash", "data_hash", "device"} <= found.keys()
+    assert stored["noise_floor"] == pytest.approx(15**-0.5)
+    assert len(stored["singular_values"]["target"]) == 3
+    assert {"versions", "code_hash", "data_hash", "device"} <= stored.keys()
 
 
-def test_accuracies_are_of_the_classes_known_by_name(found, folder):
+def test_accuracies_are_of_the_classes_known_by_name(stored, folder):
     """The target has no class green; red is its third output."""
     network = networks.read_network(folder / "other" / "net")
     with np.load(folder / "grey.npz") as arrays:
         images, labels = arrays["test_images"], arrays["test_labels"]
     ((_, logits),) = networks.outputs(network, images)
-    by_name = {c["name"]: c["accuracy"]["target"] for c in found["classes"]}
+    by_name = {c["name"]: c["accuracy"]["target"] for c in stored["classes"]}
     assert by_name["green"] is None
     predicted = logits[labels == 0].argmax(axis=1)
     assert by_name["red"] == pytest.approx(np.mean(predicted == 2))
-    assert found["source"]["accuracy"] is not None
+    assert stored["source"]["accuracy"] is not None
 
 
-def test_json_is_what_is_written(found, folder, monkeypatch, capsys):
+def test_json_is_what_is_written(stored, folder, monkeypatch, capsys):
     command = ("pair", "zoo/net", "other/net", "--data", "npz:grey.npz", "--json")
     assert run(monkeypatch, folder, *command) == 0
     output = capsys.readouterr()
     printed = json.loads(output.out)
-    assert printed["measures"] == found["measures"]
+    assert printed["measures"] == stored["measures"]
     assert "gradients: 15/15 images" in output.err
 
 
-def test_tables_and_warnings(found, capsys):
-    pair_report.show_pair(found)
+def test_tables_and_warnings(stored, capsys):
+    report.show_pair(pair_from_json(stored))
     output = capsys.readouterr()
     assert "other/net to zoo/net" in output.out
     assert "gradient matching distance" in output.out
@@ -130,13 +132,13 @@ def test_tables_and_warnings(found, capsys):
 
 
 def test_networks_of_the_package_need_no_data(monkeypatch, folder, capsys):
-    command = ("pair", "fashion-tops", "mnist", "--num-images", 12, "--num-steps", 2)
+    command = ("pair", "fashion-tops", "mnist", "--num-examples", 12, "--num-steps", 2)
     assert run(monkeypatch, folder, *command, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["data"], found["n"]) == ("digits", 12)
-    assert found["source"]["accuracy"] is None
-    assert found["target"]["accuracy"] is not None
-    assert found["source"]["num_outputs"] == 4
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["data"], printed["n"]) == ("digits", 12)
+    assert printed["source"]["accuracy"] is None
+    assert printed["target"]["accuracy"] is not None
+    assert printed["source"]["num_outputs"] == 4
 
 
 @pytest.mark.parametrize(
@@ -144,11 +146,11 @@ def test_networks_of_the_package_need_no_data(monkeypatch, folder, capsys):
     [
         ("nowhere zoo/net --data npz:grey.npz", "nowhere is neither a folder"),
         ("empty zoo/net --data npz:grey.npz", "does not exist; make it with"),
-        ("zoo/net other/net", "--data is missing"),
+        ("zoo/net other/net", "images that fit both networks are missing"),
         ("zoo/net other/net --data npz:none.npz", "no file"),
         ("zoo/net large --data npz:grey.npz", "[6, 6, 1], got [4, 4, 1]"),
         ("zoo/net mnist --data npz:grey.npz", "mnist"),
-        ("zoo/net other/net --data npz:grey.npz --num-images 9", "at least 10"),
+        ("zoo/net other/net --data npz:grey.npz --num-examples 9", "at least 10"),
         ("zoo/net other/net --data npz:grey.npz --epsilon 0", "positive"),
         ("zoo/net other/net --data npz:grey.npz --out grey.npz/x", "not writable"),
     ],
@@ -182,52 +184,82 @@ def test_numbers_that_are_not_finite_are_exit_1(folder, monkeypatch, capsys):
     assert "<html" in (folder / "bad" / "pair.html").read_text()
 
 
-def test_the_page_draws_all_and_escapes(found):
-    page = pair.pair_html(found)
+def test_what_is_stored_is_what_is_read(stored):
+    summary = pair_from_json(stored)
+    assert pair_json(summary) == stored
+    assert list(pair_json(summary)) == list(stored)
+    low = json.loads(json.dumps(stored))
+    low["measures"]["alpha2"]["to_source"]["ceiling"] = None  # not finite
+    low["a field of a later version"] = 1
+    bad = pair_from_json(low)
+    assert np.isnan(bad.measures.alpha2.to_source.ceiling)
+    low.pop("a field of a later version")
+    assert json.loads(report.json_line(pair_json(bad))) == low
+
+
+def test_the_page_draws_all_and_escapes(stored):
+    page = pair.pair_html(pair_from_json(stored))
     tags, _, text = read(page)
     assert [tags.count(tag) for tag in ("script", "style", "svg")] == [1, 1, 5]
     assert "zoo/net for other/net" in text
     charts = re.findall(r"<svg class.*?</svg>(?=</figure>)", page, re.DOTALL)
     kinds = [ET.fromstring(chart).get("class") for chart in charts]
     assert kinds == ["ranking", "classes", "spectrum"]
-    hostile = json.loads(json.dumps(found))
+    hostile = json.loads(json.dumps(stored))
     for i, who in enumerate(("source", "target")):
         hostile[who] |= {"name": HOSTILE[i], "hash": HOSTILE[2]}
     hostile |= {"data": HOSTILE[0], "created": HOSTILE[1], "device": HOSTILE[3]}
     hostile |= {"warnings": list(HOSTILE), "versions": {HOSTILE[0]: HOSTILE[1]}}
     hostile["classes"][0]["name"] = HOSTILE[0]
-    tags, attributes, _ = read(pair.pair_html(hostile))
+    page = pair.pair_html(pair_from_json(hostile))
+    tags, attributes, text = read(page)
     assert [tags.count(tag) for tag in ("script", "style", "img")] == [1, 1, 0]
     assert not [name for name, _ in attributes if name.startswith("on")]
+    assert all(name in text for name in HOSTILE[:4])
+    page.encode()  # a lone surrogate could not be written to a file
 
 
-def test_only_what_can_be_shown_is_a_pair(found, tmp_path):
-    def read_as(changed):
-        (tmp_path / pair_report.PAIR_FILE).write_text(json.dumps(changed))
-        return pair_report.read_pair(tmp_path)
+def test_only_a_pair_can_be_read(stored, tmp_path):
+    def read_as(content):
+        (tmp_path / report.PAIR_FILE).write_text(json.dumps(content))
+        return report.read_pair(tmp_path)
 
-    assert pair_report.read_pair(tmp_path) is None
-    assert read_as({**found, "classes": []}) is not None
-    damaged = [{**found, key: None} for key in ("measures", "source", "noise_floor")]
-    for changed in ([], {}, None, *damaged, {**found, "singular_values": {}}):
-        assert read_as(changed) is None
+    with pytest.raises(RequestError, match="pair.json"):
+        report.read_pair(tmp_path)
+    assert not read_as({**stored, "classes": []}).classes
+    # A number that is not finite is null, a measure is not.
+    assert np.isnan(read_as({**stored, "noise_floor": None}).noise_floor)
+    damaged = [{**stored, key: None} for key in ("measures", "source", "n", "classes")]
+    damaged += [{**stored, "noise_floor": "0.1"}, {**stored, "singular_values": {}}]
+    damaged += [{**stored, "classes": [{"name": "red"}]}, {**stored, "n": True}]
+    damaged += [{k: v for k, v in stored.items() if k != "created"}]
+    for content in ([], {}, None, *damaged):
+        with pytest.raises(RequestError) as fault:
+            read_as(content)
+        assert "pair.json cannot be read: pair" in str(fault.value)
+        assert "\n" not in str(fault.value)
 
 
-def test_the_report_of_a_ranking_shows_the_pair(found, tmp_path):
+def test_the_report_of_a_ranking_shows_the_pair(stored, tmp_path):
     rows = make_rows(scores=("logme",))[:-1]
     report.write_ranking(rows, tmp_path)
+    assert [path.name for path in report.draw_pages(tmp_path)] == ["report.html"]
     assert "Why:" not in (tmp_path / "report.html").read_text()
-    paths = pair_report.write_pair(found, tmp_path)
-    assert [path.name for path in paths] == ["pair.json", "pair.html", "report.html"]
+    report.write_pair(pair_from_json(stored), tmp_path)
+    paths = report.draw_pages(tmp_path)
+    assert {path.name for path in paths} == {"pair.html", "report.html"}
     page = (tmp_path / "report.html").read_text()
     assert "Why: zoo/net for other/net" in read(page)[2]
     report.write_ranking(rows, tmp_path)  # as a rerun of the ranking does
+    report.draw_pages(tmp_path)
     assert "Why:" in (tmp_path / "report.html").read_text()
     (tmp_path / "ranking.jsonl").write_text("damaged")
-    assert len(pair_report.write_pair(found, tmp_path)) == 2
+    assert [path.name for path in report.draw_pages(tmp_path)] == ["pair.html"]
+    (fault,) = report.read_results(tmp_path).faults
+    assert "ranking.jsonl cannot be read" in fault
 
 
-def test_report_shows_a_pair_again(found, folder, monkeypatch, capsys):
+def test_report_shows_a_pair_again(stored, folder, monkeypatch, capsys):
     (folder / "out" / "pair.html").unlink()
     assert run(monkeypatch, folder, "report", "out") == 0
     assert "alpha1" in capsys.readouterr().out
@@ -239,26 +271,27 @@ def test_warnings_where_the_numbers_mean_little():
     still = jax.tree_util.Partial(lambda w, x: w @ x.ravel(), np.zeros((2, 4)))
     moved = jax.tree_util.Partial(still.func, np.eye(2, 4, dtype=np.float32))
     blocks = np.arange(12) % 10
-    found = pairs.function_pair(
+    moved_pair = pairs.function_pair(
         still, moved, images, blocks, jax.random.key(0), num_steps=1
     )
-    rows = pair_measures.pair_measures(found, blocks)
-    names = {"source": "still", "target": "moved"}
-    said = pair_measures.pair_warnings(found, rows, names)
-    assert said[0].startswith("100% of the images: no attack moves still")
-    assert "alpha1 to the source is not above chance." in said
-    assert said[-1].startswith("n = 12")
+    rows = pair_measures.pair_measures(moved_pair, blocks)
+    names = ByRole("still", "moved")
+    lines = pair_measures.pair_warnings(moved_pair, rows, names)
+    assert lines[0].startswith("100% of the images: no attack moves still")
+    assert "alpha1 to the source is not above chance." in lines
+    assert lines[-1].startswith("n = 12")
 
 
 def test_charts_of_many_classes_and_unknown_values():
+    known = Interval(0.5, None, None)
     bars = [
-        pair_charts.Bars(f"class {i}", "", [(0.5, None, None), (None, None, None)])
+        pair_charts.Bars(f"class {i}", "", [known, Interval(np.nan, None, None)])
         for i in range(60)
     ]
-    chart = ET.fromstring(pair_charts.class_chart(bars, (0.1, None), label=""))
+    chart = ET.fromstring(pair_charts.class_chart(bars, (0.1, np.nan), label=""))
     assert len(chart.findall("g/rect")) == 60
-    series = [("one", []), ("other", [0.0, 0.0])]
-    curve = ET.fromstring(pair_charts.spectrum_chart(series, label="x"))
+    curves = [pair_charts.Curve("one", []), pair_charts.Curve("other", [0.0, 0.0])]
+    curve = ET.fromstring(pair_charts.spectrum_chart(curves, label="x"))
     assert len(curve.findall("circle")) == 2
 
 
@@ -267,10 +300,10 @@ def test_rank_compares_networks_with_a_reference(folder, monkeypatch, capsys):
     asked = ("--scores", "alpha2", "gradient_matching", "--reference", "other/net")
     assert run(monkeypatch, folder, *command, *asked, "--data", "npz:grey.npz") == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    found = {row["score"]: row for row in rows}
+    by_score = {row["score"]: row for row in rows}
     assert rows[0]["score"] == "alpha2"
-    assert (found["alpha2"]["n"], found["logme"]["n"]) == (15, 40)
-    assert found["gradient_matching"]["value"] < 0
+    assert (by_score["alpha2"]["n"], by_score["logme"]["n"]) == (15, 40)
+    assert by_score["gradient_matching"]["value"] < 0
     assert rows[0]["reference"] == "net"
     wrong = (*command, "--reference", "nowhere")
     assert run(monkeypatch, folder, *wrong) == 2

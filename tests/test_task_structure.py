@@ -1,6 +1,7 @@
 """Tests of the structure of tasks, of `jtransfer tasks` and its page."""
 
 import csv
+import dataclasses
 import html.parser
 import json
 import re
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 import references
 
-from jtransfer import ranking
+from jtransfer import ranking, report
 from jtransfer.commands.tasks import tasks_command
+from jtransfer.intervals import dealt_blocks
 from jtransfer.ranking import task_scores, task_structure, tasks
-from jtransfer.report.pages import tasks
+from jtransfer.ranking.stored_tasks import comparison_from_json
+from jtransfer.report.pages.tasks import tasks_html
 from jtransfer.zoo import RequestError, Source, task_targets
 
 RNG = np.random.default_rng(0)
@@ -22,9 +25,9 @@ CHANNELS = np.array([0, 0.5, 1])
 
 
 def test_normalisation_is_by_the_best_source():
-    found = task_structure.normalized_h_scores(MATRIX * [1, 10, 0, 3])
-    np.testing.assert_allclose(found[:, :2], (MATRIX / MATRIX.max(axis=0))[:, :2])
-    np.testing.assert_array_equal(found[:, 2], 0)
+    shares = task_structure.normalized_h_scores(MATRIX * [1, 10, 0, 3])
+    np.testing.assert_allclose(shares[:, :2], (MATRIX / MATRIX.max(axis=0))[:, :2])
+    np.testing.assert_array_equal(shares[:, 2], 0)
 
 
 def test_linkage_is_the_mean_distance_of_normalised_columns():
@@ -49,18 +52,20 @@ def test_linkage_is_the_mean_distance_of_normalised_columns():
 
 def test_agreement_of_rankings():
     second = RNG.random((5, 4)) ** 9 * 1e-5
-    found = task_structure.ranking_agreement(MATRIX, second)
+    agreement = task_structure.ranking_agreement(MATRIX, second)
     for t in range(4):
         first, other = MATRIX[:, t], second[:, t]
-        np.testing.assert_allclose(found.spearman[t], references.spearman(first, other))
+        np.testing.assert_allclose(
+            agreement.spearman[t], references.spearman(first, other)
+        )
         relevance = np.argsort(np.argsort(other))
         ideal = references.dcg(relevance, relevance)
         np.testing.assert_allclose(
-            found.dcg[t], references.dcg(first, relevance) / ideal
+            agreement.dcg[t], references.dcg(first, relevance) / ideal
         )
         random = [references.dcg(RNG.random(5), relevance) for _ in range(4000)]
         np.testing.assert_allclose(
-            found.chance_dcg[t], np.mean(random) / ideal, rtol=0.01
+            agreement.chance_dcg[t], np.mean(random) / ideal, rtol=0.01
         )
     same = task_structure.ranking_agreement(MATRIX, MATRIX**3)
     np.testing.assert_allclose(same.spearman, 1)
@@ -136,18 +141,20 @@ def compared(folder, *, names=NAMES, zoo="zoo", **options):
 
 
 @pytest.fixture(scope="module")
-def found(folder):
+def stored(folder):
     options = {"levels": 3, "side": 4, "out": folder / "out"}
     # One source is broken.
     assert compared(folder, second=folder / "second.json", **options) == 1
     return json.loads((folder / "out" / "tasks.json").read_text())
 
 
-def test_h_scores_and_their_errors_agree_with_the_reference(found, arrays):
+def test_h_scores_and_their_errors_agree_with_the_reference(stored, arrays):
     labels, maps, features = arrays
-    rows = {(row["source"], row["target"]): row for row in found["rows"]}
+    rows = {(row["source"], row["target"]): row for row in stored["rows"]}
     assert len(rows) == 8
-    blocks = np.random.default_rng([0, 3]).permutation(N) % 10
+    usual = [np.bincount(levels.ravel()).argmax() for levels in maps]
+    blocks = dealt_blocks(labels, N, seed=0)
+    map_blocks = dealt_blocks(np.array(usual), N, seed=0)
 
     def dense(features, maps):
         values = [
@@ -170,11 +177,11 @@ def test_h_scores_and_their_errors_agree_with_the_reference(found, arrays):
             np.testing.assert_allclose(row["value"], value, rtol=1e-4)
             assert np.shape(row["pixels"]) == (4, 4)
             np.testing.assert_allclose(np.mean(row["pixels"]), value, rtol=1e-3)
-    error = references.jackknife(dense, features["a"], maps, blocks)
+    error = references.jackknife(dense, features["a"], maps, map_blocks)
     np.testing.assert_allclose(rows["a", "map"]["standard_error"], error, rtol=1e-3)
     upper, lower = np.split(np.array(rows["a", "map"]["pixels"]), 2)
     assert upper.min() > 2 * lower.max()
-    first = {row["source"]: (row["rank"], row["share"] == 1) for row in found["rows"]}
+    first = {row["source"]: (row["rank"], row["share"] == 1) for row in stored["rows"]}
     assert first == {"a": (1, True), "<b>": (2, False)}
 
 
@@ -186,35 +193,36 @@ def test_features_that_are_much_alike_lose_nothing(arrays):
     source = Source("alike", {}, features=lambda: alike)
     (row,) = task_scores.task_rows(source, [target], seed=0)
     expected = references.h_score(features["a"], labels)
-    np.testing.assert_allclose(row["value"], expected, rtol=1e-7)
+    np.testing.assert_allclose(row.value, expected, rtol=1e-7)
 
 
 def test_networks_are_told_how_to_become_features():
     target = task_targets.TaskTarget("class", "classes", np.zeros((3, 1, 1), int), 2)
     source = Source("net", {}, features=lambda: None, network=lambda: None)
     (row,) = task_scores.task_rows(source, [target], seed=0)
-    assert "jtransfer extract" in row["reason"]
+    assert isinstance(row, ranking.Failed)
+    assert "jtransfer extract" in row.reason
 
 
 def test_a_target_may_have_the_name_of_a_fact():
-    rows = [{"source": "a", "score": "parameters", "value": 1.0}]
+    rows = [ranking.Scored(source="a", score="parameters", value=1.0)]
     assert len(ranking.ranked(rows, ["parameters"])) == 1
 
 
-def test_structure_of_the_run(found, folder):
-    assert found["sources"] == ["<b>", "a"]
-    assert list(found["failed"]) == ["broken"]
-    assert [target["num_levels"] for target in found["targets"]] == [3] * 4
-    shapes = [target["shape"] for target in found["targets"]]
+def test_structure_of_the_run(stored, folder):
+    assert stored["sources"] == ["<b>", "a"]
+    assert list(stored["failed"]) == ["broken"]
+    assert [target["num_levels"] for target in stored["targets"]] == [3] * 4
+    shapes = [target["shape"] for target in stored["targets"]]
     assert shapes == [[1, 1], [1, 1], [4, 4], [4, 4]]
-    linkage = task_structure.task_linkage(found["h_scores"])
-    np.testing.assert_allclose(found["linkage"], linkage)
-    spearman = {row["target"]: row["spearman"] for row in found["agreement"]}
+    linkage = task_structure.task_linkage(stored["h_scores"])
+    np.testing.assert_allclose(stored["linkage"], linkage)
+    spearman = {row["target"]: row["spearman"] for row in stored["agreement"]}
     assert spearman == {"class": -1, "number": -1, "map": 1, "<i>image": 1}
     with (folder / "out" / "tasks.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [float(line["value"]) for line in lines] == [
-        row["value"] for row in found["rows"]
+        row["value"] for row in stored["rows"]
     ]
     assert {line["second"] for line in lines if line["source"] == "<b>"} == {"2.5"}
     names = [["a", "<b>"], list(NAMES)]
@@ -253,7 +261,7 @@ class Tags(html.parser.HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_stands_alone_and_escapes_names(found, folder):
+def test_the_page_stands_alone_and_escapes_names(stored, folder):
     page = (folder / "out" / "tasks.html").read_text()
     read = Tags(page)
     assert all(link.startswith("data:") for link in read.links)
@@ -268,21 +276,56 @@ def test_the_page_stands_alone_and_escapes_names(found, folder):
     assert matrix.count("<path") >= 3
 
 
-def test_pages_of_little(found):
-    single = {**found, "targets": found["targets"][:1], "linkage": None, "leaves": None}
-    single["agreement"] = None
-    rows = [row for row in found["rows"] if row["target"] == "class"]
-    page = tasks.tasks_html({**single, "rows": rows})
+def test_pages_of_little(stored):
+    comparison = comparison_from_json(stored)
+    rows = [row for row in comparison.rows if row.score == "class"]
+    single = dataclasses.replace(
+        comparison,
+        rows=rows,
+        targets=comparison.targets[:1],
+        linkage=None,
+        leaves=None,
+        agreement=None,
+    )
+    page = tasks_html(single)
     Tags(page)
     assert 'class="tree"' not in page
-    assert "<b>1 of 1</b> targets" in page
-    alone = [row for row in rows if row["source"] == "a"]
-    page = tasks.tasks_html({**single, "sources": ["a"], "rows": alone})
-    assert "<b>0 of 1</b> targets" in page
-    nothing = {**single, "sources": [], "rows": []}
-    page = tasks.tasks_html(nothing)
+    assert "<b>1 of 1</b>\ntargets" in page
+    alone = dataclasses.replace(
+        single,
+        sources=["a"],
+        rows=[row for row in rows if row.source == "a"],
+        normalized=single.normalized[1:],
+    )
+    assert "<b>0 of 1</b>\ntargets" in tasks_html(alone)
+    nothing = dataclasses.replace(single, sources=[], rows=[])
+    page = tasks_html(nothing)
     Tags(page)
     assert "No source could be scored" in page
+
+
+def test_what_is_stored_is_what_is_read(stored):
+    comparison = comparison_from_json(stored)
+    assert tasks.comparison_json(comparison) == stored
+    assert comparison.second == [[2.5] * 4, [1, 2, 3, 4]]
+
+
+def test_only_a_comparison_can_be_read(stored, tmp_path):
+    def read_as(content):
+        (tmp_path / report.TASKS_FILE).write_text(json.dumps(content))
+        return report.read_tasks(tmp_path)
+
+    assert read_as({**stored, "agreement": None}).agreement is None
+    names = ("rows", "sources", "targets", "normalized", "num_examples", "created")
+    damaged = [{**stored, name: None} for name in names]
+    damaged += [{k: v for k, v in stored.items() if k != name} for name in stored]
+    damaged += [{**stored, "rows": stored["rows"][1:]}, {**stored, "rows": [1]}]
+    damaged += [{**stored, "leaves": [0, 9, 1, 2]}]
+    for content in ([], {}, None, *damaged):
+        with pytest.raises(RequestError) as fault:
+            read_as(content)
+        assert "tasks.json cannot be read: tasks" in str(fault.value)
+        assert "\n" not in str(fault.value)
 
 
 def test_json_and_table(folder, capsys):
@@ -319,8 +362,8 @@ def test_levels_are_those_that_occur(tmp_path):
     assert tied.levels.ravel().tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
     # Numbers of 64 bits, as the identities of instances may be.
     maps = np.array([[[1, 2**32 + 1], [2**31, -5]]])
-    found = target(label_maps=maps)
-    assert (found.levels.tolist(), found.num_levels) == ([[[0, 2], [1, -1]]], 3)
+    instances = target(label_maps=maps)
+    assert (instances.levels.tolist(), instances.num_levels) == ([[[0, 2], [1, -1]]], 3)
 
 
 @pytest.mark.parametrize(
@@ -345,9 +388,9 @@ def test_targets_that_cannot_be_used(content, words, folder):
 
 
 def test_requests_that_cannot_be_served(folder):
-    with pytest.raises(RequestError, match="names 'class' twice"):
+    with pytest.raises(RequestError, match="'class'.* twice"):
         compared(folder, names=("class", "class"))
-    with pytest.raises(RequestError, match="--targets names no file"):
+    with pytest.raises(RequestError, match="[Nn]o (file|target)"):
         compared(folder, names=())
     with pytest.raises(RequestError, match="--levels must be at least 2"):
         compared(folder, levels=1)

@@ -9,13 +9,14 @@ from tasks import NUM_CLASSES, gaussian_task
 from test_assessment import minimiser
 from test_sinkhorn import references
 
-from jtransfer import intervals, zoo
-from jtransfer.ranking import ON_REQUEST, SCORES, ranked, score_names
+from jtransfer import intervals, ranking, zoo
+from jtransfer.ranking import ON_REQUEST, SCORES, score_names
 from jtransfer.ranking.estimates import transport
+from jtransfer.ranking.estimates.batches import BATCH_ROWS
+from jtransfer.ranking.estimates.features import FeatureStatistics
 from jtransfer.ranking.source_rows import source_rows
-from jtransfer.report import read_ranking, write_ranking
+from jtransfer.report import draw_pages, read_ranking, write_ranking
 from jtransfer.report.pages import plan_map
-from jtransfer.report.pages.ranking_text import ranking_view
 
 NUM, WIDTH, SOURCE_CLASSES = 60, 8, 3
 KERNEL = np.random.default_rng(5).normal(size=(WIDTH, SOURCE_CLASSES))
@@ -24,6 +25,12 @@ KERNEL = np.random.default_rng(5).normal(size=(WIDTH, SOURCE_CLASSES))
 def task():
     features, labels = gaussian_task(3, NUM, WIDTH, separation=1.5)
     return np.maximum(features, 0).astype(np.float64), labels.astype(np.int32)
+
+
+def dealt_labels(labels):
+    return intervals.dealt_labels(
+        labels, num_classes=NUM_CLASSES, batch_rows=BATCH_ROWS, seed=0
+    )
 
 
 def source_of(features, *, logits=None, name="teacher", **fields):
@@ -56,30 +63,30 @@ def test_value_and_replicates_agree_with_definition():
     features, labels = task()
     (row,) = rows_of(source_of(features), labels)
     value, plan = expected(features, labels, np.arange(NUM))
-    np.testing.assert_allclose(row["value"], value, atol=3e-4)
-    masses = np.array(row["plan"]["masses"])
-    order = [int(name) for name in row["plan"]["source_classes"]]
+    np.testing.assert_allclose(row.value, value, atol=3e-4)
+    masses = np.array(row.plan.masses)
+    order = [int(name) for name in row.plan.source_classes]
     np.testing.assert_allclose(masses, plan[order], atol=3e-3)
     assert (np.diff(masses.sum(axis=1)) <= 1e-3).all()
-    dealt = intervals.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    dealt = dealt_labels(labels)
     for block in (0, 7):
         kept = np.setdiff1d(np.arange(NUM), dealt.order[:, block])
         value, _ = expected(features, labels, kept)
-        np.testing.assert_allclose(row["replicates"][block], value, atol=3e-4)
-    assert row["low"] < row["value"] < row["high"]
-    assert row["n"] == NUM
+        np.testing.assert_allclose(row.replicates[block], value, atol=3e-4)
+    assert row.low < row.value < row.high
+    assert row.n == NUM
 
 
 def test_the_last_layer_is_given_or_found():
     features, labels = task()
     (found,) = rows_of(source_of(features), labels)
     (given,) = rows_of(source_of(features, head=lambda: KERNEL), labels)
-    np.testing.assert_allclose(found["value"], given["value"], atol=1e-5)
+    np.testing.assert_allclose(found.value, given.value, atol=1e-5)
     bent = np.tanh(features @ KERNEL)
     (row,) = rows_of(source_of(features, logits=bent), labels)
-    assert any("no linear function" in text for text in row["warnings"])
+    assert any("no linear function" in text for text in row.warnings)
     (row,) = rows_of(source_of(features, head=lambda: KERNEL[:3]), labels)
-    assert "[8, 3]" in row["reason"]
+    assert "[8, 3]" in row.reason
 
 
 def test_a_teacher_with_no_opinion_is_told():
@@ -88,27 +95,27 @@ def test_a_teacher_with_no_opinion_is_told():
         source_of(features, logits=1e-3 * features @ KERNEL, head=lambda: KERNEL),
         labels,
     )
-    assert any("almost uniform" in text for text in row["warnings"])
+    assert any("almost uniform" in text for text in row.warnings)
 
 
 def test_what_cannot_be_assessed_says_why():
     features, labels = task()
     (row,) = rows_of(source_of(features)._replace(logits=None), labels)
-    assert "features and logits" in row["reason"]
+    assert "features and logits" in row.reason
     (row,) = rows_of(source_of(features, logits=features[1:] @ KERNEL), labels)
-    assert "59 rows" in row["reason"]
+    assert "59 rows" in row.reason
 
 
 def test_no_convergence_is_a_warning(monkeypatch):
     features, labels = task()
-    statistics = features.FeatureStatistics(
+    statistics = FeatureStatistics(
         *(None,) * 3, features, np.arange(NUM), np.arange(NUM) % intervals.NUM_BLOCKS
     )
-    dealt = intervals.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    dealt = dealt_labels(labels)
     variants = 1 + intervals.NUM_BLOCKS + transport.NUM_TRANSPORT_SHUFFLES
     converged = np.linspace(0.7, 1, variants)
     monkeypatch.setattr(
-        transport_estimates,
+        transport,
         "_assessments",
         lambda *_, **__: (np.zeros(variants), converged, np.ones((16, NUM_CLASSES))),
     )
@@ -120,11 +127,11 @@ def test_no_convergence_is_a_warning(monkeypatch):
 
 
 def test_examples_are_limited_and_rows_find_their_place(monkeypatch):
-    monkeypatch.setattr(transport_estimates, "MAX_ASSESSED", 25)
+    monkeypatch.setattr(transport, "MAX_ASSESSED", 25)
     kept = transport._assessed(NUM, seed=0)
     assert len(np.unique(kept)) == 25
     labels = task()[1]
-    dealt = intervals.dealt_labels(labels, num_classes=NUM_CLASSES, seed=0)
+    dealt = dealt_labels(labels)
     numbers = np.arange(2.0 * NUM).reshape(NUM, 2)
     pieces = iter([numbers[:7], numbers[7:]])
     places = np.random.default_rng(0).permutation(NUM)[:25]
@@ -146,12 +153,17 @@ def test_it_is_computed_on_request_and_a_file_of_features_will_do(tmp_path):
     source = source._replace(facts={"source_classes": ["x", "y", "<z>"]})
     names = ["ant", "bee", "cat", "dog", "<eel>"]
     folder = tmp_path / "out"
-    rows = ranked(rows_of(source, labels), ["sinkhorn"])
-    write_ranking([{**row, "class_names": names} for row in rows], folder)
-    (row,) = [row for row in read_ranking(folder) if row.get("score") == "sinkhorn"]
+    rows = ranking.rank_sources(
+        [source],
+        zoo.labelled_target("target", labels, class_names=names, digest=""),
+        ["sinkhorn"],
+    )
+    write_ranking(rows, folder)
+    draw_pages(folder)
+    (row,) = [row for row in read_ranking(folder) if row.score == "sinkhorn"]
     value, _ = expected(features, labels, np.arange(NUM))
-    np.testing.assert_allclose(row["value"], value, atol=3e-4)
-    assert sorted(row["plan"]["source_classes"]) == ["<z>", "x", "y"]
+    np.testing.assert_allclose(row.value, value, atol=3e-4)
+    assert sorted(row.plan.source_classes) == ["<z>", "x", "y"]
     page = (folder / "report.html").read_text("utf-8")
     assert "Which class stands for which" in page
     for name in ("&lt;z&gt;", "&lt;eel&gt;", "bee"):
@@ -173,18 +185,3 @@ def test_plan_map_is_xml_that_shows_what_counts():
     assert any(text.startswith(f"class {i} to class {j}: ") for text in titles)
     largest = max(float(r.get("fill-opacity") or 0) for r in image.iter("rect"))
     assert largest == 1
-
-
-def test_the_plan_is_that_of_the_best_source_that_has_one():
-    shared = {"score": "sinkhorn", "rank": 1, "n": 3, "class_names": ["a", "b"]}
-    masses = [[0.1, 0.3], [0.6, 0.0]]
-    plan = {"source_classes": ["cats", "dogs"], "masses": masses, "left_out": 0.0}
-    rows = [
-        {"source": "first", "value": 2.0, **shared},
-        {"source": "second", "value": 1.0, **shared, "plan": plan},
-    ]
-    markup = plan_map.plan_section(ranking_view(rows))
-    assert "<b>second</b>" in markup
-    assert markup.index(">dogs<") < markup.index(">cats<")  # by their columns
-    assert "Classes not shown" not in markup
-    assert plan_map.plan_section(ranking_view(rows[:1])) == ""

@@ -70,6 +70,7 @@ def pair_command(
     from jtransfer._internal.errors import RequestError
     from jtransfer._internal.progress import stage_progress
     from jtransfer.pairs import summary
+    from jtransfer.pairs.results import pair_json
 
     if num_examples < 10:
         raise RequestError(f"--num-examples must be at least 10, got {num_examples}.")
@@ -100,7 +101,7 @@ def pair_command(
             advance=advance,
         )
     if json:
-        print(report.json_line(shown))
+        print(report.json_line(pair_json(shown)))
     else:
         report.show_pair(shown)
     if out is not None:

@@ -83,7 +83,7 @@ def tasks_command(
     if json:
         print(report.json_line(tasks.comparison_json(comparison)))
     else:
-        report.show_tasks(tasks.comparison_json(comparison))
+        report.show_tasks(comparison)
     if out is not None:
         for path in [*report.write_tasks(comparison, out), *report.draw_pages(out)]:
             print(f"Wrote {path}", file=sys.stderr)

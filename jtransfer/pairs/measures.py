@@ -12,62 +12,71 @@ from jtransfer.intervals import (
     mean_interval,
     standard_error,
 )
-from jtransfer.pairs import _attacks, _batches, _sums
+from jtransfer.pairs import _batches, _sums
+from jtransfer.pairs.results import (
+    BoundedMeasure,
+    ByDirection,
+    ByImitated,
+    ByRole,
+    ClassMeasures,
+    Measure,
+    PairMeasures,
+    SquaredMeasure,
+)
 
 NUM_VALUES = 100
 """Singular values that are kept, at most."""
 
 
-def pair_measures(found: pairs.Pair, blocks: np.ndarray) -> dict[str, dict[str, dict]]:
+def pair_measures(pair: pairs.Pair, blocks: np.ndarray) -> PairMeasures:
     """Returns every measure of a pair, both ways, with intervals and chance.
 
     Args:
-      found: the pair.
+      pair: the pair.
       blocks: the blocks of its examples.
-
-    Returns:
-      By measure and direction a dict with `value, standard_error, low, high, chance,
-      chance_high`; for alpha2 and alpha12 also `square` and `unbiased_square`, for
-      alpha2 `ceiling`. Attacks go `to_source` (made on the target's model) or
-      `to_target`; distances and explained shares are `of_target` (by a map of the
-      source) or `of_source`.
     """
-    transfers = {"to_source": found.to_source, "to_target": found.to_target}
-    gradients = (found.gradients.blocks, found.gradients.mismatched)
-    grams = {
-        "gradient": {
-            "of_target": gradients,
-            "of_source": tuple(map(_sums.swapped, gradients)),
-        },
-        "function": {
-            "of_target": _output_grams(
-                found.target_outputs, found.source_outputs, blocks
-            ),
-            "of_source": _output_grams(
-                found.source_outputs, found.target_outputs, blocks
-            ),
-        },
-    }
-    rows = {
-        name: {way: _attack_row(function, t) for way, t in transfers.items()}
-        for name, function in (
-            ("alpha1", _sums.alpha1_of_sums),
-            ("alpha2", _sums.alpha2_of_sums),
-            ("alpha12", _sums.alpha12_of_sums),
-        )
-    }
-    for way, transfer in transfers.items():
-        rows["alpha2"][way]["ceiling"] = transfer.ceiling
-    for of, sums in grams.items():
-        for name, function in (
-            (f"{of}_matching_distance", _sums.distance),
-            (f"explained_{of}", _sums.explained_share),
-        ):
-            rows[name] = {way: _row(function, *both) for way, both in sums.items()}
-    return rows
+    both = (pair.to_source, pair.to_target)
+    gradients = (pair.gradients.blocks, pair.gradients.mismatched)
+    imitated_gradients = (gradients, tuple(map(_sums.swapped, gradients)))
+    imitated_outputs = (
+        _output_grams(pair.target_outputs, pair.source_outputs, blocks),
+        _output_grams(pair.source_outputs, pair.target_outputs, blocks),
+    )
+    return PairMeasures(
+        alpha1=ByDirection(*(Measure(**_alpha1_numbers(t)) for t in both)),
+        alpha2=ByDirection(*map(_alpha2_measure, both)),
+        alpha12=ByDirection(*map(_alpha12_measure, both)),
+        gradient_matching_distance=_by_imitated(_sums.distance, imitated_gradients),
+        explained_gradient=_by_imitated(_sums.explained_share, imitated_gradients),
+        function_matching_distance=_by_imitated(_sums.distance, imitated_outputs),
+        explained_function=_by_imitated(_sums.explained_share, imitated_outputs),
+    )
 
 
-def _row(function, blocks, mismatched) -> dict:
+def _by_imitated(function, sums) -> ByImitated[Measure]:
+    return ByImitated(*(Measure(**_numbers(function, *grams)) for grams in sums))
+
+
+def _alpha1_numbers(transfer: pairs.Transfer) -> dict[str, float]:
+    return _numbers(_sums.alpha1_of_sums, transfer.blocks, transfer.mismatched)
+
+
+def _alpha2_measure(transfer: pairs.Transfer) -> BoundedMeasure:
+    numbers = _numbers(_sums.alpha2_of_sums, transfer.blocks, transfer.mismatched)
+    sums = _sums.merged(transfer.blocks)
+    squares = _squares(numbers["value"], sums.moved, sums.count)
+    return BoundedMeasure(**numbers, **squares, ceiling=transfer.ceiling)
+
+
+def _alpha12_measure(transfer: pairs.Transfer) -> SquaredMeasure:
+    numbers = _numbers(_sums.alpha12_of_sums, transfer.blocks, transfer.mismatched)
+    sums = _sums.merged(transfer.blocks)
+    squares = _squares(numbers["value"], sums.alpha1_square, sums.count)
+    return SquaredMeasure(**numbers, **squares)
+
+
+def _numbers(function, blocks, mismatched) -> dict[str, float]:
+    """The fields of a `Measure`."""
     estimate = estimate_of_sums(function, blocks, mismatched)
     value, low, high = jackknife_interval(estimate)
     return {
@@ -80,17 +89,13 @@ def _row(function, blocks, mismatched) -> dict:
     }
 
 
-def _attack_row(function, transfer: _attacks.Transfer) -> dict:
-    row = _row(function, transfer.blocks, transfer.mismatched)
-    if function is _sums.alpha1_of_sums:
-        return row
-    sums = _sums.merged(transfer.blocks)
-    own = sums.moved if function is _sums.alpha2_of_sums else sums.alpha1_square
+def _squares(value: float, own, count) -> dict[str, float]:
+    """The fields that a `SquaredMeasure` has besides."""
     with jax.enable_x64(True):
         unbiased = adversarial.unbiased_square(
-            np.float64(row["value"]), sums.count, self_term=own / sums.count
+            np.float64(value), count, self_term=own / count
         )
-    return {**row, "square": row["value"] ** 2, "unbiased_square": float(unbiased)}
+    return {"square": value**2, "unbiased_square": float(unbiased)}
 
 
 def _output_grams(reference, source, blocks) -> tuple[_sums.Grams, _sums.Grams]:
@@ -108,98 +113,117 @@ def _output_grams(reference, source, blocks) -> tuple[_sums.Grams, _sums.Grams]:
     )
 
 
-def class_rows(
-    found: pairs.Pair,
+def class_measures(
+    pair: pairs.Pair,
     labels: np.ndarray,
     class_names: Sequence[str],
-    known: dict[str, Sequence[str]],
-) -> list[dict]:
-    """Returns alpha1 both ways and the accuracies, class by class.
+    output_names: ByRole[Sequence[str]],
+) -> list[ClassMeasures]:
+    """Returns alpha1 both ways and the accuracies for each class that occurs.
 
     Args:
-      found: the pair.
+      pair: the pair.
       labels: classes of its examples, `[n]`.
       class_names: their names.
-      known: the names of the outputs of `source` and `target`; a model has an accuracy
-        on the classes that it knows by name.
-
-    Returns:
-      For each class that occurs `name`, `n`, `alpha1` (`to_source`, `to_target`: mean
-      and 95% interval) and `accuracy` (`source`, `target`; None if unknown).
+      output_names: the names of the outputs of each network; it has an accuracy on the
+        classes that it knows by name.
     """
-    right = correct_outputs(found, labels, class_names, known)
-    ratios = {
-        "to_source": found.to_source.alpha1,
-        "to_target": found.to_target.alpha1,
-    }
+    hits = correct_outputs(pair, labels, class_names, output_names)
     rows = []
     for label in np.unique(labels):
         own = labels == label
-        accuracies = {who: known_mean(hits[own]) for who, hits in right.items()}
-        rows.append(
-            {
-                "name": str(class_names[label]),
-                "n": int(own.sum()),
-                "alpha1": {
-                    way: mean_interval(f[own])._asdict() for way, f in ratios.items()
-                },
-                "accuracy": accuracies,
-            }
+        ratios = ByDirection(
+            mean_interval(pair.to_source.alpha1[own]),
+            mean_interval(pair.to_target.alpha1[own]),
         )
+        accuracy = ByRole(known_mean(hits.source[own]), known_mean(hits.target[own]))
+        row = ClassMeasures(
+            name=str(class_names[label]),
+            n=int(own.sum()),
+            alpha1=ratios,
+            accuracy=accuracy,
+        )
+        rows.append(row)
     return rows
 
 
 def correct_outputs(
-    found: pairs.Pair, labels, class_names, known
-) -> dict[str, np.ndarray]:
-    """Returns 1, 0, or NaN for a class that the model does not know, by model."""
-    outputs = {"source": found.source_outputs, "target": found.target_outputs}
-    result = {}
-    for who, names in known.items():
+    pair: pairs.Pair,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    output_names: ByRole[Sequence[str]],
+) -> ByRole[np.ndarray]:
+    """Returns 1, 0, or NaN where a network does not know the class, `[n]` for each."""
+
+    def hits(outputs, names):
         index = {name: i for i, name in enumerate(names)}
-        wanted = np.array([index.get(str(name), -1) for name in class_names])[labels]
-        hits = (outputs[who].argmax(axis=1) == wanted).astype(float)
-        result[who] = np.where(wanted < 0, np.nan, hits)
-    return result
+        places = np.array([index.get(str(name), -1) for name in class_names])[labels]
+        right = (outputs.argmax(axis=1) == places).astype(float)
+        return np.where(places < 0, np.nan, right)
+
+    return ByRole(
+        hits(pair.source_outputs, output_names.source),
+        hits(pair.target_outputs, output_names.target),
+    )
 
 
 def known_mean(values: np.ndarray) -> float | None:
-    """Returns the mean of what is not NaN, or None."""
+    """Returns the mean of the numbers that are not NaN, or None."""
     kept = values[~np.isnan(values)]
     return float(kept.mean()) if len(kept) else None
 
 
-def pair_warnings(found: pairs.Pair, rows: dict, names: dict[str, str]) -> list[str]:
-    """Returns where the numbers mean little."""
-    said, n = [], len(found.to_source.alpha1)
-    for way, transfer in (
-        ("to_source", found.to_source),
-        ("to_target", found.to_target),
-    ):
-        who, at = names[way.removeprefix("to_")], f"alpha1 {way.replace('_', ' the ')}"
-        if transfer.still > 0.02:
-            share = f"{transfer.still:.0%} of the images"
-            said.append(f"{share}: no attack moves {who}; {at} is 0 there.")
-        if transfer.overtaken > 0.1:
-            share = f"{transfer.overtaken:.0%} of the images"
-            said.append(
-                f"{share}: the transferred attack moves {who} further than its own "
-                f"attack, which is weak; {at} is 1 there."
-            )
-        for name in ("alpha1", "alpha2"):
-            if rows[name][way]["value"] <= rows[name][way]["chance_high"]:
-                said.append(f"{name}{at.removeprefix('alpha1')} is not above chance.")
+def pair_warnings(
+    pair: pairs.Pair, measures: PairMeasures, names: ByRole[str]
+) -> list[str]:
+    """Returns a line for each reason why the numbers of a pair mean little.
+
+    Args:
+      pair: the pair.
+      measures: its measures.
+      names: of the two networks.
+    """
+    alpha1, alpha2 = measures.alpha1, measures.alpha2
+    lines = [
+        *_transfer_warnings(pair.to_source, names.source, "to the source"),
+        *_chance_warnings(alpha1.to_source, alpha2.to_source, "to the source"),
+        *_transfer_warnings(pair.to_target, names.target, "to the target"),
+        *_chance_warnings(alpha1.to_target, alpha2.to_target, "to the target"),
+    ]
+    n = len(pair.to_source.alpha1)
     if n < 30:
-        said.append(f"n = {n}: too few images for sound intervals.")
-    return said
+        lines.append(f"n = {n}: too few images for sound intervals.")
+    return lines
 
 
-def singular_values(found: pairs.Pair) -> dict[str, list[float]]:
+def _transfer_warnings(transfer: pairs.Transfer, name: str, way: str) -> list[str]:
+    lines = []
+    if transfer.still > 0.02:
+        share = f"{transfer.still:.0%} of the images"
+        lines.append(f"{share}: no attack moves {name}; alpha1 {way} is 0 there.")
+    if transfer.overtaken > 0.1:
+        share = f"{transfer.overtaken:.0%} of the images"
+        lines.append(
+            f"{share}: the transferred attack moves {name} further than its own "
+            f"attack, which is weak; alpha1 {way} is 1 there."
+        )
+    return lines
+
+
+def _chance_warnings(alpha1: Measure, alpha2: Measure, way: str) -> list[str]:
+    return [
+        f"{name} {way} is not above chance."
+        for name, measure in (("alpha1", alpha1), ("alpha2", alpha2))
+        if measure.value <= measure.chance_high
+    ]
+
+
+def singular_values(pair: pairs.Pair) -> ByRole[list[float]]:
     """Returns the mean singular values of both Jacobians, the largest first."""
-    return {
-        "source": found.gradients.source_values[:NUM_VALUES].tolist(),
-        "target": found.gradients.reference_values[:NUM_VALUES].tolist(),
-    }
+    return ByRole(
+        pair.gradients.source_values[:NUM_VALUES].tolist(),
+        pair.gradients.reference_values[:NUM_VALUES].tolist(),
+    )
 
 
 def estimate_of_sums(function: Callable, blocks, mismatched) -> Estimate:

@@ -127,8 +127,8 @@ SCORES = {
         "linear student's.",
         range="No fixed range.",
         caveat="Flat predictions alone raise it (an untrained network comes first on "
-        "the demo), so read it beside its chance level (of 5 shuffles here, and at most "
-        "1000 examples).",
+        "the demo), so read it beside its chance level (of 5 shuffles here, and at "
+        "most 1000 examples).",
     ),
     "alpha1": Score(
         pairs.alpha1_of_sums,

@@ -18,9 +18,9 @@ from jtransfer.report.ranking import ranking_page as ranking_page
 from jtransfer.report.ranking import read_ranking as read_ranking
 from jtransfer.report.ranking import warning_lines as warning_lines
 from jtransfer.report.ranking import write_ranking as write_ranking
-from jtransfer.report.ranking_table import agreement_table as agreement_table
-from jtransfer.report.ranking_table import ranking_table as ranking_table
-from jtransfer.report.ranking_table import show_ranking as show_ranking
+from jtransfer.report.ranking_screen import agreement_table as agreement_table
+from jtransfer.report.ranking_screen import ranking_table as ranking_table
+from jtransfer.report.ranking_screen import show_ranking as show_ranking
 from jtransfer.report.tasks import TASKS_FILE as TASKS_FILE
 from jtransfer.report.tasks import read_tasks as read_tasks
 from jtransfer.report.tasks import show_tasks as show_tasks

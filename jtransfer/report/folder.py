@@ -1,25 +1,30 @@
 """A folder holds results; its pages are drawn from whatever lies there."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jtransfer._internal.errors import RequestError
 from jtransfer._internal.files import write_atomically
+from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import Row
+from jtransfer.ranking.tasks import TaskComparison
 from jtransfer.report.pages.pair import pair_html
 from jtransfer.report.pages.tasks import tasks_html
 from jtransfer.report.pair import PAIR_FILE, read_pair
 from jtransfer.report.ranking import ROWS_FILE, ranking_page, read_ranking
 from jtransfer.report.tasks import TASKS_FILE, read_tasks
 
+_Result = TypeVar("_Result")
+
 
 class Results(NamedTuple):
     """The results that lie in a folder; None where there are none of a kind."""
 
     ranking: list[Row] | None
-    pair: dict[str, Any] | None
-    tasks: dict[str, Any] | None
-    faults: tuple[str, ...] = ()
+    pair: PairSummary | None
+    tasks: TaskComparison | None
+    faults: Sequence[str] = ()
     """Why further files cannot be shown."""
 
 
@@ -35,24 +40,32 @@ def read_results(folder: Path) -> Results:
     Raises:
       RequestError: if there are none that can be shown.
     """
-    readers = {
-        ROWS_FILE: read_ranking,
-        PAIR_FILE: read_pair,
-        TASKS_FILE: read_tasks,
-    }
-    results, faults = dict.fromkeys(readers), []
-    for name, reader in readers.items():
-        if (folder / name).exists():
-            try:
-                results[name] = reader(folder)
-            except RequestError as error:
-                faults.append(str(error))
-    if all(result is None for result in results.values()):
+    faults: list[str] = []
+    results = Results(
+        ranking=_read_if_present(folder / ROWS_FILE, read_ranking, faults),
+        pair=_read_if_present(folder / PAIR_FILE, read_pair, faults),
+        tasks=_read_if_present(folder / TASKS_FILE, read_tasks, faults),
+        faults=faults,
+    )
+    if all(one is None for one in (results.ranking, results.pair, results.tasks)):
+        names = ", ".join((ROWS_FILE, PAIR_FILE, TASKS_FILE))
         raise RequestError(
-            "; ".join(faults)
-            or f"{folder} holds none of {', '.join(readers)}; make them first."
+            "; ".join(faults) or f"{folder} holds none of {names}; make them first."
         )
-    return Results(*results.values(), tuple(faults))
+    return results
+
+
+def _read_if_present(
+    path: Path, reader: Callable[[Path], _Result], faults: list[str]
+) -> _Result | None:
+    """The result in a file; None if it is absent, or damaged, which adds a fault."""
+    if not path.exists():
+        return None
+    try:
+        return reader(path.parent)
+    except RequestError as error:
+        faults.append(str(error))
+        return None
 
 
 def draw_pages(folder: Path) -> list[Path]:

@@ -3,131 +3,171 @@
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jtransfer._internal.errors import RequestError, one_line
 from jtransfer._internal.files import json_line, write_atomically
-from jtransfer.report.pages.pair import pair_html
+from jtransfer.pairs.results import (
+    ByImitated,
+    Measure,
+    PairSummary,
+    SquaredMeasure,
+    pair_from_json,
+    pair_json,
+)
 from jtransfer.report.screen import console, decimal, plain_table, print_notes, text
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 PAIR_FILE = "pair.json"
-_ATTACKS = {"alpha1": "alpha1", "alpha2": "alpha2", "alpha12": "alpha1 * alpha2"}
-_DISTANCES = {
-    "gradient_matching_distance": "gradient matching distance",
-    "explained_gradient": "explained share of gradients",
-    "function_matching_distance": "function matching distance",
-    "explained_function": "explained share of outputs",
-}
 
 
-def write_pair(found: dict, folder: Path) -> list[Path]:
+def write_pair(pair: PairSummary, folder: Path) -> list[Path]:
     """Writes `pair.json` and returns its path.
 
     Args:
-      found: what `pairs.summary.pair_summary` has returned.
+      pair: the pair.
       folder: where to; made if absent.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / PAIR_FILE, (json_line(found) + "\n").encode())
+    content = json_line(pair_json(pair)) + "\n"
+    write_atomically(folder / PAIR_FILE, content.encode())
     return [folder / PAIR_FILE]
 
 
-def read_pair(folder: Path) -> dict:
+def read_pair(folder: Path) -> PairSummary:
     """Reads the pair in a folder.
 
     Raises:
-      RequestError: if there is none that can be shown.
+      RequestError: if there is none or it is damaged.
     """
     path = folder / PAIR_FILE
-    faults = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
     try:
-        found = json.loads(path.readtext(encoding="utf-8"))
-        pair_html(found)
-        pair_tables(found)
-    except (OSError, *faults) as error:
+        return pair_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {one_line(error)}") from error
-    return found
 
 
-def is_finite_pair(found: dict) -> bool:
+def is_finite_pair(pair: PairSummary) -> bool:
     """Tells whether all measures are numbers."""
-    rows = [row for both in found["measures"].values() for row in both.values()]
-    return all(math.isfinite(row["value"]) for row in rows)
+    measures = pair.measures
+    attacked = (measures.alpha1, measures.alpha2, measures.alpha12)
+    imitated = (both for _, both in _imitations(pair))
+    values = [both.to_source.value for both in attacked]
+    values += [both.to_target.value for both in attacked]
+    for both in imitated:
+        values += [both.of_target.value, both.of_source.value]
+    return all(map(math.isfinite, values))
 
 
-def show_pair(found: dict) -> None:
+def _imitations(pair: PairSummary) -> list[tuple[str, ByImitated[Measure]]]:
+    measures = pair.measures
+    return [
+        ("gradient matching distance", measures.gradient_matching_distance),
+        ("explained share of gradients", measures.explained_gradient),
+        ("function matching distance", measures.function_matching_distance),
+        ("explained share of outputs", measures.explained_function),
+    ]
+
+
+def show_pair(pair: PairSummary) -> None:
     """Prints a pair as tables, and its warnings on the standard error."""
     screen = console()
-    for table in pair_tables(found):
+    for table in pair_tables(pair):
         screen.print(table)
-    print_notes(found["warnings"], ())
+    print_notes(pair.warnings, ())
 
 
-def pair_tables(found: dict) -> list:
-    """Returns a pair as `rich` tables: attacks, distances, singular values, classes.
+def pair_tables(pair: PairSummary) -> list["Table"]:
+    """Returns a pair as `rich` tables: attacks, distances, singular values, classes."""
+    return [
+        _attacks_table(pair),
+        _distances_table(pair),
+        _values_table(pair),
+        _classes_table(pair),
+    ]
 
-    Args:
-      found: what `pairs.summary.pair_summary` has returned.
 
-    Returns:
-      The tables.
-    """
-    source, target = found["source"]["name"], found["target"]["name"]
-    attack, rows = found["attack"], found["measures"]
-    attacks = plain_table(("", f"{target} to {source}", f"{source} to {target}"))
-    ways = ("to_source", "to_target")
-    for name, title in _ATTACKS.items():
-        attacks.add_row(title, *(_measured(rows[name][way]) for way in ways))
-        chances = (f"{decimal(rows[name][way]['chance'])}" for way in ways)
-        attacks.add_row("  chance", *chances, style="dim")
-        if name == "alpha2":
-            limits = (decimal(rows[name][way]["ceiling"]) for way in ways)
-            attacks.add_row("  at most, here", *limits, style="dim")
-        for key in ("square", "unbiased_square") if name != "alpha1" else ():
-            values = (decimal(rows[name][way][key]) for way in ways)
-            attacks.add_row(f"  {key.replace('_', ' ')}", *values, style="dim")
-    attacks.caption = text(
-        f"Attacks made on the first and fed to the other. {found['data']}: "
-        f"{found['n']} images; PGD, largest change {attack['epsilon']:g}, "
-        f"{attack['num_steps']} steps. 95% intervals. Directions without relation give "
-        f"alpha2 about {found['noise_floor']:.3f} = 1/sqrt(n)."
+def _attacks_table(pair: PairSummary) -> "Table":
+    source, target, measures = pair.source.name, pair.target.name, pair.measures
+    table = plain_table(
+        ("", f"{target} to {source}", f"{source} to {target}"),
+        caption=f"Attacks made on the first and fed to the other. {pair.data}: "
+        f"{pair.n} images; PGD, largest change {pair.attack.epsilon:g}, "
+        f"{pair.attack.num_steps} steps. 95% intervals. Directions without relation "
+        f"give alpha2 about {pair.noise_floor:.3f} = 1/sqrt(n).",
     )
-    distances = plain_table(("", f"{target}, by {source}", f"{source}, by {target}"))
-    for name, title in _DISTANCES.items():
-        ways = ("of_target", "of_source")
-        distances.add_row(title, *(_measured(rows[name][way]) for way in ways))
-        chances = (decimal(rows[name][way]["chance"]) for way in ways)
-        distances.add_row("  chance", *chances, style="dim")
-    distances.caption = text(
-        "What the best affine map of the second network leaves of the first, and the "
-        "share of the mean square that it explains."
+    alpha1, alpha2, alpha12 = measures.alpha1, measures.alpha2, measures.alpha12
+    _add_measure(table, "alpha1", alpha1.to_source, alpha1.to_target)
+    there, back = alpha2.to_source, alpha2.to_target
+    _add_measure(table, "alpha2", there, back)
+    _add_numbers(table, "at most, here", there.ceiling, back.ceiling)
+    _add_squares(table, there, back)
+    there, back = alpha12.to_source, alpha12.to_target
+    _add_measure(table, "alpha1 * alpha2", there, back)
+    _add_squares(table, there, back)
+    return table
+
+
+def _distances_table(pair: PairSummary) -> "Table":
+    source, target = pair.source.name, pair.target.name
+    table = plain_table(
+        ("", f"{target}, by {source}", f"{source}, by {target}"),
+        caption="What the best affine map of the second network leaves of the first, "
+        "and the share of the mean square that it explains.",
     )
-    return [attacks, distances, _values_table(found), _classes_table(found)]
+    for title, both in _imitations(pair):
+        _add_measure(table, title, both.of_target, both.of_source)
+    return table
 
 
-def _values_table(found: dict):
-    values = found["singular_values"]
-    count = min(5, max(map(len, values.values())))
+def _add_measure(table: "Table", title: str, there: Measure, back: Measure) -> None:
+    table.add_row(title, _measure_text(there), _measure_text(back))
+    _add_numbers(table, "chance", there.chance, back.chance)
+
+
+def _add_squares(table: "Table", there: SquaredMeasure, back: SquaredMeasure) -> None:
+    _add_numbers(table, "square", there.square, back.square)
+    _add_numbers(table, "unbiased square", there.unbiased_square, back.unbiased_square)
+
+
+def _add_numbers(table: "Table", title: str, *numbers: float) -> None:
+    table.add_row(f"  {title}", *map(decimal, numbers), style="dim")
+
+
+def _measure_text(measure: Measure) -> str:
+    low, high = decimal(measure.low), decimal(measure.high)
+    return f"{decimal(measure.value)}  ({low} to {high})"
+
+
+def _values_table(pair: PairSummary) -> "Table":
+    of_target, of_source = pair.singular_values.target, pair.singular_values.source
+    count = min(5, max(len(of_target), len(of_source)))
     table = plain_table(("singular values", *(str(i + 1) for i in range(count))))
-    for who in ("target", "source"):
-        cells = [decimal(value) for value in values[who][:count]]
-        table.add_row(found[who]["name"], *cells)
+    table.add_row(text(pair.target.name), *map(decimal, of_target[:count]))
+    table.add_row(text(pair.source.name), *map(decimal, of_source[:count]))
     return table
 
 
-def _classes_table(found: dict):
-    source, target = found["source"]["name"], found["target"]["name"]
-    heads = (f"alpha1 {target} to {source}", f"alpha1 {source} to {target}")
-    known = [who for who in ("target", "source") if found[who]["accuracy"] is not None]
-    accuracies = (f"accuracy {found[who]['name']}" for who in known)
-    table = plain_table(("class", "n", *heads, *accuracies))
-    for row in found["classes"]:
-        ways = ("to_source", "to_target")
-        alphas = (decimal(row["alpha1"][way]["value"]) for way in ways)
-        shares = (decimal(row["accuracy"][who]) for who in known)
-        table.add_row(text(row["name"]), str(row["n"]), *alphas, *shares)
+def _classes_table(pair: PairSummary) -> "Table":
+    source, target = pair.source, pair.target
+    heads = [f"alpha1 {target.name} to {source.name}"]
+    heads.append(f"alpha1 {source.name} to {target.name}")
+    known_target, known_source = (
+        target.accuracy is not None,
+        source.accuracy is not None,
+    )
+    if known_target:
+        heads.append(f"accuracy {target.name}")
+    if known_source:
+        heads.append(f"accuracy {source.name}")
+    table = plain_table(("class", "n", *heads))
+    for one in pair.classes:
+        numbers = [one.alpha1.to_source.value, one.alpha1.to_target.value]
+        if known_target:
+            numbers.append(one.accuracy.target)
+        if known_source:
+            numbers.append(one.accuracy.source)
+        table.add_row(text(one.name), str(one.n), *map(decimal, numbers))
     return table
-
-
-def _measured(row: dict) -> str:
-    value, low, high = (decimal(row[key]) for key in ("value", "low", "high"))
-    return f"{value}  ({low} to {high})"

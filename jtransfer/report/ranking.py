@@ -1,13 +1,19 @@
 """A ranking on disk and in lines: JSON lines, CSV, warnings, failures."""
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from jtransfer._internal.errors import RequestError, one_line
 from jtransfer._internal.files import json_line, write_atomically
+from jtransfer._internal.typed_json import typed_value
+from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import (
     NotComputed,
     Row,
@@ -66,7 +72,7 @@ def read_ranking(folder: Path) -> list[Row]:
     """Reads the rows of a ranking.
 
     Args:
-      folder: a folder that `written` has filled.
+      folder: a folder that `write_ranking` has filled.
 
     Returns:
       The rows.
@@ -77,23 +83,35 @@ def read_ranking(folder: Path) -> list[Row]:
     path = folder / ROWS_FILE
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        rows = [from_json(json.loads(line)) for line in lines if line.strip()]
+        rows = [_row(json.loads(line)) for line in lines if line.strip()]
     except FileNotFoundError as error:
         raise RequestError(
             f"{path} does not exist; make it with `jtransfer rank`."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {one_line(error)}") from error
     if not rows:
         raise RequestError(f"{path} holds no ranking; make it again.")
     return rows
 
 
-def ranking_page(rows: Sequence[Row], pair: dict | None = None) -> str:
+def _row(fields: Any) -> Row:
+    """The row of a line, every field of the type that it is declared with."""
+    row = from_json(fields)
+    place = f"the row of {row.source}"
+    row = typed_value(type(row), dataclasses.asdict(row), place)
+    if isinstance(row, Scored) and row.plan is not None:
+        shape = np.shape(row.plan.masses)  # ValueError where rows differ in length
+        names = () if row.run is None else row.run.class_names
+        columns = len(names) or shape[-1]
+        if not columns or shape != (len(row.plan.source_classes), columns):
+            raise ValueError(f"{place}: the plan has not the classes' shape")
+    return row
+
+
+def ranking_page(rows: Sequence[Row], pair: PairSummary | None = None) -> str:
     """Returns the report, and a pair of networks, as one self-contained HTML page."""
-    agreement = [one._asdict() for one in agreements(rows)]
-    correlation = rank_correlation(rows)._asdict()
-    return ranking_html([to_json(row) for row in rows], agreement, correlation, pair)
+    return ranking_html(rows, agreements(rows), rank_correlation(rows), pair)
 
 
 def failure_lines(rows: Iterable[Row]) -> list[str]:

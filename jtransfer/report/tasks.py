@@ -1,15 +1,21 @@
-"""The comparison of tasks: as data, on the screen, and on disk."""
+"""The comparison of tasks on disk and on the screen."""
 
 import csv
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jtransfer._internal.errors import RequestError, one_line
 from jtransfer._internal.files import json_line, write_atomically
+from jtransfer.ranking.stored_tasks import comparison_from_json
+from jtransfer.ranking.task_scores import TaskScored
 from jtransfer.ranking.tasks import TaskComparison, comparison_json
-from jtransfer.report.pages.tasks import tasks_html
+from jtransfer.report.pages.tasks_matrix import ordered_targets
 from jtransfer.report.screen import console, decimal, plain_table, print_notes, text
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 TASKS_FILE = "tasks.json"
 
@@ -22,10 +28,10 @@ _COLUMNS = (
 
 def write_tasks(comparison: TaskComparison, folder: Path) -> list[Path]:
     """Writes `tasks.json` and `tasks.csv`, and returns their paths."""
-    structure = comparison_json(comparison)
+    fields = comparison_json(comparison)
     texts = {
-        TASKS_FILE: json_line(structure) + "\n",
-        "tasks.csv": _csv(structure["rows"]),
+        TASKS_FILE: json_line(fields) + "\n",
+        "tasks.csv": _csv(fields["rows"]),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in texts.items():
@@ -33,20 +39,17 @@ def write_tasks(comparison: TaskComparison, folder: Path) -> list[Path]:
     return [folder / name for name in texts]
 
 
-def read_tasks(folder: Path) -> dict:
+def read_tasks(folder: Path) -> TaskComparison:
     """Reads a comparison of tasks.
 
     Raises:
       RequestError: if there is none or it is damaged.
     """
     path = folder / TASKS_FILE
-    faults = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
     try:
-        structure = json.loads(path.read_text(encoding="utf-8"))
-        tasks_html(structure)
-    except (OSError, *faults) as error:
+        return comparison_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read: {one_line(error)}") from error
-    return structure
 
 
 def _csv(rows: list[dict]) -> str:
@@ -57,35 +60,29 @@ def _csv(rows: list[dict]) -> str:
     return stream.getvalue()
 
 
-def show_tasks(structure: dict) -> None:
-    """Prints a row a source and a column a target, and the agreement.
-
-    Args:
-      structure: what `tasks.json` holds.
-    """
-    names = [target["name"] for target in structure["targets"]]
-    order = structure["leaves"] or range(len(names))
-    cells = {(row["source"], row["target"]): row for row in structure["rows"]}
+def show_tasks(comparison: TaskComparison) -> None:
+    """Prints a row a source and a column a target, and the agreement."""
+    names = [target.name for target in ordered_targets(comparison)]
+    cells = {(row.source, row.score): row for row in comparison.rows}
     screen = console()
     table = plain_table(
-        ("source", *(names[i] for i in order)),
+        ("source", *names),
         caption="H-score ± one standard error, and the rank of the source for the "
         "target. Targets beside each other are alike.",
     )
-    for source in structure["sources"]:
-        rows = [cells[source, names[i]] for i in order]
-        table.add_row(text(source), *map(_cell, rows))
+    for source in comparison.sources:
+        table.add_row(text(source), *(_cell(cells[source, name]) for name in names))
     screen.print(table)
-    if structure["agreement"]:
+    if comparison.agreement:
         table = plain_table(("target", "Spearman", "DCG", "DCG by chance"))
-        for row in structure["agreement"]:
-            numbers = (row[key] for key in ("spearman", "dcg", "chance_dcg"))
-            table.add_row(text(row["target"]), *map(decimal, numbers))
+        for row in comparison.agreement:
+            numbers = (row.spearman, row.dcg, row.chance_dcg)
+            table.add_row(text(row.target), *map(decimal, numbers))
         screen.print(table)
-    failed = (f"{name}: {reason}" for name, reason in structure["failed"].items())
-    print_notes(structure["warnings"], failed)
+    failed = (f"{name}: {reason}" for name, reason in comparison.failed.items())
+    print_notes(comparison.warnings, failed)
 
 
-def _cell(row: dict):
-    value, error = decimal(row["value"]), decimal(row["standard_error"])
-    return text(f"{value} ±{error} ({row['rank']})", bold=row["rank"] == 1)
+def _cell(row: TaskScored) -> "Text":
+    value, error = decimal(row.value), decimal(row.standard_error)
+    return text(f"{value} ±{error} ({row.rank})", bold=row.rank == 1)

@@ -1,7 +1,6 @@
 """The Sinkhorn distance between a teacher's and a student's predictions.
 
-The costs between classes are in `jtransfer.sinkhorn`, the convergence theory in
-`jtransfer.sinkhorn.convergence`; the public names of both can be imported from here as well.
+The costs between classes are in `centers`, the convergence theory in `convergence`.
 """
 
 from typing import NamedTuple

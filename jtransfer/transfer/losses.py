@@ -87,7 +87,8 @@ def student_objective(
       >>> loss = lambda student, batch: (jnp.mean(student.logits**2), {})
       >>> variables = models.functional(model)[1]
       >>> batch = {"images": jnp.ones((3, 8, 8, 3))}
-      >>> value, (parts, stats) = student_objective(model, loss)(*variables, batch, None)
+      >>> objective = student_objective(model, loss)
+      >>> value, (parts, stats) = objective(*variables, batch, None)
       >>> value.shape
       ()
     """

@@ -1,22 +1,19 @@
-"""Charts of the report page, as inline SVG: pure functions of numbers and names.
+"""Charts of scores and accuracies as inline SVG: pure functions of numbers and names.
 
 Colours, fonts and margins are the style sheet's. Marks are placed in percent of the
 plot, so that text keeps its size at any width.
 """
 
-import html
 import itertools
 import math
-import numbers
-import os
-import re
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-ROW = 24  # pixels, height of a source in `interval_chart`
-_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-_NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+from markupsafe import Markup
+
+from jtransfer.report.pages.formats import decimals, finite, number, short
+
+CHART_ROW = 24  # pixels, height of a source in `interval_chart`
 
 
 class Mark(NamedTuple):
@@ -32,6 +29,20 @@ class Mark(NamedTuple):
     high: float | None = None
     chance: float | None = None
     chance_high: float | None = None
+
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        """All that the axis has room for."""
+        return self.value, self.low, self.high, self.chance, self.chance_high
+
+
+class Point(NamedTuple):
+    """A source in `scatter`."""
+
+    index: int
+    title: str
+    score: float
+    accuracy: float
 
 
 class Axis(NamedTuple):
@@ -69,62 +80,9 @@ def axis(values: Sequence[object]) -> Axis:
     return Axis(low - room, high + room, log)
 
 
-def escape(value: object) -> str:
-    """Returns text that is inert in HTML, in SVG and inside quotes."""
-    return html.escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", str(value)))
-
-
-def finite(value: object) -> float | None:
-    """Returns a number that can be drawn, or None."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return float(value) if real and abs(value) < 1e38 else None  # nor is NaN below
-
-
-def _cut(name: str, width: int) -> str:
-    """Returns a name cut in its middle to `width` columns; wide letters take two."""
-    columns = [1 + (unicodedata.east_asian_width(letter) in "WF") for letter in name]
-    if sum(columns) <= width:
-        return name
-    start, end = (
-        sum(used <= (width - 1) // 2 for used in itertools.accumulate(side))
-        for side in (columns, columns[::-1])
-    )
-    return f"{name[:start]}\N{HORIZONTAL ELLIPSIS}{name[len(name) - end :]}"
-
-
-def short(names: Sequence[str], width: int = 21) -> list[str]:
-    """Returns names of at most `width` columns that still tell the sources apart."""
-    texts = [_cut(name, width) for name in names]
-    for text in set(texts) - set(names):
-        alike = [i for i, other in enumerate(texts) if other == text]
-        start = max(len(os.path.commonprefix([names[i] for i in alike])) - 4, 0)
-        for i in alike if len(alike) > 1 else ():
-            texts[i] = "\N{HORIZONTAL ELLIPSIS}" + _cut(names[i][start:], width - 1)
-    return texts
-
-
-def decimals(scale: float) -> int:
-    """Returns how many decimals numbers of a given scale need, at most 12."""
-    return min(max(-math.floor(math.log10(max(scale, 1e-99)) + 1e-9), 0), 12)
-
-
-def number(value: object, places: int | None = None) -> str:
-    """Returns a number as people write it, with a unit from 100 000 on."""
-    value = finite(value)
-    if value is None:
-        return "\N{EN DASH}"
-    size = abs(value)
-    if size >= 9.995e14 or (0 < size < 1e-4 and (places is None or places > 5)):
-        text = f"{value:.2e}"
-    elif size >= 99_950:
-        scale, unit = next(unit for unit in _UNITS if size >= 0.9995 * unit[0])
-        text = f"{value / scale:.3g} {unit}"
-    elif places is None:
-        text = f"{value:.4g}" if size < 1e3 and value % 1 else f"{value:.0f}"
-    else:
-        text = f"{value:.{places}f}"
-    text = text if text.strip("-0.") else text.removeprefix("-")
-    return text.replace("-", "\N{MINUS SIGN}")
+def joined(parts: Iterable[Markup]) -> Markup:
+    """Returns pieces of markup, one after the other."""
+    return Markup().join(parts)
 
 
 def at_chance(mark: Mark) -> bool:
@@ -135,120 +93,145 @@ def at_chance(mark: Mark) -> bool:
 
 def interval_chart(
     marks: Sequence[Mark], *, label: str, places: int, ends: Sequence[float] = ()
-) -> str:
+) -> Markup:
     """Returns a dot and an interval for each source, `places` decimals beside it.
 
     The axis has room for the numbers in `ends` as well.
     """
-    scale = axis([*ends, *(x for mark in marks for x in mark[5:])])  # not who it is
+    scale = axis([*ends, *(x for mark in marks for x in mark.numbers)])
     top = 22 if any(mark.chance_high is not None for mark in marks) else 4
-    foot = top + ROW * len(marks)
-    lines = "".join(
-        f'<line x1="{x}%" x2="{x}%" y1="{top}" y2="{foot}"/>'
-        f'<text x="{x}%" y="{foot + 16}">{text}</text>'
+    foot = top + CHART_ROW * len(marks)
+    tick = Markup(
+        '<line x1="{x}%" x2="{x}%" y1="{top}" y2="{foot}"/>'
+        '<text x="{x}%" y="{below}">{text}</text>'
+    )
+    ticks = (
+        tick.format(x=x, top=top, foot=foot, below=foot + 16, text=text)
         for x, text in scale.ticks(4)
     )
     named = zip(short([mark.name for mark in marks]), marks, strict=True)
-    rows = (_row(*m, scale, top + ROW * i, places) for i, m in enumerate(named))
-    return (
-        f'<svg class="ranking" role="img" aria-label="{escape(label)}" width="100%" '
-        f'height="{foot + 22}">{_groups(marks, top)}{_chance(marks, scale, top)}'
-        f'<g class="grid">{lines}</g>{"".join(rows)}</svg>'
+    rows = (
+        _source_row(name, mark, scale, top + CHART_ROW * i, places)
+        for i, (name, mark) in enumerate(named)
+    )
+    return Markup(
+        '<svg class="ranking" role="img" aria-label="{label}" width="100%" '
+        'height="{height}">{groups}{chance}<g class="grid">{ticks}</g>{rows}</svg>'
+    ).format(
+        label=label,
+        height=foot + 22,
+        groups=_group_bands(marks, top),
+        chance=_chance_band(marks, scale, top),
+        ticks=joined(ticks),
+        rows=joined(rows),
     )
 
 
-def _row(name: str, mark: Mark, scale: Axis, y: int, places: int) -> str:
-    whisker, style = "", ' class="at-chance"' if at_chance(mark) else ""
+def _source_row(name: str, mark: Mark, scale: Axis, y: int, places: int) -> Markup:
+    style, whisker = Markup(), Markup()
+    if at_chance(mark):
+        style = Markup(' class="at-chance"')
     if mark.low is not None and mark.high is not None:
-        whisker = f'<line x1="{scale(mark.low):g}%" x2="{scale(mark.high):g}%"/>'
-    return (
-        f'<g data-s="{mark.index}" transform="translate(0 {y + ROW // 2})"{style}>'
-        f"<title>{escape(mark.title)}</title><rect/><text>{number(mark.rank)}</text>"
-        f"<text>{escape(name)}</text>{whisker}"
-        f'<circle cx="{scale(mark.value):g}%"/>'
-        f'<text x="100%">{number(mark.value, places)}</text></g>'
+        line = Markup('<line x1="{:g}%" x2="{:g}%"/>')
+        whisker = line.format(scale(mark.low), scale(mark.high))
+    return Markup(
+        '<g data-s="{index}" transform="translate(0 {middle})"{style}>'
+        "<title>{title}</title><rect/><text>{rank}</text><text>{name}</text>{whisker}"
+        '<circle cx="{place:g}%"/><text x="100%">{value}</text></g>'
+    ).format(
+        index=mark.index,
+        middle=y + CHART_ROW // 2,
+        style=style,
+        title=mark.title,
+        rank=number(mark.rank),
+        name=name,
+        whisker=whisker,
+        place=scale(mark.value),
+        value=number(mark.value, places),
     )
 
 
-def _groups(marks: Sequence[Mark], top: int) -> str:
+def _group_bands(marks: Sequence[Mark], top: int) -> Markup:
     """Bands behind the groups, and a bar beside those of several sources."""
     parts, y = [], top
+    band = Markup('<rect class="band" y="{}" height="{}"/>')
+    bar = Markup('<rect class="{}" y="{}" height="{}"/>')
     groups = [(m.group, m.group is None and i) for i, m in enumerate(marks)]
     for i, (_, run) in enumerate(itertools.groupby(groups)):
-        size = ROW * len(list(run))
+        size = CHART_ROW * len(list(run))
         if i % 2:
-            parts.append(f'<rect class="band" y="{y}" height="{size}"/>')
-        if size > ROW:
-            style = f'class="bar{"" if i else " best"}"'
-            parts.append(f'<rect {style} y="{y + 4}" height="{size - 8}"/>')
+            parts.append(band.format(y, size))
+        if size > CHART_ROW:
+            parts.append(bar.format("bar" if i else "bar best", y + 4, size - 8))
         y += size
-    return "".join(parts)
+    return joined(parts)
 
 
-def _chance(marks: Sequence[Mark], scale: Axis, top: int) -> str:
-    """What shuffled labels give: shaded up to its high end, dashed at its mean."""
+def _chance_band(marks: Sequence[Mark], scale: Axis, top: int) -> Markup:
+    """The scores of shuffled labels: shaded to their high end, dashed at their mean."""
     rows = list(enumerate(marks))
     ends = [(i, scale(m.chance_high)) for i, m in rows if m.chance_high is not None]
     means = [(i, scale(m.chance)) for i, m in rows if m.chance is not None]
     if not ends:
-        return ""
-    shade = "".join(f"M0 {top + ROW * i}h{x}v{ROW}H0z" for i, x in ends)
-    dashes = "".join(f"M{x} {top + ROW * i}v{ROW}" for i, x in means)
-    height = top + ROW * len(marks)
-    return (
-        f'<svg class="chance" viewBox="0 0 100 {height}" height="{height}" '
-        f'preserveAspectRatio="none"><path d="{shade}"/><path d="{dashes}"/></svg>'
+        return Markup()
+    return Markup(
+        '<svg class="chance" viewBox="0 0 100 {height}" height="{height}" '
+        'preserveAspectRatio="none"><path d="{shade}"/><path d="{dashes}"/></svg>'
         '<text class="chance" y="14">chance level</text>'
+    ).format(
+        height=top + CHART_ROW * len(marks),
+        shade="".join(f"M0 {top + CHART_ROW * i}h{x}v{CHART_ROW}H0z" for i, x in ends),
+        dashes="".join(f"M{x} {top + CHART_ROW * i}v{CHART_ROW}" for i, x in means),
     )
 
 
-def scatter(
-    points: Sequence[tuple[int, str, float, float]], axes: Sequence[Axis], *, label: str
-) -> str:
-    """Returns points (index, title, score, accuracy) and the first choice's loss."""
-    chosen = max(points, key=lambda point: (point[2], -point[3]))
-    best = round(100 - axes[1](max(point[3] for point in points)), 1)
-    lines, dots = [], []
-    for x, text in axes[0].ticks(3):
-        lines.append(f'<line x1="{x}%" x2="{x}%" y2="100%"/>')
-        lines.append(f'<text x="{x}%" y="100%" dy="16">{text}</text>')
-    for y, text in axes[1].ticks(3):
-        lines.append(f'<line x2="100%" y1="{100 - y:g}%" y2="{100 - y:g}%"/>')
-        lines.append(f'<text class="end" x="-6" y="{100 - y:g}%" dy="4">{text}</text>')
-    for point in sorted(points, key=lambda point: point is chosen):
-        x, y = f"{axes[0](point[2]):g}%", f"{100 - axes[1](point[3]):.3g}%"
-        style = ' class="chosen"' if point is chosen else ""
-        dots.append(f'<circle data-s="{point[0]}" cx="{x}" cy="{y}"{style}>')
-        dots.append(f"<title>{escape(point[1])}</title></circle>")
-    return (  # the chosen source is drawn last: x and y are its place
-        f'<svg class="scatter" role="img" aria-label="{escape(label)}" height="160">'
-        f'<g class="grid">{"".join(lines)}</g><g class="regret">'
-        f'<line x2="100%" y1="{best}%" y2="{best}%"/>'
-        f'<line x1="{x}" x2="{x}" y1="{best}%" y2="{y}"/></g>{"".join(dots)}</svg>'
+def scatter(points: Sequence[Point], across: Axis, up: Axis, *, label: str) -> Markup:
+    """Returns scores against accuracies, and the first choice with its loss.
+
+    Args:
+      points: the sources.
+      across: of the scores.
+      up: of the accuracies.
+      label: of the whole, for who cannot see it.
+    """
+    chosen = max(points, key=lambda point: (point.score, -point.accuracy))
+    best = round(100 - up(max(point.accuracy for point in points)), 1)
+    column = Markup(
+        '<line x1="{x}%" x2="{x}%" y2="100%"/>'
+        '<text x="{x}%" y="100%" dy="16">{text}</text>'
+    )
+    row = Markup(
+        '<line x2="100%" y1="{y:g}%" y2="{y:g}%"/>'
+        '<text class="end" x="-6" y="{y:g}%" dy="4">{text}</text>'
+    )
+    grid = [column.format(x=x, text=text) for x, text in across.ticks(3)]
+    grid += [row.format(y=100 - y, text=text) for y, text in up.ticks(3)]
+    others = [point for point in points if point is not chosen]
+    return Markup(
+        '<svg class="scatter" role="img" aria-label="{label}" height="160">'
+        '<g class="grid">{grid}</g><g class="regret">'
+        '<line x2="100%" y1="{best}%" y2="{best}%"/>'
+        '<line x1="{x}" x2="{x}" y1="{best}%" y2="{y}"/></g>{dots}{last}</svg>'
+    ).format(
+        label=label,
+        grid=joined(grid),
+        best=best,
+        x=_across(chosen, across),
+        y=_down(chosen, up),
+        dots=joined(_dot(point, across, up, "") for point in others),
+        last=_dot(chosen, across, up, "chosen"),
     )
 
 
-def heat_map(names: Sequence[str], matrix: Sequence[Sequence], *, label: str) -> str:
-    """Returns a square of correlations, each as a colour and as a number."""
-    side, left, top, parts = 46, 150, 84, []
-    heads = zip(short(names), short(names, 16), names, matrix, strict=True)
-    for i, (beside, above, row, values) in enumerate(heads):
-        x, y = left + side * i + 19, top + side * i + 23
-        parts.append(
-            f'<text class="end" x="{left - 8}" y="{y + 3}">{escape(beside)}</text>'
-            f'<text transform="translate({x} 76) rotate(-35)">{escape(above)}</text>'
-        )
-        for j, (column, value) in enumerate(zip(names, values, strict=True)):
-            size, text = min(abs(finite(value) or 0), 1), number(value, 2)
-            x, style = left + side * j, "minus" if (finite(value) or 0) < 0 else "plus"
-            parts.append(
-                f'<g class="{style}{" strong" * (size > 0.79)}"><title>'
-                f"{escape(row)}, {escape(column)}: {text}</title>"
-                f'<rect x="{x}" y="{y - 23}" fill-opacity="{0.95 * size:.2f}"/>'
-                f'<text x="{x + 22}" y="{y + 3}">{text}</text></g>'
-            )
-    width, height = left + side * len(names) + 60, top + side * len(names)
-    return (
-        f'<svg class="heat" role="img" aria-label="{escape(label)}" width="{width}" '
-        f'viewBox="0 0 {width} {height}">{"".join(parts)}</svg>'
-    )
+def _across(point: Point, axis: Axis) -> str:
+    return f"{axis(point.score):g}%"
+
+
+def _down(point: Point, axis: Axis) -> str:
+    return f"{100 - axis(point.accuracy):.3g}%"
+
+
+def _dot(point: Point, across: Axis, up: Axis, style: str) -> Markup:
+    return Markup(
+        '<circle data-s="{}" cx="{}" cy="{}" class="{}"><title>{}</title></circle>'
+    ).format(point.index, _across(point, across), _down(point, up), style, point.title)

@@ -1,33 +1,48 @@
-"""What every page has in common: one file that needs no other."""
+"""Parts that all pages share: templates, the style sheet, the script and its policy."""
 
 import base64
+import functools
 import hashlib
 import importlib.resources
 
-from jtransfer.report.pages.charts import escape
+import jinja2
+from markupsafe import Markup
+
+from jtransfer.report.pages.formats import number, printable
 
 
-def document(title: str, body: str) -> str:
+def document(template: str, **values: object) -> str:
     """Returns an HTML page with the style sheet and the script inside.
 
     Args:
-      title: plain text.
-      body: markup.
+      template: name of a file in `templates`.
+      **values: the variables of the template; texts among them are escaped.
 
     Returns:
       The page. A policy in it forbids all scripts but ours, and all other files.
     """
-    files = importlib.resources.files("jtransfer.report.pages")
+    files = importlib.resources.files(__package__)
     style = files.joinpath("page.css").read_text("utf-8")
     script = files.joinpath("page.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
-style-src 'unsafe-inline'; script-src 'sha256-{digest}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
-<title>{escape(title)}</title><style>{style}</style></head>
-<body><main>{body}</main>
-<script>{script}</script></body></html>
-"""
+    page = _templates().get_template(template)
+    shared = {
+        "style": Markup(style),
+        "script": Markup(script),
+        "script_digest": digest,
+    }
+    return printable(page.render(**shared, **values))
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["number"] = number
+    return templates

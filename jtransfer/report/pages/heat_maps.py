@@ -1,13 +1,14 @@
 """Numbers by pixel as a picture: a heat map in one self-contained SVG."""
 
 import base64
-import struct
-import zlib
+import io
 
 import numpy as np
+import PIL.Image
+from markupsafe import Markup
 from numpy.typing import ArrayLike
 
-from jtransfer.report.pages.charts import escape, number
+from jtransfer.report.pages.formats import number, printable
 
 # Dark to light at even lightness: a score that is higher is lighter, also in grey.
 _COLORS = np.array(
@@ -15,6 +16,17 @@ _COLORS = np.array(
     + [(252, 245, 200)]
 )
 _MISSING = (128, 128, 128)
+_HEAT_MAP = Markup(
+    """\
+<svg class="pixels" role="img" width="{size}" height="{whole}" \
+viewBox="0 0 {size} {whole}"><title>{title}</title>\
+<text y="12" style="{start}" fill="currentColor">{title}</text>\
+<image y="18" width="{size}" height="{height}" {sharp} href="{picture}"/>\
+<image y="{scale_top}" width="{size}" height="8" {sharp} href="{ramp}"/>\
+<text y="{foot}" style="{start}" fill="currentColor">{low}</text>\
+<text x="{size}" y="{foot}" style="{end}" fill="currentColor">{high}</text></svg>"""
+)
+_SHARP = Markup('preserveAspectRatio="none" style="image-rendering:pixelated"')
 
 
 def heat_map_svg(
@@ -24,14 +36,14 @@ def heat_map_svg(
     low: float | None = None,
     high: float | None = None,
     size: int = 256,
-) -> str:
+) -> Markup:
     """Draws the scores of pixels, such as those of `dense_h_score`, with their scale.
 
     Lighter is higher. To compare maps give them one `low` and `high`.
 
     Args:
       scores: one number a pixel, shape ``[h, w]``; what is not finite is grey.
-      title: what it shows.
+      title: of the picture.
       low: the number of the darkest colour; the least of the scores by default.
       high: that of the lightest.
       size: width of the picture in pixels of the page.
@@ -43,7 +55,7 @@ def heat_map_svg(
       ValueError: if `scores` is not a matrix with an element.
 
     Example:
-      >>> heat_map_svg([[0.0, 1.0]], title="H by pixel")[:4]
+      >>> str(heat_map_svg([[0.0, 1.0]], title="H by pixel"))[:4]
       '<svg'
     """
     scores = np.asarray(scores, np.float64)
@@ -52,21 +64,20 @@ def heat_map_svg(
     low, high = _range(scores, low, high)
     height = round(size * scores.shape[0] / scores.shape[1])
     ramp = np.linspace(0, 1, 64)[None]
-    picture = 'preserveAspectRatio="none" style="image-rendering:pixelated"'
-    start, end = (
-        f'style="font:12px sans-serif;text-anchor:{side}" fill="currentColor"'
-        for side in ("start", "end")
-    )
-    return (
-        f'<svg class="pixels" role="img" width="{size}" height="{height + 48}" '
-        f'viewBox="0 0 {size} {height + 48}"><title>{escape(title)}</title>'
-        f'<text y="12" {start}>{escape(title)}</text>'
-        f'<image y="18" width="{size}" height="{height}" {picture} '
-        f'href="{_data_uri(heat_map_png(scores, low=low, high=high))}"/>'
-        f'<image y="{height + 24}" width="{size}" height="8" {picture} '
-        f'href="{_data_uri(heat_map_png(ramp, low=0, high=1))}"/>'
-        f'<text y="{height + 45}" {start}>{number(low, 2)}</text>'
-        f'<text x="{size}" y="{height + 45}" {end}>{number(high, 2)}</text></svg>'
+    return _HEAT_MAP.format(
+        size=size,
+        whole=height + 48,
+        title=printable(title),
+        start="font:12px sans-serif;text-anchor:start",
+        end="font:12px sans-serif;text-anchor:end",
+        height=height,
+        sharp=_SHARP,
+        picture=_data_uri(heat_map_png(scores, low=low, high=high)),
+        ramp=_data_uri(heat_map_png(ramp, low=0, high=1)),
+        scale_top=height + 24,
+        foot=height + 45,
+        low=number(low, 2),
+        high=number(high, 2),
     )
 
 
@@ -93,20 +104,15 @@ def heat_map_png(scores: ArrayLike, *, low: float, high: float) -> bytes:
         np.interp(place, np.arange(len(_COLORS)), channel) for channel in _COLORS.T
     ]
     pixels = np.where(known[..., None], np.stack(colors, axis=-1), _MISSING)
-    rows = np.round(pixels).astype(np.uint8).reshape(len(scores), -1)
-    # A row begins with the number of its filter, 0 for none.
-    content = zlib.compress(np.pad(rows, [(0, 0), (1, 0)]).tobytes(), 9)
-    header = struct.pack(">IIBBBBB", *scores.shape[::-1], 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", content), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
+    content = io.BytesIO()
+    image = PIL.Image.fromarray(np.round(pixels).astype(np.uint8))
+    image.save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
-    check = struct.pack(">I", zlib.crc32(name + content))
-    return struct.pack(">I", len(content)) + name + content + check
-
-
-def _range(scores: np.ndarray, low: float | None, high: float | None):
+def _range(
+    scores: np.ndarray, low: float | None, high: float | None
+) -> tuple[float, float]:
     kept = scores[np.isfinite(scores)]
     low = (float(kept.min()) if kept.size else 0.0) if low is None else low
     high = (float(kept.max()) if kept.size else 1.0) if high is None else high

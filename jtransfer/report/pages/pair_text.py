@@ -1,64 +1,139 @@
-"""What the page of a pair of networks says in sentences."""
+"""A pair of networks in sentences, and the names of its measures on pages."""
 
-from collections.abc import Mapping
+from typing import NamedTuple
 
-from jtransfer.report.pages.charts import escape, finite, number
+from markupsafe import Markup
 
-WAYS = {
-    "to_source": "target \N{RIGHTWARDS ARROW} source",
-    "to_target": "source \N{RIGHTWARDS ARROW} target",
-}
-"""Which network is attacked, and which one the attack is fed to."""
-PAIR_NOTES = {
-    "Alpha 1": """How far attacks made on one network move the outputs of the other, as
-a share of what its own attack does, mean over the images. The own attack is the
-stronger of its own and the one under test: only so is the share at most 1.""",
-    "Alpha 2": """Whether the outputs of both networks turn together from image to image
-under the attack. Chance alone gives about 1 over the root of n. Even a network with
-itself reaches 1 only if all its deviations lie on one line: the table says how much is
-possible here. The square is what some published tables print.""",
-    "Alpha 1 \N{ASTERISK OPERATOR} 2": """Both at once: the same mean, each image
-weighted by its alpha 1.""",
-    "Explained gradients": """Share of one network's gradients (mean square) that the
-best affine map of the other network explains. The matching distance is the root mean
-square that is left.""",
-    "Explained outputs": """The same of the outputs: how well a new linear layer on one
-network imitates the other. With few images and many outputs it fits anything.""",
-    "Chance": """What examples that are paired wrongly give: attacks, gradients and
-outputs of other images, over 5 pairings: the mean (dashed) and the high end
-(shaded).""",
-    "Intervals": """95%: a jackknife that leaves out one of 10 blocks of images at a
-time; of classes Student's t over their images. They cover the draw of the images, not
-the training of the networks.""",
-}
+from jtransfer.pairs.results import (
+    BoundedMeasure,
+    ByDirection,
+    ByImitated,
+    Measure,
+    PairSummary,
+    SquaredMeasure,
+)
+from jtransfer.report.pages.formats import finite, number
+
+TO_SOURCE = "target \N{RIGHTWARDS ARROW} source"
+TO_TARGET = "source \N{RIGHTWARDS ARROW} target"
+"""The network that is attacked, and the one that the attack is fed to."""
 
 
-def pair_verdict(found: Mapping) -> list[str]:
-    """Returns sentences as markup, the most important first."""
-    source, target = (f"<b>{escape(found[of]['name'])}</b>" for of in _ROLES)
-    rows = found["measures"]
-    there, back = (rows["alpha1"][way] for way in WAYS)
-    turns = [rows["alpha2"]["to_source"][k] for k in ("value", "ceiling", "chance")]
-    together, possible, chance = (number(value, 2) for value in turns)
-    gradients, outputs = (
-        _percent(rows[f"explained_{of}"]["of_target"])
-        for of in ("gradient", "function")
-    )
+class NamedMeasure(NamedTuple):
+    """A measure of a pair in one direction, with the words of the page for it."""
+
+    title: str
+    way: str
+    measure: Measure
+
+    @property
+    def square(self) -> float | None:
+        """The square of the measure, if published tables print it."""
+        squared = isinstance(self.measure, SquaredMeasure)
+        return self.measure.square if squared else None
+
+    @property
+    def unbiased_square(self) -> float | None:
+        """An estimate of the square without the part of chance."""
+        squared = isinstance(self.measure, SquaredMeasure)
+        return self.measure.unbiased_square if squared else None
+
+    @property
+    def ceiling(self) -> float | None:
+        """The most that the measure can be, if that is less than 1."""
+        bounded = isinstance(self.measure, BoundedMeasure)
+        return self.measure.ceiling if bounded else None
+
+
+def charted_measures(pair: PairSummary) -> list[list[NamedMeasure]]:
+    """Returns the measures between 0 and 1, both ways, by kind."""
+    measures = pair.measures
     return [
-        f"Attacks on {target} move {source} {_percent(there)} as far as its own do; "
-        f"those of other images {_percent(there, 'chance')}.",
-        f"The other way round, attacks on {source} move {target} {_percent(back)} as "
-        f"far as its own do; those of other images {_percent(back, 'chance')}.",
-        f"Under the attacks on {target} the outputs turn together to {together}, of "
-        f"{possible} possible; chance gives {chance}.",
-        f"The best affine map of {source} explains {gradients} of the gradients of "
-        f"{target} and {outputs} of its outputs.",
+        _short_ways("Alpha 1", measures.alpha1),
+        _short_ways("Alpha 2", measures.alpha2),
+        _short_ways("Alpha 1 \N{ASTERISK OPERATOR} 2", measures.alpha12),
+        _imitated("Gradients", measures.explained_gradient),
+        _imitated("Outputs", measures.explained_function),
     ]
 
 
-_ROLES = ("source", "target")
+def all_measures(pair: PairSummary) -> list[NamedMeasure]:
+    """Returns all measures, both ways."""
+    measures = pair.measures
+    return [
+        *_ways("Alpha 1", measures.alpha1),
+        *_ways("Alpha 2", measures.alpha2),
+        *_ways("Alpha 1 \N{ASTERISK OPERATOR} 2", measures.alpha12),
+        *_imitated("Gradient matching distance", measures.gradient_matching_distance),
+        *_imitated("Explained gradient", measures.explained_gradient),
+        *_imitated("Function matching distance", measures.function_matching_distance),
+        *_imitated("Explained outputs", measures.explained_function),
+    ]
 
 
-def _percent(row: Mapping, key: str = "value") -> str:
-    value = finite(row[key])
-    return "\N{EN DASH}" if value is None else f"{100 * value:.0f}%"
+def _ways(title: str, both: ByDirection[Measure]) -> list[NamedMeasure]:
+    return [
+        NamedMeasure(title, TO_SOURCE, both.to_source),
+        NamedMeasure(title, TO_TARGET, both.to_target),
+    ]
+
+
+def _short_ways(title: str, both: ByDirection[Measure]) -> list[NamedMeasure]:
+    return [
+        NamedMeasure(title, "\N{RIGHTWARDS ARROW} source", both.to_source),
+        NamedMeasure(title, "\N{RIGHTWARDS ARROW} target", both.to_target),
+    ]
+
+
+def _imitated(title: str, both: ByImitated[Measure]) -> list[NamedMeasure]:
+    return [
+        NamedMeasure(title, "of target", both.of_target),
+        NamedMeasure(title, "of source", both.of_source),
+    ]
+
+
+def pair_verdict(pair: PairSummary) -> list[Markup]:
+    """Returns sentences with names in bold, the most important first."""
+    measures = pair.measures
+    there, back = measures.alpha1.to_source, measures.alpha1.to_target
+    turns = measures.alpha2.to_source
+    words = {
+        "source": Markup("<b>{}</b>").format(pair.source.name),
+        "target": Markup("<b>{}</b>").format(pair.target.name),
+        "there": percent(there.value),
+        "there_by_chance": percent(there.chance),
+        "back": percent(back.value),
+        "back_by_chance": percent(back.chance),
+        "turns": number(turns.value, 2),
+        "possible": number(turns.ceiling, 2),
+        "turns_by_chance": number(turns.chance, 2),
+        "gradients": percent(measures.explained_gradient.of_target.value),
+        "outputs": percent(measures.explained_function.of_target.value),
+    }
+    return [sentence.format(**words) for sentence in _SENTENCES]
+
+
+_SENTENCES = (
+    Markup(
+        "Attacks on {target} move {source} {there} as far as its own do; those of "
+        "other images {there_by_chance}."
+    ),
+    Markup(
+        "The other way round, attacks on {source} move {target} {back} as far as its "
+        "own do; those of other images {back_by_chance}."
+    ),
+    Markup(
+        "Under the attacks on {target} the outputs turn together to {turns}, of "
+        "{possible} possible; chance gives {turns_by_chance}."
+    ),
+    Markup(
+        "The best affine map of {source} explains {gradients} of the gradients of "
+        "{target} and {outputs} of its outputs."
+    ),
+)
+
+
+def percent(share: float | None) -> str:
+    """Returns a share in percent, or a dash where it is not known."""
+    known = finite(share)
+    return "\N{EN DASH}" if known is None else f"{100 * known:.0f}%"

@@ -1,49 +1,55 @@
 """The transport plan of the best source on the report page: class to class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from jtransfer.report.pages.charts import escape, finite, number, short
-from jtransfer.report.pages.ranking_text import RankingView, listed
+from markupsafe import Markup
+
+from jtransfer.ranking import Scored
+from jtransfer.report.pages.charts import joined
+from jtransfer.report.pages.formats import finite, short
+from jtransfer.report.pages.ranking_text import RankingView
 
 _LEFT, _ANGLE = 156, -55
 _FAINTEST = 0.01  # Of the largest mass: less is not drawn, or pages get megabytes.
 
 
-def plan_section(ranking: RankingView) -> str:
-    """Returns the plan of the first source that has one, with its explanation.
+class PlanView(NamedTuple):
+    """A transport plan as a page shows it."""
 
-    Args:
-      ranking: the rows; one with a `plan` holds names of source classes, a list of
-        masses for each, and what it leaves out.
+    source: str
+    num_examples: int | None
+    num_classes: int
+    """Of the source, those that are shown."""
+    left_out: float | None
+    """Mass of the classes that are not shown; None where it is next to nothing."""
+    chart: Markup
 
-    Returns:
-      A section as markup, empty without a plan.
-    """
+
+def plan_view(ranking: RankingView) -> PlanView | None:
+    """Returns the plan of the first source of a ranking that has one, or None."""
     for source in ranking.sources:
-        row = ranking.cells.get((source, "sinkhorn"), {})
-        if row.get("plan"):
-            return _section(source, row)
-    return ""
+        row = ranking.cells.get((source, "sinkhorn"))
+        if isinstance(row, Scored) and row.plan is not None:
+            return _view(row)
+    return None
 
 
-def _section(source: str, row: Mapping) -> str:
-    plan, columns = row["plan"], [str(name) for name in row.get("class_names") or ()]
-    names, masses = _ordered(plan["source_classes"], plan["masses"])
+def _view(row: Scored) -> PlanView:
+    columns = [] if row.run is None else [str(name) for name in row.run.class_names]
+    names, masses = _ordered(row.plan.source_classes, row.plan.masses)
     if not columns and masses:
         columns = [str(i) for i in range(len(masses[0]))]
     chart = transport_plan_map(
-        names, columns, masses, label=f"Transport plan of {source}"
+        names, columns, masses, label=f"Transport plan of {row.source}"
     )
-    left_out = finite(plan.get("left_out")) or 0
-    partial = "most predicted " * (left_out >= 5e-4)
-    rest = f" Classes not shown carry {left_out:.1%} of the mass." * bool(partial)
-    return (
-        "<section><h2>Which class stands for which</h2><p>How the Sinkhorn score "
-        f"carries the predictions of {listed([source])} (rows: its {len(names)} "
-        f"{partial}classes) to those of a student of the target (columns): the mean "
-        f"plan over {number(row.get('n'))} examples. The darker, the more mass; a row "
-        "with one dark cell is a class that stands for one of the target's."
-        f'{rest}</p><div class="scroll">{chart}</div></section>'
+    left_out = finite(row.plan.left_out) or 0
+    return PlanView(
+        source=row.source,
+        num_examples=row.n,
+        num_classes=len(names),
+        left_out=left_out if left_out >= 5e-4 else None,
+        chart=chart,
     )
 
 
@@ -66,44 +72,82 @@ def transport_plan_map(
     masses: Sequence[Sequence[float]],
     *,
     label: str,
-) -> str:
+) -> Markup:
     """Returns a plan as a table of coloured cells, their masses on hovering.
 
     Args:
       rows: names of the source's classes.
       columns: names of the target's classes.
       masses: for each row the mass to each column, not negative.
-      label: what the map shows, for who cannot see it.
+      label: of the map, for who cannot see it.
 
     Returns:
-      An SVG image as markup.
+      An SVG image.
     """
     side = 26 if len(columns) <= 25 else 15
     top = 96 if max(map(len, columns), default=0) > 3 else 30
     largest = max((max(row) for row in masses if len(row)), default=0) or 1
-    parts = [
-        f'<text transform="translate({_LEFT + side * j + side // 2 + 3} {top - 6}) '
-        f'rotate({_ANGLE})">{escape(name)}</text>'
-        for j, name in enumerate(short(columns, 16))
-    ]
+    parts = _column_heads(columns, top - 6, side)
     for i, (name, values) in enumerate(zip(short(rows), masses, strict=True)):
-        y, total = top + side * i, sum(values) or 1
-        parts.append(
-            f'<text class="end" x="{_LEFT - 8}" y="{y + side // 2 + 4}">'
-            f"{escape(name)}</text>"
-            f'<rect class="row" x="{_LEFT}" y="{y}" height="{side - 1}" '
-            f'width="{side * len(columns) - 1}"/>'
-        )
-        for j, mass in enumerate(values):
-            if mass >= _FAINTEST * largest:
-                said = f"{rows[i]} to {columns[j]}: {mass:.3g}, {mass / total:.0%}"
-                parts.append(
-                    f'<rect x="{_LEFT + side * j}" y="{y}" width="{side - 1}" '
-                    f'height="{side - 1}" fill-opacity="{mass / largest:.2f}">'
-                    f"<title>{escape(said)} of the row</title></rect>"
-                )
-    width, height = _LEFT + side * len(columns) + 70, top + side * len(rows) + 4
-    return (
-        f'<svg class="plan" role="img" aria-label="{escape(label)}" width="{width}" '
-        f'height="{height}" viewBox="0 0 {width} {height}">{"".join(parts)}</svg>'
+        y = top + side * i
+        titles = [f"{rows[i]} to {column}" for column in columns]
+        parts.append(_row_head(name, len(columns), y, side))
+        parts += _mass_cells(titles, values, largest, y, side)
+    return Markup(
+        '<svg class="plan" role="img" aria-label="{label}" width="{width}" '
+        'height="{height}" viewBox="0 0 {width} {height}">{cells}</svg>'
+    ).format(
+        label=label,
+        width=_LEFT + side * len(columns) + 70,
+        height=top + side * len(rows) + 4,
+        cells=joined(parts),
     )
+
+
+def _column_heads(names: Sequence[str], y: int, side: int) -> list[Markup]:
+    head = Markup('<text transform="translate({} {}) rotate({})">{}</text>')
+    return [
+        head.format(_LEFT + side * j + side // 2 + 3, y, _ANGLE, name)
+        for j, name in enumerate(short(names, 16))
+    ]
+
+
+def _row_head(name: str, num_columns: int, y: int, side: int) -> Markup:
+    """The name of a row, and the ground on which its cells lie."""
+    return Markup(
+        '<text class="end" x="{end}" y="{middle}">{name}</text>'
+        '<rect class="row" x="{left}" y="{y}" height="{height}" width="{width}"/>'
+    ).format(
+        end=_LEFT - 8,
+        middle=y + side // 2 + 4,
+        name=name,
+        left=_LEFT,
+        y=y,
+        height=side - 1,
+        width=side * num_columns - 1,
+    )
+
+
+def _mass_cells(
+    titles: Sequence[str], masses: Sequence[float], largest: float, y: int, side: int
+) -> list[Markup]:
+    """The cells of a row that are not too faint to be seen."""
+    total = sum(masses) or 1
+    cell = Markup(
+        '<rect x="{x}" y="{y}" width="{side}" height="{side}" '
+        'fill-opacity="{opacity:.2f}"><title>{title}: {mass:.3g}, {share:.0%} of the '
+        "row</title></rect>"
+    )
+    return [
+        cell.format(
+            x=_LEFT + side * j,
+            y=y,
+            side=side - 1,
+            opacity=mass / largest,
+            title=title,
+            mass=mass,
+            share=mass / total,
+        )
+        for j, (title, mass) in enumerate(zip(titles, masses, strict=True))
+        if mass >= _FAINTEST * largest
+    ]

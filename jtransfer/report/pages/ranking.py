@@ -1,205 +1,197 @@
 """The rows of a ranking -> one self-contained HTML page."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from jtransfer.report.pages import charts, plan_map
-from jtransfer.report.pages.charts import escape, finite, number
+from markupsafe import Markup
+
+from jtransfer.pairs.results import PairSummary
+from jtransfer.ranking import Agreement, RankCorrelation, Row, Scored
+from jtransfer.report.pages import charts
+from jtransfer.report.pages.correlation_map import correlation_map
 from jtransfer.report.pages.document import document
-from jtransfer.report.pages.pair import pair_panel
+from jtransfer.report.pages.formats import finite, number
+from jtransfer.report.pages.pair import pair_view
+from jtransfer.report.pages.plan_map import plan_view
+from jtransfer.report.pages.provenance import ranking_provenance
 from jtransfer.report.pages.ranking_text import (
-    METHOD,
-    RankingView,
     chance_words,
-    concerns,
-    note,
+    missing_concerns,
     ranking_verdict,
-    ranking_view,
+    warning_concerns,
 )
-from jtransfer.report.pages.score_table import places_of, score_table_html
-
-_AGREEMENT = (
-    ("pearson", "Pearson", 2),
-    ("spearman", "Spearman", 2),
-    ("weighted_kendall", "w. Kendall", 2),
-    ("regret_1", "regret@1", 3),
-    ("regret_3", "regret@3", 3),
-)
+from jtransfer.report.pages.ranking_view import RankingView, ranking_view
+from jtransfer.report.pages.score_notes import Note, note
+from jtransfer.report.pages.score_table import score_table
 
 
 def ranking_html(
-    rows: Iterable[Mapping],
-    agreement: Iterable[Mapping] = (),
-    rank_correlation: Mapping | None = None,
-    pair: Mapping | None = None,
+    rows: Iterable[Row],
+    agreements: Sequence[Agreement] = (),
+    correlation: RankCorrelation | None = None,
+    pair: PairSummary | None = None,
 ) -> str:
     """Returns a ranking as one HTML page that needs no other file.
 
     Args:
-      rows: one dict per source and score, as in `ranking.jsonl`. The first score
-        orders the page. A row without a score is a source that failed.
-      agreement: one dict per score, its agreement with the accuracy after transfer:
-        `score, pearson, spearman, weighted_kendall, regret_1, regret_3, n_sources`.
-      rank_correlation: `scores`, and `matrix` with their Spearman correlations.
-      pair: a pair of networks, as in `pair.json`, shown below the ranking; or None.
+      rows: the rows; the first score orders the page.
+      agreements: how well scores predict the accuracy after transfer.
+      correlation: how alike the orders by the scores are.
+      pair: a pair of networks, shown below the ranking; or None.
 
     Returns:
-      The page. The texts in `rows` are escaped: they can bring in no markup.
+      The page. The texts in the rows are escaped: they can bring in no markup.
     """
     ranking = ranking_view(rows)
-    sections = [_header(ranking), _panels(ranking), score_table_html(ranking)]
-    sections += [_scatters(ranking, agreement), _heat_map(rank_correlation or {})]
-    sections += [plan_map.plan_section(ranking), pair_panel(pair) if pair else ""]
-    body = f"{''.join(sections)}{_notes(ranking)}"
-    return document(f"Transfer to {_target(ranking)}", body)
-
-
-def _target(ranking: RankingView) -> str:
-    targets = (row["target"] for row in ranking.rows if row.get("target"))
-    return str(next(targets, "the target"))
-
-
-def _header(ranking: RankingView) -> str:
-    found = [
-        (name, max((finite(row.get(key)) or 0 for row in ranking.rows), default=0))
-        for key, name in (("n", "labelled examples"), ("num_classes", "classes"))
-    ]
-    found.append(("sources", len(ranking.sources) + len(ranking.failed)))
-    items = [
-        f"<li><b>{number(value)}</b> {name}</li>" for name, value in found if value
-    ]
-    created = max(str(row.get("created") or "") for row in [{}, *ranking.rows])
-    items.append(f"<li>{escape(created[:16].replace('T', ' '))}</li>")
-    warned = [
-        (text, score, source)
-        for (source, score), row in ranking.cells.items()
-        for text in row.get("warnings") or ()
-    ]
-    warned = concerns(warned, ranking)
-    warned = f"<aside><h2>Warnings</h2>{warned}</aside>" if warned else ""
-    said = "".join(f"<p>{sentence}</p>" for sentence in ranking_verdict(ranking))
-    return (
-        '<header><p class="kicker">Which source to transfer from</p>'
-        f'<h1>{escape(_target(ranking))}</h1><ul class="facts">{"".join(items)}</ul>'
-        f'<div class="verdict">{said}</div>{warned}</header>'
+    plots = _score_plots(ranking, agreements)
+    return document(
+        "ranking.html",
+        target=ranking.target,
+        counts=_counts(ranking),
+        created=max((run.created for run in ranking.runs), default=""),
+        verdict=ranking_verdict(ranking),
+        warnings=warning_concerns(ranking),
+        panels=_panels(ranking),
+        table=score_table(ranking),
+        missing=missing_concerns(ranking),
+        plots=plots,
+        least_correlation=_least_correlation(plots),
+        correlations=_correlation_chart(correlation),
+        plan=plan_view(ranking),
+        pair=None if pair is None else pair_view(pair),
+        notes=[note(score) for score in ranking.scores],
+        provenance=ranking_provenance(ranking),
     )
 
 
-def _mark(ranking: RankingView, row: Mapping, places: int) -> charts.Mark:
-    keys = ("low", "high", "chance", "chance_high", "beats_next")
-    low, high, chance, chance_high, odds = (finite(row.get(key)) for key in keys)
-    parts = [f"{row['source']}: {number(row['value'], places)}"]
+class Count(NamedTuple):
+    """A number of things, in the line below the title of a page."""
+
+    value: float
+    things: str
+
+
+def _counts(ranking: RankingView) -> list[Count]:
+    examples = max((finite(row.n) or 0 for row in ranking.scored), default=0)
+    classes = max((finite(row.num_classes) or 0 for row in ranking.scored), default=0)
+    counts = [
+        Count(examples, "labelled examples"),
+        Count(classes, "classes"),
+        Count(len(ranking.sources) + len(ranking.failed), "sources"),
+    ]
+    return [count for count in counts if count.value]
+
+
+class LegendEntry(NamedTuple):
+    """A sign in a chart and its meaning."""
+
+    style: str
+    meaning: str
+
+
+class ScorePanel(NamedTuple):
+    """The chart of one score, with its explanation."""
+
+    note: Note
+    legend: list[LegendEntry]
+    chart: Markup
+
+
+def _panels(ranking: RankingView) -> list[ScorePanel]:
+    panels = []
+    for score in filter(ranking.ranked_rows, ranking.scores):
+        places, title = ranking.places(score), note(score).title
+        marks = [_mark(ranking, row, places) for row in ranking.ranked_rows(score)]
+        chart = charts.interval_chart(
+            marks, label=f"{title} of each source", places=places
+        )
+        panels.append(ScorePanel(note(score), _legend(marks, score), chart))
+    return panels
+
+
+def _mark(ranking: RankingView, row: Scored, places: int) -> charts.Mark:
+    low, high, odds = map(finite, (row.low, row.high, row.beats_next))
+    chance, chance_high = map(finite, (row.chance, row.chance_high))
+    parts = [f"{row.source}: {number(row.value, places)}"]
     if low is not None and high is not None:
         parts.append(f"95% {number(low, places)} to {number(high, places)}")
-    parts += [f"chance {number(chance, places)}"] * (chance is not None)
-    parts += [f"beats the next: {number(odds, 2)}"] * (odds is not None)
-    index, title = ranking.sources.index(row["source"]), "; ".join(parts)
-    known = (row.get("rank"), row.get("group"), row["value"])
+    if chance is not None:
+        parts.append(f"chance {number(chance, places)}")
+    if odds is not None:
+        parts.append(f"beats the next: {number(odds, 2)}")
     return charts.Mark(
-        index, row["source"], title, *known, low, high, chance, chance_high
+        index=ranking.sources.index(row.source),
+        name=row.source,
+        title="; ".join(parts),
+        rank=row.rank,
+        group=row.group,
+        value=row.value,
+        low=low,
+        high=high,
+        chance=chance,
+        chance_high=chance_high,
     )
 
 
-def _panels(ranking: RankingView) -> str:
-    """Draws a chart for each score; one is shown at a time, without a script."""
-    parts = []
-    for i, score in enumerate(filter(ranking.ranked, ranking.scores)):
-        title, words = map(escape, note(score))
-        places = places_of(ranking, score)
-        marks = [_mark(ranking, row, places) for row in ranking.ranked(score)]
-        label = f"{note(score)[0]} of each source"
-        chart = charts.interval_chart(marks, label=label, places=places)
-        tab = f'type="radio" name="score" id="score-{i}"{"" if i else " checked"}'
-        words += _legend(marks, score)
-        parts.append(
-            f'<input {tab}><label for="score-{i}">{title}</label><figure><figcaption>'
-            f"<b>{title}.</b> {words}</figcaption>{chart}</figure>"
-        )
-    tabs = f"<fieldset><legend>Score</legend>{''.join(parts)}</fieldset>"
-    return f"<section><h2>Ranking</h2>{tabs}</section>" if parts else ""
-
-
-def _legend(marks: Sequence[charts.Mark], score: str) -> str:
+def _legend(marks: Sequence[charts.Mark], score: str) -> list[LegendEntry]:
     groups = [mark.group for mark in marks if mark.group is not None]
-    keys = [
-        (any(m.low is not None for m in marks), "interval", "value and 95% interval"),
-        (any(map(charts.at_chance, marks)), "hollow", "not above chance"),
-        (any(m.chance_high is not None for m in marks), "shade", chance_words(score)),
-        (len(set(groups)) < len(groups), "tie", "cannot be told apart"),
-    ]
-    items = [f'<li class="{css}">{name}</li>' for shown, css, name in keys if shown]
-    return f"<ul>{''.join(items)}</ul>"
+    entries = []
+    if any(mark.low is not None for mark in marks):
+        entries.append(LegendEntry("interval", "value and 95% interval"))
+    if any(map(charts.at_chance, marks)):
+        entries.append(LegendEntry("hollow", "not above chance"))
+    if any(mark.chance_high is not None for mark in marks):
+        entries.append(LegendEntry("shade", chance_words(score)))
+    if len(set(groups)) < len(groups):
+        entries.append(LegendEntry("tie", "cannot be told apart"))
+    return entries
 
 
-def _scatters(ranking: RankingView, agreement: Iterable[Mapping]) -> str:
-    """Draws each score against the accuracy after transfer, where that is known."""
-    truth, parts, size = ranking.accuracies(), [], 0
-    upward = charts.axis(list(truth.values()))
-    for found in agreement:
-        rows = ranking.ranked(str(found.get("score")))
-        rows = [row for row in rows if row["source"] in truth]
+class ScorePlot(NamedTuple):
+    """A score against the accuracy after transfer."""
+
+    title: str
+    chart: Markup
+    agreement: Agreement
+    num_sources: int
+
+
+def _score_plots(
+    ranking: RankingView, agreements: Sequence[Agreement]
+) -> list[ScorePlot]:
+    accuracies, plots = ranking.accuracies(), []
+    up = charts.axis(list(accuracies.values()))
+    for agreement in agreements:
+        rows = ranking.ranked_rows(agreement.score)
+        rows = [row for row in rows if row.source in accuracies]
         if not rows:
             continue
-        title, size = note(str(found["score"]))[0], max(size, len(rows))
-        points = []
-        for row in rows:
-            source, value = row["source"], row["value"]
-            text = f"{source}: {number(value)}, accuracy {number(truth[source], 3)}"
-            points.append((ranking.sources.index(source), text, value, truth[source]))
-        axes = (charts.axis([row["value"] for row in rows]), upward)
-        chart = charts.scatter(points, axes, label=f"{title} against accuracy")
-        numbers = "".join(
-            f"<div><dt>{name}</dt><dd>{number(found.get(key), places)}</dd></div>"
-            for key, name, places in _AGREEMENT
-        )
-        head = f"<h3>{escape(title)}</h3>"
-        parts.append(f"<figure>{head}{chart}<dl>{numbers}</dl></figure>")
-    if not parts:
-        return ""
-    least = f"{math.tanh(1.96 / math.sqrt(size - 3)):.2f}" if size > 3 else "1"
-    return (
-        "<section><h2>Against the accuracy after transfer</h2><p>Each dot is a source: "
-        "its score across, its accuracy measured after transfer up. Orange: the first "
-        "choice of the score (the worst of equals), and what it loses to the best. "
-        "Regret@k: the accuracy lost by trying the first k. Over these "
-        f"{size} sources a correlation below about {least} is no evidence.</p>"
-        f'<div class="multiples">{"".join(parts)}</div></section>'
+        title = note(agreement.score).title
+        points = [_point(ranking, row, accuracies[row.source]) for row in rows]
+        across = charts.axis([row.value for row in rows])
+        chart = charts.scatter(points, across, up, label=f"{title} against accuracy")
+        plots.append(ScorePlot(title, chart, agreement, len(rows)))
+    return plots
+
+
+def _point(ranking: RankingView, row: Scored, accuracy: float) -> charts.Point:
+    return charts.Point(
+        index=ranking.sources.index(row.source),
+        title=f"{row.source}: {number(row.value)}, accuracy {number(accuracy, 3)}",
+        score=row.value,
+        accuracy=accuracy,
     )
 
 
-def _heat_map(found: Mapping) -> str:
-    names = [note(str(score))[0] for score in found.get("scores") or ()]
-    if len(names) < 2:
-        return ""
-    chart = charts.heat_map(names, found["matrix"], label="Agreement between scores")
-    return (
-        "<section><h2>Do the scores agree?</h2><p>Spearman correlation between the "
-        "orders that two scores give to the sources. 1: the same, 0: unrelated, "
-        f'\N{MINUS SIGN}1: reversed.</p><div class="scroll">{chart}</div></section>'
-    )
+def _least_correlation(plots: Sequence[ScorePlot]) -> str:
+    """The least correlation that is some evidence, at 95% after Fisher."""
+    size = max((plot.num_sources for plot in plots), default=0)
+    return f"{math.tanh(1.96 / math.sqrt(size - 3)):.2f}" if size > 3 else "1"
 
 
-def _notes(ranking: RankingView) -> str:
-    said = [map(escape, note(score)) for score in ranking.scores]
-    said = "".join(f"<dt>{title}</dt><dd>{words}</dd>" for title, words in said)
-    facts = {}
-    for row in ranking.rows:
-        for name in ("created", "device", "seed", "target_hash", "code_hash"):
-            if row.get(name) is not None:
-                facts.setdefault(name.replace("_", " "), {})[str(row[name])] = None
-        for name, version in (row.get("versions") or {}).items():
-            facts.setdefault(str(name), {})[str(version)] = None
-        if row.get("source_hash"):
-            text = f"{row['source']} {row['source_hash']}"
-            facts.setdefault("source hashes", {})[text] = None
-    parts = []
-    for name, values in facts.items():
-        text = ", ".join(map(escape, values))
-        if len(values) > 3:
-            text = f"<details><summary>{len(values)}</summary>{text}</details>"
-        parts.append(f"<dt>{escape(name)}</dt><dd>{text}</dd>")
-    return (
-        f'<footer><h2>Notes</h2><dl class="notes">{said}</dl>'
-        f"<h3>Intervals and chance</h3><p>{METHOD}</p><h3>Provenance</h3>"
-        f'<dl class="facts">{"".join(parts)}</dl></footer>'
-    )
+def _correlation_chart(correlation: RankCorrelation | None) -> Markup | None:
+    if correlation is None or len(correlation.scores) < 2:
+        return None
+    titles = [note(score).title for score in correlation.scores]
+    return correlation_map(titles, correlation.matrix, label="Agreement between scores")

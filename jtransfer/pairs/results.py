@@ -1,0 +1,168 @@
+"""Results of a pair of networks as typed values, and how `pair.json` stores them."""
+
+import dataclasses
+from typing import Any, Generic, TypeVar
+
+from jtransfer._internal.typed_json import typed_value
+from jtransfer.intervals import Interval
+
+_Value = TypeVar("_Value")
+
+
+@dataclasses.dataclass(frozen=True)
+class ByRole(Generic[_Value]):
+    """A value for each of the two networks."""
+
+    source: _Value
+    target: _Value
+
+
+@dataclasses.dataclass(frozen=True)
+class ByDirection(Generic[_Value]):
+    """A value for each direction in which attacks are transferred."""
+
+    to_source: _Value
+    """Attacks made on the target's model, fed to the source."""
+    to_target: _Value
+    """Attacks made on the source, fed to the target's model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ByImitated(Generic[_Value]):
+    """A value for each network that an affine map of the other one imitates."""
+
+    of_target: _Value
+    of_source: _Value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number of a pair with its 95% interval and its level by chance."""
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    chance: float
+    """Mean over pairings of wrong examples."""
+    chance_high: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SquaredMeasure(Measure):
+    """A measure whose square is what published tables print."""
+
+    square: float
+    unbiased_square: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BoundedMeasure(SquaredMeasure):
+    """A measure that reaches less than 1 even for a network with itself."""
+
+    ceiling: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairMeasures:
+    """All measures of a pair."""
+
+    alpha1: ByDirection[Measure]
+    alpha2: ByDirection[BoundedMeasure]
+    alpha12: ByDirection[SquaredMeasure]
+    gradient_matching_distance: ByImitated[Measure]
+    explained_gradient: ByImitated[Measure]
+    function_matching_distance: ByImitated[Measure]
+    explained_function: ByImitated[Measure]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassMeasures:
+    """One class: alpha1 over its images, and the accuracies on them."""
+
+    name: str
+    n: int
+    alpha1: ByDirection[Interval]
+    accuracy: ByRole[float | None]
+    """None for a network that does not know the class by name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairedNetwork:
+    """One network of a pair, as it was compared."""
+
+    name: str
+    hash: str | None
+    num_outputs: int
+    accuracy: float | None
+    """On the images of the classes that it knows by name; None if it knows none."""
+    facts: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairAttack:
+    """The attack that both networks are exposed to."""
+
+    epsilon: float
+    """Largest change of a pixel, of values in [0, 1]."""
+    num_steps: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairSummary:
+    """All that is known of a pair of networks on the same images."""
+
+    source: PairedNetwork
+    target: PairedNetwork
+    data: str
+    """Name of the images."""
+    data_hash: str
+    n: int
+    """Number of images."""
+    image_shape: list[int]
+    attack: PairAttack
+    noise_floor: float
+    """The alpha2 of directions without relation."""
+    measures: PairMeasures
+    singular_values: ByRole[list[float]]
+    """Of the Jacobians, means over the images, the largest first."""
+    classes: list[ClassMeasures]
+    warnings: list[str]
+    code_hash: str
+    versions: dict[str, str]
+    device: str
+    seed: int
+    created: str
+    seconds: float
+
+    @property
+    def networks(self) -> ByRole[PairedNetwork]:
+        """The two networks."""
+        return ByRole(self.source, self.target)
+
+
+def pair_json(summary: PairSummary) -> dict[str, Any]:
+    """Returns a pair as it stands in `pair.json`."""
+    fields = dataclasses.asdict(summary)
+    for one, row in zip(summary.classes, fields["classes"], strict=True):
+        ratios = one.alpha1
+        row["alpha1"] = {
+            "to_source": ratios.to_source._asdict(),
+            "to_target": ratios.to_target._asdict(),
+        }
+    return fields
+
+
+def pair_from_json(fields: Any) -> PairSummary:
+    """Returns the pair that `pair_json` has written.
+
+    Args:
+      fields: what JSON has read.
+
+    Returns:
+      The pair; numbers that were not finite are NaN.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    return typed_value(PairSummary, fields, "pair")
