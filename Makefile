@@ -2,8 +2,14 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Versions that the tests have passed with, one file a Python: tomorrow's release of a
+# dependency turns nothing red. A Python without a file gets the newest.
+TESTED := $(shell $(PYTHON) -c \
+  'import sys; print("constraints/python%d.%d.txt" % sys.version_info[:2])')
+CONSTRAINTS := $(addprefix -c ,$(wildcard $(TESTED)))
 
-.PHONY: demo test lint smoke benchmarks clean
+.PHONY: demo test lint smoke benchmarks constraints clean
 
 # Ranks the networks inside the package on UCI digits and checks the ranking.
 demo: $(VENV)/.installed
@@ -32,16 +38,24 @@ benchmarks: $(VENV)/.installed-test
 clean:
 	rm -rf $(VENV) .cache demo
 
-$(VENV)/.installed: pyproject.toml
+# Takes today's versions of all dependencies for this Python; run the tests after it.
+constraints:
+	rm -rf .constraints && $(PYTHON) -m venv .constraints
+	.constraints/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -e '.[test,experiments,imagenet]'
+	mkdir -p constraints
+	.constraints/bin/python -m pip freeze --exclude-editable > $(TESTED)
+	rm -rf .constraints
+
+$(VENV)/.installed: pyproject.toml $(wildcard $(TESTED))
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(PIP) $(CONSTRAINTS) -e .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(PIP) $(CONSTRAINTS) -e '.[test]'
 	touch $@
 
 $(VENV)/.installed-experiments: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -e '.[experiments,imagenet]'
+	$(PIP) $(CONSTRAINTS) -e '.[experiments,imagenet]'
 	touch $@

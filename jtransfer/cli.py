@@ -31,7 +31,7 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command line; exits with 0, 1 (a source failed) or 2 (bad request)."""
-    arguments, notes = current_arguments(sys.argv[1:])
+    arguments, notes = current_arguments(map(_expanded, sys.argv[1:]))
     if arguments == ["--version"]:
         print(__version__)
         sys.exit(0)
@@ -53,14 +53,23 @@ def main() -> None:
     except KeyboardInterrupt:
         print("jtransfer: interrupted; a rerun with --out continues.", file=sys.stderr)
         code = 130
-    except ValueError as error:
+    except (ValueError, FloatingPointError) as error:
         from jtransfer._internal.errors import DataError, RequestError
+        from jtransfer.training import NonFiniteLoss
 
-        if not isinstance(error, RequestError | DataError):
+        if not isinstance(error, RequestError | DataError | NonFiniteLoss):
             raise
         print(f"jtransfer: {error}", file=sys.stderr)
         code = 2
     sys.exit(code)
+
+
+def _expanded(argument: str) -> str:
+    """Expands a ~ that the shell has left: quoted, or behind an equals sign."""
+    option, equals, value = argument.partition("=")
+    if equals and option.startswith("--"):
+        return f"{option}={os.path.expanduser(value)}"
+    return os.path.expanduser(argument)
 
 
 def _run(

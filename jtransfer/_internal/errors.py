@@ -2,16 +2,7 @@
 
 
 class RequestError(ValueError):
-    """A request that cannot be served.
-
-    Attributes:
-      option: name of the argument at fault, without dashes, or None; the command line
-        puts it before the message in its own spelling.
-    """
-
-    def __init__(self, message: str, *, option: str | None = None):
-        super().__init__(message)
-        self.option = option
+    """A request that cannot be served."""
 
 
 class SourceError(ValueError):
@@ -20,6 +11,10 @@ class SourceError(ValueError):
 
 class DataError(ValueError):
     """A fault of the data or of the request for it."""
+
+
+class MissingSplit(DataError):
+    """A data set that lacks a split; any other fault of the split is another error."""
 
 
 def one_line(error: BaseException) -> str:

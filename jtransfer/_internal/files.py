@@ -43,6 +43,8 @@ def _finite(value):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):  # Numbers and arrays of NumPy and JAX.
+        return _finite(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, str | int | float | bool | None):

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jtransfer._internal.errors import SourceError
 from jtransfer._version import __version__
 
 
@@ -50,15 +49,12 @@ def files_fingerprint(paths: Iterable[Path]) -> str:
     """Returns the SHA-256 of the contents of files, in the given order, as hex.
 
     Raises:
-      SourceError: if a file cannot be read.
+      OSError: if a file cannot be read.
     """
     total = hashlib.sha256()
     for path in paths:
-        try:
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error}") from error
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 

@@ -176,7 +176,9 @@ def _target_and_zoo(
 
 
 def _is_file_of_labels(target: str) -> bool:
-    return ":" not in target and target.endswith(".npz")
+    if not target.endswith((".npz", ".npy")):
+        return False
+    return ":" not in target or Path(target).is_file()
 
 
 def _reference(

@@ -3,7 +3,7 @@
 They go with the second release after the one that has renamed them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 _OPTIONS = {
     "train": {"--limit": "--num-examples"},
@@ -34,7 +34,7 @@ _WEIGHTS = {
 }
 
 
-def current_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def current_arguments(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     """Returns the arguments in today's spelling, and a note for each that was another.
 
     Args:
@@ -47,9 +47,10 @@ def current_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
       >>> current_arguments(["distill", "--method", "lwf", "--beta", "3"])[0]
       ['distill', 'lwf', '--logits-weight', '3']
     """
-    if not arguments:
+    command, *rest = [*arguments, ""]
+    if not rest:
         return [], []
-    command, *rest = arguments
+    rest.pop()
     notes: list[str] = []
     table = _OPTIONS.get(command, {})
     if command == "distill":

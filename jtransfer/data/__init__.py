@@ -1,6 +1,7 @@
 """Images, labels and class subsets for experiments; seeded batches; augmentation."""
 
 from jtransfer._internal.errors import DataError as DataError
+from jtransfer._internal.errors import MissingSplit as MissingSplit
 from jtransfer.data.augmentation import ChannelStatistics as ChannelStatistics
 from jtransfer.data.augmentation import augmented as augmented
 from jtransfer.data.augmentation import channel_statistics as channel_statistics
@@ -10,11 +11,15 @@ from jtransfer.data.batching import batch_indices as batch_indices
 from jtransfer.data.batching import batches as batches
 from jtransfer.data.batching import held_out_split as held_out_split
 from jtransfer.data.checks import checked_labels as checked_labels
+from jtransfer.data.checks import checked_names as checked_names
+from jtransfer.data.checks import is_text as is_text
+from jtransfer.data.checks import numbered_names as numbered_names
 from jtransfer.data.images import Images as Images
 from jtransfer.data.images import examples_at as examples_at
 from jtransfer.data.images import examples_of as examples_of
 from jtransfer.data.images import named_class_subset as named_class_subset
 from jtransfer.data.mixtures import class_mixtures as class_mixtures
+from jtransfer.data.npz import npy_array as npy_array
 from jtransfer.data.npz import npz_arrays as npz_arrays
 from jtransfer.data.npz import npz_headers as npz_headers
 from jtransfer.data.npz import npz_rows as npz_rows

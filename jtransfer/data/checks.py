@@ -4,6 +4,8 @@ Under jit a label out of range or a NaN goes through silently, so every array th
 comes from a file passes here first. An error is one line: the fault, then the cure.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -73,3 +75,66 @@ def checked_labels(
             else f"{name} hold {occurring} classes, at least {min_classes} are needed."
         )
     return labels.astype(np.int32)
+
+
+def checked_names(names: ArrayLike, *, name: str = "class_names") -> tuple[str, ...]:
+    """Returns names of classes as texts; bytes are read as UTF-8.
+
+    Args:
+      names: texts or bytes, shape ``[C]``.
+      name: what to call the array in an error.
+
+    Raises:
+      DataError: if they are no list of texts, or bytes of another encoding.
+
+    Example:
+      >>> checked_names(np.array([b"cat", "café".encode()]))
+      ('cat', 'café')
+    """
+    names = np.asarray(names)
+    if names.ndim != 1:
+        raise DataError(
+            f"{name} must be a list of names, shape [C], got {list(names.shape)}."
+        )
+    try:
+        texts = (x.decode() if isinstance(x, bytes) else str(x) for x in names.tolist())
+        return tuple(texts)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name} hold bytes that are not UTF-8 ({error.reason}); save them as text."
+        ) from error
+
+
+def is_text(labels: ArrayLike) -> bool:
+    """Tells whether labels are names of classes, as texts or bytes."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind == "O":
+        return all(isinstance(label, str | bytes) for label in labels.ravel())
+    return labels.dtype.kind in "US"
+
+
+def numbered_names(
+    labels: ArrayLike, class_names: Sequence[str] | None = None, *, name: str = "labels"
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers labels that are names of classes.
+
+    Args:
+      labels: names, texts or bytes, shape ``[n]``.
+      class_names: the classes in their order; those that occur, sorted, if None.
+      name: what to call the array in an error.
+
+    Returns:
+      Positions of the labels among the classes, int32, -1 for a name that is none of
+      them, and the classes.
+
+    Raises:
+      DataError: as `checked_names`.
+
+    Example:
+      >>> numbered_names(["dog", "cat", "dog"])
+      (array([1, 0, 1], dtype=int32), ('cat', 'dog'))
+    """
+    texts = checked_names(labels, name=name)
+    names = tuple(sorted(set(texts))) if class_names is None else tuple(class_names)
+    places = {text: place for place, text in enumerate(names)}
+    return np.array([places.get(text, -1) for text in texts], np.int32), names

@@ -2,16 +2,28 @@
 
 import contextlib
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 
-from jtransfer._internal.errors import DataError
+from jtransfer._internal.errors import DataError, MissingSplit
+from jtransfer._internal.provenance import files_fingerprint
 from jtransfer.data.cache import Decoded, cached
 from jtransfer.data.decoding import GREY_MODES, decoded, image_stack
 from jtransfer.data.subsets import block_balanced_order
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif")
+_SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff"),
+}
+_SPLITS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "eval", "evaluation"),
+    "val": ("val", "valid", "validation", "dev"),
+}
+"""Names of split folders, in any case, as torchvision and Hugging Face have them."""
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
 
 
 def folder_images(
@@ -26,14 +38,15 @@ def folder_images(
     """Reads one split of a folder of class folders; see `sources.load`.
 
     The order is block-balanced: a prefix holds about as many images of each class.
-    The cache knows the pictures by path, length and time of change.
+    The cache knows the pictures by their paths and contents. Folders may be links;
+    files that are no pictures are left out with a warning.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise DataError(f"there is no folder {folder}; give imagefolder:DIR.")
-    base = _split_folder(root, split)
-    train = base.parent / "train" if base != root else root
-    names = _class_names(train if train.is_dir() else base)
+    splits = _split_folders(root)
+    base = _split_folder(root, splits, split)
+    names = _class_names(splits.get("train", base))
     files, labels = _pictures(base, names)
     order = block_balanced_order(labels, seed=0)
     files, labels = [files[i] for i in order], labels[order]
@@ -44,8 +57,7 @@ def folder_images(
         images = _decoded_files(files[:count], base, size, channels)
         return Decoded(images, {"label": labels[:count]}, {"label": names})
 
-    stats = [(str(file.relative_to(base)), file.stat()) for file in files]
-    facts = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    facts = [(str(file.relative_to(base)), _fingerprint(file)) for file in files]
     return cached(
         decode,
         name=f"{root.resolve().name}-{split}",
@@ -55,16 +67,46 @@ def folder_images(
     )
 
 
-def _split_folder(root: Path, split: str) -> Path:
-    # A split folder holds folders; one of pictures is a class that happens to be
-    # called "train".
-    splits = [name for name in ("train", "test", split) if _subfolders(root / name)]
-    if split in splits:
+def _fingerprint(file: Path) -> str:
+    try:
+        return files_fingerprint([file])
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The splits of a folder by their usual names.
+
+    A split folder holds folders; one of pictures is a class that happens to be called
+    "train".
+    """
+    usual = {name: split for split, names in _SPLITS.items() for name in names}
+    splits: dict[str, Path] = {}
+    for name in _subfolders(root):
+        split = usual.get(name.lower())
+        if split is None or not _subfolders(root / name):
+            continue
+        if split in splits:
+            raise DataError(
+                f"{root} has two folders of the split {split}, {splits[split].name} "
+                f"and {name}; rename or remove one."
+            )
+        splits[split] = root / name
+    return splits
+
+
+def _split_folder(root: Path, splits: dict[str, Path], split: str) -> Path:
+    usual = {name: key for key, names in _SPLITS.items() for name in names}
+    key_of_split = usual.get(split.lower(), split)
+    if key_of_split in splits:
+        return splits[key_of_split]
+    if splits and _subfolders(root / split):
         return root / split
-    if not splits and split == "train":
+    if not splits and key_of_split == "train":
         return root
-    has = f"only {' and '.join(splits)}" if splits else "only train, its own classes"
-    raise DataError(
+    names = " and ".join(folder.name for folder in splits.values())
+    has = f"only {names}" if splits else "only train, its own classes"
+    raise MissingSplit(
         f"{root} has no split {split!r} ({has}); make {root / split} with one folder "
         "a class, or take part of another split with held_out_split."
     )
@@ -102,20 +144,42 @@ def _pictures(base: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarra
             f"{base} has classes that train lacks: {', '.join(unknown[:3])}; rename "
             "or remove them."
         )
-    files, labels = [], []
+    files, labels, others = [], [], []
     for label, name in enumerate(names):
-        files_of_class = sorted(
-            file
-            for file in (base / name).rglob("*")
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
-        )
+        files_of_class = []
+        for file in _files_below(base / name):
+            is_picture = file.suffix.lower() in _SUFFIXES
+            (files_of_class if is_picture else others).append(file)
         if not files_of_class and (base / name).is_dir():
             raise DataError(
                 f"{base / name} holds no picture (png, jpg, ...); fill or remove it."
             )
         files += files_of_class
         labels += [label] * len(files_of_class)
+    if others:
+        kinds = sorted({file.suffix.lower() or file.name for file in others})
+        warnings.warn(
+            f"{len(others)} files of {base} are no pictures and left out "
+            f"({', '.join(kinds[:5])}).",
+            stacklevel=2,
+        )
     return files, np.array(labels, np.int32)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Files of a folder and of those in it, links too; hidden ones are left out."""
+    files, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # A link to a folder above.
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        kept = (name for name in names if not name.startswith("."))
+        kept = (name for name in kept if name.lower() not in _SYSTEM_FILES)
+        files += [Path(place) / name for name in kept]
+    return sorted(files)
 
 
 def _num_channels(files: list[Path]) -> int:

@@ -106,6 +106,31 @@ def npz_arrays(
         }
 
 
+def npy_array(file: str | os.PathLike) -> np.ndarray:
+    """Maps the one array of an ``.npy`` file into memory; never unpickles.
+
+    Args:
+      file: the file.
+
+    Returns:
+      The array, read-only.
+
+    Raises:
+      DataError: if the file is missing, damaged, or holds Python objects.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise DataError(f"there is no file {file}; give the path of an .npy file.")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except _READ_ERRORS as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{file} is no array that can be read ({reason}); save numbers or texts of "
+            "fixed length with numpy.save."
+        ) from error
+
+
 def npz_rows(
     file: str | os.PathLike, name: str, *, num_rows: int
 ) -> Iterator[np.ndarray]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jtransfer._internal.errors import DataError
-from jtransfer._internal.provenance import bytes_fingerprint
+from jtransfer._internal.errors import DataError, MissingSplit
+from jtransfer._internal.provenance import bytes_fingerprint, files_fingerprint
 from jtransfer.data.cache import Decoded, cached
 from jtransfer.data.decoding import decoded, image_stack
 
@@ -59,17 +59,17 @@ def prepared_images(
 ) -> Decoded:
     """Reads one split of a prepared data set; see `sources.load`.
 
-    The cache knows it by name, version, split, description, and the lengths and
-    times of its files.
+    The cache knows it by name, version, split, description and the contents of its
+    files.
     """
     folder = _version_folder(name, data_root(data_dir))
     description = (folder / "dataset_info.json").read_bytes()
-    stats = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
+    files = sorted(file for file in folder.iterdir() if file.is_file())
     key = {
         "folder": [*folder.parts[-3:]],
         "split": split,
         "description": bytes_fingerprint(description),
-        "files": [(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats],
+        "files": [(file.name, files_fingerprint([file])) for file in files],
         "size": size,
         "num_channels": num_channels,
     }
@@ -224,7 +224,9 @@ def _check_request(info, name: str, split: str, image_keys: list[str]) -> None:
     try:
         num_examples = info.splits[split].num_examples
     except (ValueError, KeyError) as error:
-        raise DataError(f"{name} has no split {split!r}; it has {splits}.") from error
+        raise MissingSplit(
+            f"{name} has no split {split!r}; it has {splits}."
+        ) from error
     if num_examples < 1:
         raise DataError(f"split {split!r} of {name} is empty; it has {splits}.")
 

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from jtransfer._internal.errors import DataError
+from jtransfer._internal.errors import DataError, MissingSplit
 from jtransfer.data.cache import Decoded
-from jtransfer.data.checks import checked_labels
+from jtransfer.data.checks import (
+    checked_labels,
+    checked_names,
+    is_text,
+    numbered_names,
+)
 from jtransfer.data.decoding import check_channels, decoded, image_stack, size_pair
 from jtransfer.data.image_folder import folder_images
 from jtransfer.data.images import Images
@@ -104,13 +109,17 @@ def npz_images(
 ) -> Decoded:
     """Reads one split of an ``.npz`` file; see `load`."""
     if split not in ("train", "test"):
-        raise DataError(
+        raise MissingSplit(
             f"{file} has no split {split!r}; an .npz file has train (images, labels) "
             "and test (test_images, test_labels)."
         )
     prefix = "test_" if split == "test" else ""
     pixels, key = f"{prefix}images", f"{prefix}labels"
     headers = npz_headers(file)
+    if split == "test" and not {pixels, key} & set(headers):
+        raise MissingSplit(
+            f"{file} has no split 'test' (test_images, test_labels); it has train."
+        )
     if pixels in headers:
         _check_pixels(file, pixels, headers[pixels])
     arrays = npz_arrays(
@@ -119,10 +128,13 @@ def npz_images(
         optional=("class_names", "labels", "test_labels"),
         limits={pixels: limit},
     )
-    labels = checked_labels(
-        arrays[key], num_examples=headers[pixels].shape[0], name=f"{key} of {file}"
-    )
     names = _class_names(file, arrays)
+    labels = arrays[key]
+    if is_text(labels):
+        labels, _ = numbered_names(labels, names, name=f"{key} of {file}")
+    labels = checked_labels(
+        labels, num_examples=headers[pixels].shape[0], name=f"{key} of {file}"
+    )
     images, labels = arrays[pixels], labels[: len(arrays[pixels])]
     images = _resized(images, size, num_channels)
     return Decoded(images, {"label": labels}, {"label": names})
@@ -141,21 +153,23 @@ def _check_pixels(file, name: str, header) -> None:
         )
     if header.shape[0] == 0:
         raise DataError(f"{name} of {file} is empty; give at least one image.")
+    channels, height, width = header.shape[1:]
+    if channels in (1, 3) and height == width > 4:
+        raise DataError(
+            f"{name} of {file} have shape {list(header.shape)}, the order [n, c, h, w] "
+            "of PyTorch; save them as [n, h, w, c]: images.transpose(0, 2, 3, 1)."
+        )
 
 
 def _class_names(file, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
-    if "class_names" not in arrays:
-        # Of both splits, so that they agree; the labels that are used are checked.
-        numbers = [arrays[key] for key in ("labels", "test_labels") if key in arrays]
-        highest = max(int(x.max(initial=0)) for x in numbers if x.dtype.kind in "iu")
-        return tuple(str(label) for label in range(highest + 1))
-    names = arrays["class_names"]
-    if names.ndim != 1 or names.dtype.kind not in "US":
-        raise DataError(
-            f"class_names of {file} must be strings of shape [C], got "
-            f"{names.dtype} of shape {list(names.shape)}."
-        )
-    return tuple(names.astype(str).tolist())
+    if "class_names" in arrays:
+        return checked_names(arrays["class_names"], name=f"class_names of {file}")
+    if any(is_text(arrays[key]) for key in ("labels", "test_labels") if key in arrays):
+        return numbered_names(arrays.get("labels", arrays.get("test_labels")))[1]
+    # Of both splits, so that they agree; the labels that are used are checked.
+    numbers = [arrays[key] for key in ("labels", "test_labels") if key in arrays]
+    highest = max(int(x.max(initial=0)) for x in numbers if x.dtype.kind in "iu")
+    return tuple(str(label) for label in range(highest + 1))
 
 
 def _resized(images, size, num_channels: int | None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from jtransfer.ranking.rows import (
     to_json,
 )
 from jtransfer.ranking.score_table import SCORES, score_names
-from jtransfer.ranking.source_rows import declared_rows, source_rows
+from jtransfer.ranking.source_rows import LACK, declared_rows, source_rows
 from jtransfer.ranking.verification import without_test_part
 from jtransfer.zoo import Reference, Source, Target, reference_facts
 
@@ -112,8 +112,7 @@ def rank_sources(
         finished = _finished_source(source, work)
         outcome = f"{time.perf_counter() - start:.1f} s"
         outcome = "found finished" if finished.is_kept else outcome
-        faults = [row.reason for row in finished.result.rows if is_failure(row)]
-        announce(source.name, f"failed: {faults[0]}" if faults else outcome)
+        announce(source.name, _faults(finished.result.rows) or outcome)
         rows += _complete_rows(source, finished, run)
     return ranked(rows, names)
 
@@ -129,6 +128,16 @@ def rank(*arguments: Any, **keywords: Any) -> list[dict[str, Any]]:
       A dict a row.
     """
     return [to_json(row) for row in rank_sources(*arguments, **keywords)]
+
+
+def _faults(rows: Sequence[Row]) -> str:
+    """What went wrong, as a whole or in part; empty if nothing did."""
+    failures = [row.reason for row in rows if is_failure(row)]
+    if failures:
+        return f"failed: {failures[0]}"
+    missing = [row for row in rows if isinstance(row, NotComputed)]
+    partly = [row.reason for row in missing if not row.reason.startswith(LACK)]
+    return f"failed in part: {partly[0]}" if partly else ""
 
 
 class _Work(NamedTuple):
@@ -166,7 +175,7 @@ def _finished_source(source: Source, work: _Work) -> _Finished:
         source, work.scored, scores, seed=work.seed, comparison=work.comparison
     )
     result = _verified(source, SourceResult(rows), work)
-    if keeps and not any(map(is_failure, result.rows)):
+    if keeps and not _faults(result.rows):
         write_finished(work.folder, source.name, key, result)
     return _Finished(result, digest)
 

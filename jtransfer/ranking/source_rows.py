@@ -1,8 +1,9 @@
 """The scores of one source, as rows with intervals, chance levels and warnings."""
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -52,6 +53,10 @@ def source_rows(
     return [dataclasses.replace(r, facts=source.facts, seconds=seconds) for r in rows]
 
 
+LACK = "It needs"
+"""How the reason of a score begins that is missing without any fault."""
+
+
 class _Found(NamedTuple):
     """The estimates of a source, and facts that its rows share."""
 
@@ -60,8 +65,9 @@ class _Found(NamedTuple):
     d: int | None
     num_source_classes: int | None
     transport: transport.TransportEstimate | None
-    why_no_functions: str | None
-    """Why scores of functions are missing, if that can be told."""
+    logit_warnings: list[str]
+    faults: dict[str, str]
+    """Why scores are missing, by their needs."""
 
 
 def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
@@ -74,7 +80,10 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
     computed = _computed(source, labels, scores, comparison)
     for name, score in scores.items():
         estimate = computed.estimates.get(name)
-        reason = _reason(score, estimate, computed.why_no_functions)
+        why = computed.faults.get(score.needs)
+        if comparison is None and score.needs in OF_REFERENCE:
+            why = f"{LACK} a reference, the model of the target's task."
+        reason = _reason(score, estimate, why)
         if reason:
             yield NotComputed(source=source.name, score=name, reason=reason)
         elif score.needs in OF_REFERENCE:
@@ -92,31 +101,59 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
 
 
 def _computed(source, labels: DealtLabels, scores, comparison) -> _Found:
+    """Computes what it can; a fault of logits costs no score of features."""
     estimates: dict[str, Estimate] = {}
-    d = num_source_classes = assessed = None
+    faults: dict[str, str] = {}
+    statistics = num_source_classes = assessed = None
+    logit_warnings: list[str] = []
     needs = {score.needs for score in scores.values()}
-    if source.features is not None and needs & {"moments", "probe", "transport"}:
-        statistics = features.feature_statistics(source.features(), labels)
-        d = statistics.rows.shape[1]
-        of_moments = {k: s.function for k, s in scores.items() if s.needs == "moments"}
-        values = features.moment_estimates(tuple(of_moments.values()), statistics)
-        estimates |= dict(zip(of_moments, values, strict=True))
-        if "probe" in needs:
-            probe = features.probe_estimate(statistics, labels)
-            estimates |= _named(scores, "probe", probe)
-        if "transport" in needs and source.logits is not None:
+    with _noting(faults, OF_FEATURES):
+        if source.features is not None and needs & {*OF_FEATURES}:
+            statistics = features.feature_statistics(source.features, labels)
+    if statistics is not None:
+        estimates |= _of_features(statistics, labels, scores)
+    with _noting(faults, OF_TRANSPORT):
+        if statistics is not None and source.logits and needs & {*OF_TRANSPORT}:
             assessed = transport.transport_estimate(
                 statistics, source.logits, labels, head=source.head
             )
             estimates |= _named(scores, "transport", assessed.estimate)
-    if source.logits is not None and needs & {"probabilities", "source_labels"}:
-        of_logits = logits.logit_estimates(source.logits, labels)
-        num_source_classes = of_logits.num_source_classes
-        estimates |= _named(scores, "probabilities", of_logits.leep)
-        estimates |= _named(scores, "source_labels", of_logits.nce)
-    of_functions, why = _of_functions(source, scores, comparison)
-    estimates |= of_functions
-    return _Found(estimates, d, num_source_classes, assessed, why)
+    with _noting(faults, OF_LOGITS):
+        if source.logits is not None and needs & {*OF_LOGITS}:
+            of_logits = logits.logit_estimates(source.logits, labels)
+            num_source_classes = of_logits.num_source_classes
+            logit_warnings = of_logits.warnings
+            estimates |= _named(scores, "probabilities", of_logits.leep)
+            estimates |= _named(scores, "source_labels", of_logits.nce)
+    with _noting(faults, OF_REFERENCE):
+        estimates |= _of_functions(source, scores, comparison)
+    if faults and not estimates:
+        raise SourceError(next(iter(faults.values())))
+    d = None if statistics is None else statistics.rows.shape[1]
+    return _Found(estimates, d, num_source_classes, assessed, logit_warnings, faults)
+
+
+OF_FEATURES = ("moments", "probe", "transport")
+OF_TRANSPORT = ("transport",)
+OF_LOGITS = ("probabilities", "source_labels")
+
+
+@contextlib.contextmanager
+def _noting(faults: dict[str, str], needs: Iterable[str]) -> Iterator[None]:
+    try:
+        yield
+    except SourceError as error:
+        faults |= dict.fromkeys(needs, str(error))
+
+
+def _of_features(statistics, labels: DealtLabels, scores) -> dict[str, Estimate]:
+    functions_of = {k: s.function for k, s in scores.items() if s.needs == "moments"}
+    values = features.moment_estimates(tuple(functions_of.values()), statistics)
+    estimates = dict(zip(functions_of, values, strict=True))
+    if any(score.needs == "probe" for score in scores.values()):
+        probe = features.probe_estimate(statistics, labels)
+        estimates |= _named(scores, "probe", probe)
+    return estimates
 
 
 def _scored(source, name, score, estimate, computed: _Found, target) -> Scored:
@@ -127,6 +164,8 @@ def _scored(source, name, score, estimate, computed: _Found, target) -> Scored:
         n = computed.transport.n
         plan = transport.strongest_plan(computed.transport, source.facts)
         warnings += computed.transport.warnings
+    if score.needs in OF_LOGITS:
+        warnings += computed.logit_warnings
     return scored(
         source.name,
         name,
@@ -145,8 +184,7 @@ def _reason(score: Score, estimate, why: str | None) -> str | None:
     of_reference = score.needs in OF_REFERENCE
     if estimate is None:
         need = _LACKS.get(score.needs, score.needs)
-        reason = f"It needs {need}, which the source or the request lacks."
-        return why if of_reference and why else reason
+        return why or f"{LACK} {need}, which the source or the request lacks."
     if np.isfinite([estimate.value, *estimate.replicates]).all():
         return None
     if of_reference:
@@ -165,19 +203,14 @@ _LACKS = {
 }
 
 
-def _of_functions(source, scores, comparison) -> tuple[dict, str | None]:
-    """The estimates of scores of functions, or none and why."""
+def _of_functions(source, scores, comparison) -> dict[str, Estimate]:
+    """The estimates of scores of functions, none if the source has no function."""
     of_reference = {name: s for name, s in scores.items() if s.needs in OF_REFERENCE}
     if not of_reference:
-        return {}, None
-    if comparison is None:
-        return {}, "It needs a reference, the model of the target's task."
-    if source.function is None:
-        return {}, None
-    try:
-        return functions.function_estimates(of_reference, source, comparison), None
-    except SourceError as error:
-        return {}, str(error)
+        return {}
+    if comparison is None or source.function is None:
+        return {}
+    return functions.function_estimates(of_reference, source, comparison)
 
 
 def _named(scores: dict[str, Score], needs: str, estimate) -> dict:

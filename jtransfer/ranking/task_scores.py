@@ -58,7 +58,7 @@ def _features(source: Source, n: int) -> np.ndarray:
         raise SourceError("It has no features.")
     if source.network is not None:
         raise SourceError("It is a network: write its features by jtransfer extract.")
-    batches = list(pieces(source.features()))
+    batches = list(pieces(source.features))
     if (
         any(piece.ndim != 2 for piece in batches)
         or len({p.shape[1] for p in batches}) != 1

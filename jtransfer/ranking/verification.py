@@ -60,18 +60,22 @@ def head_accuracy(source: Source, target: Target, *, seed: int) -> Verified:
     if target.test_labels is None:
         held_out = _drawn((reduced.labels < 0) & (target.labels >= 0), rng)
         kept = np.concatenate([used, held_out])
-        rows = _kept(source.features(), len(target.labels), kept)
+        rows = _kept(source.features, len(target.labels), kept)
         train, test = rows[: len(used)], rows[len(used) :]
         test_labels = target.labels[held_out]
     elif source.test_features is None:
         raise SourceError("The target has test_labels, the source no test_features.")
     else:
-        train = _kept(source.features(), len(target.labels), used)
+        train = _kept(source.features, len(target.labels), used)
         tested = _drawn(np.ones(len(target.test_labels), bool), rng)
-        test = _kept(source.test_features(), len(target.test_labels), tested)
+        test = _kept(source.test_features, len(target.test_labels), tested)
         test_labels = target.test_labels[tested]
     if not len(test_labels):
         raise SourceError("Too few examples to set some aside for a test.")
+    if train.shape[1] != test.shape[1]:
+        raise SourceError(
+            f"test_features have {test.shape[1]} columns, features {train.shape[1]}."
+        )
     with jax.enable_x64(True):
         correct = _correct(
             train, reduced.labels[used], test, test_labels, target.num_classes, rng
@@ -169,6 +173,8 @@ def _kept(batches, n: int, positions: np.ndarray) -> np.ndarray:
     order = np.argsort(positions, kind="stable")
     ascending = positions[order]
     for piece in pieces(batches):
+        if piece.ndim != 2 or (rows_kept and piece.shape[1] != rows_kept[0].shape[1]):
+            raise SourceError("features must be [n, d] with one d.")
         inside = (ascending >= seen) & (ascending < seen + len(piece))
         rows_kept.append(piece[ascending[inside] - seen])
         seen += len(piece)

@@ -82,7 +82,8 @@ def read_ranking(folder: Path) -> list[Row]:
     """
     path = folder / ROWS_FILE
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not by splitlines: U+2028 and its like may stand inside names.
+        lines = path.read_text(encoding="utf-8").split("\n")
         rows = [_row(json.loads(line)) for line in lines if line.strip()]
     except FileNotFoundError as error:
         raise RequestError(

@@ -81,7 +81,9 @@ class NonFiniteLoss(FloatingPointError):
         """Says so in one line."""
         shown = ", ".join(f"{name} = {value:.6g}" for name, value in parts.items())
         kept = "nothing is saved" if saved is None else f"step {saved} is saved"
-        super().__init__(f"step {step} is not finite: {shown}; {kept}.")
+        super().__init__(
+            f"step {step} is not finite: {shown}; {kept}. Try a lower learning rate."
+        )
         self.step = step
         self.parts = parts
 

@@ -1,7 +1,6 @@
 """From a teacher and images to a trained student: the settings of a run and the run."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +11,11 @@ from flax import nnx
 
 from jtransfer import models, networks, training
 from jtransfer._internal.errors import DataError
-from jtransfer._internal.files import write_atomically
 from jtransfer._internal.provenance import images_fingerprint
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
 from jtransfer.transfer import _fingerprints, fine_tune, teacher_outputs
+from jtransfer.transfer._run_folder import run_folder
 from jtransfer.transfer.losses import Method, student_objective
 
 
@@ -144,45 +143,45 @@ def distil_student(
         "images": images_fingerprint(train.images, train.labels),
         "inputs": _fingerprints.inputs_fingerprint(method.constants, method.arrays),
     }
-    _check_same_run(folder, identity)
-    teacher_arrays = teacher_outputs.compute_teacher_outputs(
-        method.outputs, teacher, train.images, train.labels, folder=cache
-    )
-    preprocess = training.preprocessing(teacher.statistics)
-    num_train = len(train.labels)
-    batch_size = min(recipe.batch_size, num_train)
-    num_steps = recipe.num_epochs * max(1, num_train // batch_size)
-    result = training.fit(
-        student_objective(student, method.loss, preprocess=preprocess),
-        variables,
-        {
-            "images": train.images,
-            "labels": train.labels,
-            **teacher_arrays,
-            **method.arrays,
-        },
-        constants=method.constants,
-        optimizer=_optimizer(recipe, num_steps),
-        num_steps=num_steps,
-        batch_size=batch_size,
-        seed=seed,
-        checkpoints=training.Checkpoints(folder=folder, every=-(-num_steps // 10)),
-    )
-    best = result.best
-    if method.second_head:
-        best = models.Variables(*(part.get("body", {}) for part in best))
-    network = Network(
-        architecture, best, teacher.statistics, train.class_names, dict(facts)
-    )
-    hits = fine_tune.is_classified_correctly(network, test.images, test.labels)
-    network.facts.update(
-        parameters=networks.count(best),
-        source_accuracy=float(np.mean(hits)),
-        **{name: identity[name] for name in ("loss", "outputs", "recipe", "seed")},
-        teacher_digest=identity["teacher"],
-    )
-    networks.write_network(folder, network)
-    return network
+    with run_folder(folder, "student.json", identity):
+        teacher_arrays = teacher_outputs.compute_teacher_outputs(
+            method.outputs, teacher, train.images, train.labels, folder=cache
+        )
+        preprocess = training.preprocessing(teacher.statistics)
+        num_train = len(train.labels)
+        batch_size = min(recipe.batch_size, num_train)
+        num_steps = recipe.num_epochs * max(1, num_train // batch_size)
+        result = training.fit(
+            student_objective(student, method.loss, preprocess=preprocess),
+            variables,
+            {
+                "images": train.images,
+                "labels": train.labels,
+                **teacher_arrays,
+                **method.arrays,
+            },
+            constants=method.constants,
+            optimizer=_optimizer(recipe, num_steps),
+            num_steps=num_steps,
+            batch_size=batch_size,
+            seed=seed,
+            checkpoints=training.Checkpoints(folder=folder, every=-(-num_steps // 10)),
+        )
+        best = result.best
+        if method.second_head:
+            best = models.Variables(*(part.get("body", {}) for part in best))
+        network = Network(
+            architecture, best, teacher.statistics, train.class_names, dict(facts)
+        )
+        hits = fine_tune.is_classified_correctly(network, test.images, test.labels)
+        network.facts.update(
+            parameters=networks.count(best),
+            source_accuracy=float(np.mean(hits)),
+            **{name: identity[name] for name in ("loss", "outputs", "recipe", "seed")},
+            teacher_digest=identity["teacher"],
+        )
+        networks.write_network(folder, network)
+        return network
 
 
 def _student(teacher, architecture: Architecture, method: Method, seed: int):
@@ -231,23 +230,3 @@ def _check_classes(teacher: Network, train: Images, test: Images, method: Method
 def _few(names) -> str:
     shown = ", ".join(names[:3])
     return f"{shown} ... ({len(names)})" if len(names) > 3 else shown
-
-
-def _check_same_run(folder: Path, identity: dict) -> None:
-    """Writes the identity of a run, or raises DataError if another one lies there."""
-    file = folder / "student.json"
-    ours = json.loads(json.dumps(identity))
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(ours, indent=1).encode())
-        return
-    try:
-        theirs = dict(json.loads(file.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{file} is damaged ({error}); take another folder.") from error
-    for name, value in ours.items():
-        if theirs.get(name) != value:
-            raise DataError(
-                f"{folder} holds a student with {name} = {theirs.get(name)}, now it is "
-                f"{value}; give the same or another folder."
-            )

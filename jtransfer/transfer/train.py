@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jtransfer import data, models, networks, training
+from jtransfer._internal.provenance import images_fingerprint
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
 from jtransfer.training import schedules
+from jtransfer.transfer._run_folder import run_folder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,8 @@ def train_network(
       The network.
 
     Raises:
-      DataError: if the images do not fit the architecture.
+      DataError: if the images do not fit the architecture, or another run lies in the
+        folder or is at work there.
       NonFiniteLoss: if training diverges.
     """
     dtype = jnp.bfloat16 if recipe.bfloat16 else None
@@ -100,37 +103,46 @@ def train_network(
             preprocess=preprocess,
         )
 
-    result = training.fit(
-        training.supervised(train_fn, preprocess=preprocess),
-        variables,
-        {"images": fitting.images, "labels": fitting.labels},
-        optimizer=_optimizer(recipe, per_epoch),
-        num_steps=recipe.num_epochs * per_epoch,
-        batch_size=batch_size,
-        seed=seed,
-        steps_per_dispatch=recipe.steps_per_dispatch,
-        validation=training.Validation(evaluate=validated, every=per_epoch),
-        checkpoints=training.Checkpoints(folder=folder, every=per_epoch),
-    )
-    tested = training.evaluated(
-        apply_fn, result.best, test.images, test.labels, preprocess=preprocess
-    )
-    network = Network(
-        architecture,
-        result.best,
-        statistics,
-        train.class_names,
-        {
-            "parameters": networks.count(variables),
-            "source_accuracy": tested["accuracy"],
-            "best_step": result.best_step,
-            "recipe": dataclasses.asdict(recipe),
-            "seed": seed,
-            **facts,
-        },
-    )
-    networks.write_network(folder, network)
-    return network
+    identity = {
+        "architecture": dataclasses.asdict(architecture),
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "class_names": list(train.class_names),
+        "images": images_fingerprint(train.images, train.labels),
+        "test_images": images_fingerprint(test.images, test.labels),
+    }
+    with run_folder(folder, "run.json", identity):
+        result = training.fit(
+            training.supervised(train_fn, preprocess=preprocess),
+            variables,
+            {"images": fitting.images, "labels": fitting.labels},
+            optimizer=_optimizer(recipe, per_epoch),
+            num_steps=recipe.num_epochs * per_epoch,
+            batch_size=batch_size,
+            seed=seed,
+            steps_per_dispatch=recipe.steps_per_dispatch,
+            validation=training.Validation(evaluate=validated, every=per_epoch),
+            checkpoints=training.Checkpoints(folder=folder, every=per_epoch),
+        )
+        tested = training.evaluated(
+            apply_fn, result.best, test.images, test.labels, preprocess=preprocess
+        )
+        network = Network(
+            architecture,
+            result.best,
+            statistics,
+            train.class_names,
+            {
+                "parameters": networks.count(variables),
+                "source_accuracy": tested["accuracy"],
+                "best_step": result.best_step,
+                "recipe": dataclasses.asdict(recipe),
+                "seed": seed,
+                **facts,
+            },
+        )
+        networks.write_network(folder, network)
+        return network
 
 
 def _inputs(statistics, recipe: Recipe, *, flat: bool):

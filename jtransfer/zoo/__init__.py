@@ -9,7 +9,6 @@ from jtransfer._internal.errors import RequestError as RequestError
 from jtransfer._internal.errors import SourceError as SourceError
 from jtransfer._internal.errors import one_line as one_line
 from jtransfer._internal.moved import moved_attribute
-from jtransfer._internal.provenance import files_fingerprint as files_fingerprint
 from jtransfer._internal.provenance import images_fingerprint as images_fingerprint
 from jtransfer.zoo._embedded import embedded_sources as embedded_sources
 from jtransfer.zoo._embedded import embedded_target as embedded_target
@@ -20,8 +19,10 @@ from jtransfer.zoo._references import named_source as named_source
 from jtransfer.zoo._references import reference as reference
 from jtransfer.zoo._references import reference_facts as reference_facts
 from jtransfer.zoo._source_types import Source as Source
+from jtransfer.zoo._source_types import files_digest as files_digest
 from jtransfer.zoo._source_types import is_number as is_number
 from jtransfer.zoo._source_types import pieces as pieces
+from jtransfer.zoo._source_types import source_errors as source_errors
 from jtransfer.zoo._sources import sources as sources
 from jtransfer.zoo._targets import Target as Target
 from jtransfer.zoo._targets import image_target as image_target

@@ -10,8 +10,7 @@ import numpy as np
 
 from jtransfer import networks
 from jtransfer._internal.errors import DataError, SourceError
-from jtransfer._internal.provenance import files_fingerprint
-from jtransfer.zoo._source_types import NUMBERS, Source
+from jtransfer.zoo._source_types import NUMBERS, Source, files_digest
 from jtransfer.zoo._targets import Target
 
 PUBLISHED = "imagenet:"
@@ -61,7 +60,7 @@ def network_source(path: Path, target: Target | None) -> Source:
         features=lambda: outputs(0, images),
         logits=lambda: outputs(1, images),
         function=function,
-        digest=lambda: files_fingerprint(_network_files(path)),
+        digest=lambda: files_digest(_network_files(path)),
         test_features=lambda: outputs(0, test_images),
         network=network,
         head=head,

@@ -52,7 +52,7 @@ def named_source(spec: str, target: Target | None = None) -> Source:
     Raises:
       RequestError: if there is no such model, or its files are damaged.
     """
-    path = Path(spec)
+    path = Path(spec).expanduser()
     if path.is_dir() or is_network(path):
         source = network_source(path, target)
         try:

@@ -1,12 +1,15 @@
 """Sources, and reading what their callables return."""
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
+from jtransfer._internal.provenance import files_fingerprint
 
 NUMBERS = frozenset(("parameters", "source_accuracy", "accuracy"))
 """Facts that are compared with scores."""
@@ -41,10 +44,11 @@ class Source(NamedTuple):
 
 
 def pieces(batches) -> Iterator[np.ndarray]:
-    """Yields the arrays that a source's callable has returned.
+    """Yields the arrays that a source's callable returns.
 
     Args:
-      batches: an array, or an iterable of arrays.
+      batches: the callable, or what it has returned: an array, or an iterable of
+        arrays.
 
     Yields:
       The arrays.
@@ -52,20 +56,44 @@ def pieces(batches) -> Iterator[np.ndarray]:
     Raises:
       SourceError: if the source fails, whatever its error is.
     """
-    iterator = iter((batches,) if hasattr(batches, "shape") else batches)
+    with source_errors():
+        batches = batches() if callable(batches) else batches
+        iterator = iter((batches,) if hasattr(batches, "shape") else batches)
     while True:
-        try:
-            piece = np.asarray(next(iterator))
-        except StopIteration:
-            return
-        except SourceError:
-            raise
-        except Exception as error:  # The code of a user's source is not ours.
-            raise SourceError(f"{type(error).__name__}: {one_line(error)}") from error
+        with source_errors():
+            try:
+                piece = np.asarray(next(iterator))
+            except StopIteration:
+                return
         yield piece
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """Returns the fingerprint of the contents of files, in the given order.
+
+    Raises:
+      SourceError: if a file cannot be read.
+    """
+    try:
+        return files_fingerprint(paths)
+    except OSError as error:
+        raise SourceError(f"{error.filename} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def source_errors() -> Iterator[None]:
+    """Turns whatever the code of a user's source raises into a `SourceError`."""
+    try:
+        yield
+    except (SourceError, MemoryError):
+        raise
+    except Exception as error:  # The code of a user's source is not ours.
+        raise SourceError(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 def is_number(value) -> bool:
     """Tells whether a declared fact is a finite number."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and math.isfinite(value)
+    if isinstance(value, bool) or np.ndim(value) or not hasattr(value, "__float__"):
+        return False
+    kind = np.asarray(value).dtype.kind
+    return kind in "iuf" and math.isfinite(float(value))

@@ -3,7 +3,7 @@
 import glob
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,11 @@ import numpy as np
 from jtransfer._internal.errors import DataError, RequestError
 from jtransfer._internal.errors import SourceError as SourceError
 from jtransfer._internal.errors import one_line as one_line
-from jtransfer._internal.provenance import files_fingerprint as files_fingerprint
-from jtransfer.data import npz_arrays, npz_headers, npz_rows
+from jtransfer.data import npy_array, npz_arrays, npz_headers, npz_rows
 from jtransfer.zoo._network_sources import is_network, layer_sources, network_source
-from jtransfer.zoo._source_types import NUMBERS
+from jtransfer.zoo._source_types import NUMBERS, files_digest
 from jtransfer.zoo._source_types import Source as Source
 from jtransfer.zoo._source_types import is_number as is_number
-from jtransfer.zoo._source_types import pieces as pieces
 from jtransfer.zoo._targets import Target
 
 PIECE_BYTES = 2**23
@@ -45,19 +43,19 @@ def sources(
     Raises:
       RequestError: if there is no such zoo, or it is empty or names a source twice.
     """
-    path = Path(spec)
+    path = Path(spec).expanduser()
     if path.suffix == ".toml":
         sources = _declared(path, target)
     elif path.is_dir() and not is_network(path):
-        sources = [_source(entry, target) for entry in _entries(path)]
+        sources = [_source(entry, target) for entry in _entries(path, target)]
     elif path.exists() or is_network(path):
         sources = [_source(path, target)]
     else:
-        matches = sorted((Path(match) for match in glob.glob(spec)), key=_natural)
-        sources = [_source(match, target) for match in matches if _is_entry(match)]
+        matches = map(Path, glob.glob(str(path)))
+        sources = [_source(match, target) for match in _kept(matches, target)]
     if not sources:
         raise RequestError(
-            f"No source in {spec}; give a folder or glob of .npz files, of "
+            f"No source in {spec}; give a folder or glob of .npz or .npy files, of "
             "folders of .npz shards or of networks, or a .toml file."
         )
     if layers:
@@ -72,7 +70,7 @@ def sources(
 
 def _declared(path: Path, target: Target | None) -> list[Source]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("source", [])
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("source", [])
         if not isinstance(tables, list):
             raise RequestError(f"{path}: sources are tables, [[source]].")
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -88,19 +86,35 @@ def _declared(path: Path, target: Target | None) -> list[Source]:
                     f"{path}: {fact} of source {number} must be a number, got "
                     f"{facts[fact]!r}."
                 )
-        place = Path(table["path"])
+        place = Path(table["path"]).expanduser()
         source = _source(place if is_network(place) else path.parent / place, target)
         name = str(table.get("name", source.name))
         sources.append(source._replace(name=name, facts={**source.facts, **facts}))
     return sources
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(filter(_is_entry, folder.iterdir()), key=_natural)
+def _entries(folder: Path, target: Target | None) -> list[Path]:
+    return _kept(folder.iterdir(), target)
+
+
+def _kept(paths: Iterable[Path], target: Target | None) -> list[Path]:
+    """The sources among paths: no hidden files, nor the target's own labels."""
+    entries = (p for p in paths if _is_entry(p) and not _holds_labels_of(p, target))
+    return sorted(entries, key=_natural)
 
 
 def _is_entry(path: Path) -> bool:
-    return path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npz")))
+    if path.name.startswith("."):  # ._resnet.npz of another system, for example.
+        return False
+    return path.suffix in (".npz", ".npy") or (path.is_dir() and bool(_shards(path)))
+
+
+def _holds_labels_of(path: Path, target: Target | None) -> bool:
+    if target is None or target.path is None or not path.is_file():
+        return False
+    if not path.samefile(target.path):
+        return False
+    return path.suffix == ".npy" or "features" not in npz_headers(path)
 
 
 def _natural(path: Path) -> list:
@@ -110,7 +124,24 @@ def _natural(path: Path) -> list:
 
 
 def _source(path: Path, target: Target | None) -> Source:
-    return network_source(path, target) if is_network(path) else _npz_source(path)
+    if is_network(path):
+        return network_source(path, target)
+    return _npy_source(path) if path.suffix == ".npy" else _npz_source(path)
+
+
+def _npy_source(path: Path) -> Source:
+    def features() -> Iterator[np.ndarray]:
+        try:
+            yield npy_array(path)
+        except DataError as error:
+            raise SourceError(str(error)) from error
+
+    return Source(
+        name=path.stem,
+        facts={},
+        features=features,
+        digest=lambda: files_digest([path]),
+    )
 
 
 def _npz_source(path: Path) -> Source:
@@ -126,10 +157,16 @@ def _npz_source(path: Path) -> Source:
         facts={},
         features=member("features"),
         logits=member("logits") if "logits" in held else None,
-        digest=lambda: files_fingerprint(_shards(path)),
+        digest=lambda: files_digest(_shards(path)),
         test_features=member("test_features") if "test_features" in held else None,
         head=(lambda: _head(path)) if "classifier" in held else None,
     )
+
+
+def _cure(dtype: np.dtype) -> str:
+    if dtype.kind == "V" and dtype.itemsize == 2:  # NumPy has no name for it.
+        return ", which is bfloat16 perhaps; save it as float32, x.astype('float32')"
+    return ""
 
 
 def _head(path: Path) -> np.ndarray:
@@ -142,7 +179,8 @@ def _head(path: Path) -> np.ndarray:
 def _shards(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(path.glob("*.npz"), key=_natural)
+    shards = (shard for shard in path.glob("*.npz") if shard.name[0] != ".")
+    return sorted(shards, key=_natural)
 
 
 def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:
@@ -159,13 +197,15 @@ def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:
                     f"{shard.name} holds no array {name!r} (but {known})."
                 )
             shape, dtype = held[name].shape, held[name].dtype
-            if len(shape) != 2 or 0 in shape:
+            # A host may have had no example left for its shard: [0, d].
+            if len(shape) != 2 or not shape[1] or not (shape[0] or len(shards) > 1):
                 raise SourceError(
                     f"{name} in {shard.name} must be [n, d], got shape {list(shape)}."
                 )
             if not np.issubdtype(dtype, np.floating):
                 raise SourceError(
-                    f"{name} in {shard.name} must be floating-point, got {dtype}."
+                    f"{name} in {shard.name} must be floating-point, got {dtype}"
+                    f"{_cure(dtype)}."
                 )
             if width not in (None, shape[1]):
                 raise SourceError(

@@ -8,7 +8,15 @@ import numpy as np
 from jtransfer import data
 from jtransfer._internal.errors import DataError, RequestError
 from jtransfer._internal.provenance import arrays_fingerprint, bytes_fingerprint
-from jtransfer.data import checked_labels, npz_arrays
+from jtransfer.data import (
+    MissingSplit,
+    checked_labels,
+    checked_names,
+    is_text,
+    npy_array,
+    npz_arrays,
+    numbered_names,
+)
 
 
 class Target(NamedTuple):
@@ -28,13 +36,16 @@ class Target(NamedTuple):
     that are networks."""
     test_images: np.ndarray | None = None
     """The further examples."""
+    path: Path | None = None
+    """The file that its labels come from, which is no source of a zoo around it."""
 
 
 def target(spec: str) -> Target:
-    """Returns the target of an `.npz` file with `labels [n]`.
+    """Returns the target of an `.npz` file with `labels [n]`, or of an `.npy` file.
 
-    Labels may have gaps; they are renumbered in their order. Optional arrays are
-    `class_names [C]`, one name for each label from 0, and `test_labels [m]`.
+    Labels may have gaps; they are renumbered in their order. Labels that are texts are
+    names of classes. Optional arrays are `class_names [C]`, one name for each label
+    from 0, and `test_labels [m]`.
 
     Args:
       spec: path of the file.
@@ -45,11 +56,14 @@ def target(spec: str) -> Target:
     Raises:
       RequestError: if the file cannot be read or its labels cannot be used.
     """
-    path = Path(spec)
+    path = Path(spec).expanduser()
     try:
-        arrays = npz_arrays(
-            path, required=["labels"], optional=["class_names", "test_labels"]
-        )
+        if path.suffix == ".npy":
+            arrays = {"labels": npy_array(path)}
+        else:
+            arrays = npz_arrays(
+                path, required=["labels"], optional=["class_names", "test_labels"]
+            )
         digest = bytes_fingerprint(path.read_bytes())
     except (DataError, OSError) as error:
         raise RequestError(str(error)) from error
@@ -59,7 +73,7 @@ def target(spec: str) -> Target:
         class_names=arrays.get("class_names"),
         test_labels=arrays.get("test_labels"),
         digest=digest,
-    )
+    )._replace(path=path)
 
 
 def image_target(
@@ -105,8 +119,10 @@ def image_target(
         raise RequestError(f"{spec}: {error}") from error
     try:
         test = data.load(spec, "test", limit=num_test, **options)
-    except DataError:
+    except MissingSplit:
         test = None  # A fifth of the labelled examples does instead.
+    except (DataError, ValueError) as error:
+        raise RequestError(f"{spec}: {error}") from error
     tested = () if test is None else (test.labels, test.images)
     target = labelled_target(
         spec.rpartition(":")[2].rstrip("/").rpartition("/")[2],
@@ -145,8 +161,12 @@ def labelled_target(
         of fewer than two classes, or fewer than two.
     """
     try:
-        if np.ndim(class_names) == 0 and class_names is not None:
-            raise DataError("class_names must be a list of names.")
+        if class_names is not None:
+            class_names = checked_names(class_names)
+        if is_text(labels):
+            labels, class_names = numbered_names(labels, class_names)
+            if test_labels is not None:
+                test_labels = _test_numbers(test_labels, class_names)
         num_names = None if class_names is None else len(class_names)
         labels = checked_labels(labels, num_classes=num_names)
         present, renumbered = np.unique(labels, return_inverse=True)
@@ -165,3 +185,14 @@ def labelled_target(
     return Target(
         name, renumbered.astype(np.int32), len(present), names, digest, test_labels
     )
+
+
+def _test_numbers(test_labels: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Positions of test labels among the classes; a class more for any other name."""
+    if not is_text(test_labels):
+        raise DataError("labels are texts, test_labels numbers; save both alike.")
+    numbers, _ = numbered_names(test_labels, names, name="test_labels")
+    if (numbers < 0).any():
+        unknown = np.asarray(test_labels)[numbers < 0][0]
+        raise DataError(f"test_labels name {unknown!r}, a class that labels lack.")
+    return numbers

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtransfer.intervals import NUM_BLOCKS, NUM_SHUFFLES, DealtLabels, Estimate
-from jtransfer.ranking.estimates.batches import dealt_rows, labels_at
+from jtransfer.ranking.estimates.batches import dealt_logits, labels_at
 
 # The function `leep` shadows its module inside the package.
 from jtransfer.scores._leep import (
@@ -25,6 +25,7 @@ class LogitEstimates(NamedTuple):
     leep: Estimate
     nce: Estimate
     num_source_classes: int
+    warnings: list[str]
 
 
 def logit_estimates(
@@ -44,8 +45,9 @@ def logit_estimates(
       SourceError: if the logits are too few, too many or not finite.
     """
     c = target.num_classes
+    notes: list[str] = []
     tables = label_tables = None
-    for blocks, labels, shuffled in _dealt_logits(logits(), target):
+    for blocks, labels, shuffled in _dealt_logits(logits, target, notes):
         if tables is None:
             shape = (NUM_BLOCKS + NUM_SHUFFLES, c, blocks.shape[-1])
             tables, label_tables = np.zeros(shape), np.zeros(shape, np.int64)
@@ -56,7 +58,7 @@ def logit_estimates(
 
     sums = np.zeros((len(tables), NUM_BLOCKS))
     counts = np.zeros(NUM_BLOCKS)
-    for blocks, labels, shuffled in _dealt_logits(logits(), target):
+    for blocks, labels, shuffled in _dealt_logits(logits, target, []):
         sums += np.asarray(_leep_sums(jnp.asarray(tables), blocks, labels, shuffled))
         counts += (np.asarray(labels) >= 0).sum(axis=1)
     # Without block b: its own table, and the terms of the other blocks.
@@ -72,11 +74,12 @@ def logit_estimates(
         Estimate(means[0], without, means[split:]),
         Estimate(entropies[0], entropies[1:split], entropies[split:]),
         tables.shape[-1],
+        notes,
     )
 
 
-def _dealt_logits(batches, target: DealtLabels):
-    for logits, indices in dealt_rows(batches, target, "logits"):
+def _dealt_logits(batches, target: DealtLabels, notes: list[str]):
+    for logits, indices in dealt_logits(batches, target, notes):
         yield jnp.asarray(logits), *labels_at(indices, target)
 
 

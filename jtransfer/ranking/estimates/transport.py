@@ -17,7 +17,7 @@ import numpy as np
 from jtransfer._internal.errors import SourceError
 from jtransfer.assessment import fictitious_student
 from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate
-from jtransfer.ranking.estimates.batches import dealt_rows
+from jtransfer.ranking.estimates.batches import dealt_logits
 from jtransfer.ranking.estimates.features import FeatureStatistics
 from jtransfer.ranking.rows import Plan
 from jtransfer.sinkhorn import (
@@ -26,6 +26,7 @@ from jtransfer.sinkhorn import (
     normalized_centers,
     sinkhorn_distances,
 )
+from jtransfer.zoo import source_errors
 
 TEMPERATURE, EPSILON = 3.0, 0.1
 """Those of the paper, section 6.1.2."""
@@ -78,8 +79,10 @@ def transport_estimate(
     """
     kept = _assessed(len(statistics.rows), target.seed)
     features, indices = statistics.rows[kept], statistics.row_indices[kept]
-    outputs = _rows_at(logits(), indices, target)
+    notes: list[str] = []
+    outputs = _rows_at(logits, indices, target, notes)
     weights, warnings = _weights(head, features, outputs)
+    warnings = [*notes, *warnings]
     labels, shuffled = (
         target.labels[indices],
         target.shuffled[:NUM_TRANSPORT_SHUFFLES, indices],
@@ -136,12 +139,14 @@ def _assessed(num_rows: int, seed: int) -> np.ndarray:
     return np.sort(rng.choice(num_rows, MAX_ASSESSED, replace=False))
 
 
-def _rows_at(batches: Iterable, indices: np.ndarray, target: DealtLabels) -> np.ndarray:
+def _rows_at(
+    batches, indices: np.ndarray, target: DealtLabels, notes: list[str]
+) -> np.ndarray:
     """Returns the rows at some positions, in their order, from one pass."""
     place = np.full(len(target.labels), -1)
     place[indices] = np.arange(len(indices))
     kept = None
-    for rows, positions in dealt_rows(batches, target, "logits"):
+    for rows, positions in dealt_logits(batches, target, notes):
         chosen = (positions >= 0) & (place[positions] >= 0)
         if kept is None:
             kept = np.zeros((len(indices), rows.shape[-1]))
@@ -153,13 +158,22 @@ def _weights(head, features, outputs) -> tuple[np.ndarray, list[str]]:
     """Returns the weights `[d, Z]` of the last layer, and warnings about them."""
     expected = (features.shape[1], outputs.shape[1])
     if head is not None:
-        weights = np.asarray(head(), np.float64)
+        with source_errors():
+            weights = np.asarray(head(), np.float64)
         if weights.shape != expected or not np.isfinite(weights).all():
             raise SourceError(
                 f"classifier must be finite and of shape {list(expected)}, got "
                 f"{list(weights.shape)}."
             )
         return weights, []
+    masked = np.isneginf(outputs)
+    if (masked.any(axis=0) & ~masked.all(axis=0)).any():
+        raise SourceError(
+            "logits mask a class in some rows only, so that they do not determine the "
+            "source's last layer; give its weights as the array classifier."
+        )
+    # A class that is masked everywhere has no mass, wherever its centre lies.
+    outputs = np.where(masked, 0, outputs)
     centred, targets = features - features.mean(axis=0), outputs - outputs.mean(axis=0)
     weights = np.linalg.lstsq(centred, targets, rcond=None)[0]
     residual = targets - centred @ weights
