@@ -67,6 +67,18 @@ def test_h_score_keeps_what_lies_beside_far_classes(shape, gap):
         np.testing.assert_allclose(value, expected, rtol=2e-3)
 
 
+@pytest.mark.parametrize("gap", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
+def test_near_copies_of_features_set_no_classes_apart(gap):
+    """Along their difference rounding hides what varies within the classes."""
+    features, labels = gaussian_task(3, 60, 8)
+    copies = np.random.default_rng(0).normal(size=(60, 4))
+    features[:, 4:] = features[:, :4] + gap * copies
+    value = scores.h_score(moments_of(features, labels))
+    alone = references.h_score(features[:, :4], labels)
+    together = references.h_score(features, labels)
+    assert alone - 2e-3 < value < together + 2e-3
+
+
 @of_moments
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("edge", EDGES)
