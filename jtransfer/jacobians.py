@@ -216,6 +216,12 @@ def weighted_outputs(
     Raises:
       ValueError: if the metric is not `[m, m]`.
       TypeError: if the metric is not floating-point.
+
+    Example:
+      >>> deviations, metric = jnp.array([[3.0, 1.0]]), jnp.diag(jnp.array([4.0, 0.0]))
+      >>> moved = weighted_outputs("hessian", deviations, metric, axis=1)
+      >>> float(jnp.linalg.norm(moved))
+      6.0
     """
     if hessian is None:
         return outputs

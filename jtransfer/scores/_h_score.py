@@ -107,6 +107,7 @@ def regularized_h_score(moments: Moments) -> jax.Array:
     return jnp.where(varies & (n > 1), (1 - shrinkage) * jnp.sum(solved**2), 0)
 
 
+@jax.jit
 def ledoit_wolf_shrinkage(moments: Moments) -> jax.Array:
     r"""Computes the weight of the identity in the Ledoit-Wolf covariance.
 

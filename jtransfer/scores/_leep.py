@@ -184,7 +184,19 @@ def label_table(
     num_source_classes: int,
     num_classes: int,
 ) -> jax.Array:
-    """Counts the pairs of target and source labels, ``[C, Z]``; counts add up.
+    """Counts the examples with each pair of target and source labels.
+
+    Tables of disjoint sets of examples add up to that of their union.
+
+    Args:
+      source_labels: label that the source gives each example, integers, ``[n]``.
+      labels: target class of each example, integers, ``[n]``. An example with either
+        label out of range is left out.
+      num_source_classes: number ``Z`` of source classes; static.
+      num_classes: number ``C`` of target classes; static.
+
+    Returns:
+      The counts, int32, shape ``[C, Z]``.
 
     Example:
       >>> pairs = jnp.array([0, 1, 1]), jnp.array([1, 1, 1])
@@ -204,7 +216,15 @@ def label_table(
 
 @jax.jit
 def negative_conditional_entropy(table: ArrayLike) -> jax.Array:
-    """Computes ``-H(Y | Z)`` in nats of a table ``[C, Z]`` of counts or masses.
+    """Computes the negative conditional entropy of a table of counts or masses.
+
+    Args:
+      table: counts of `label_table` or sums of `probability_table`, not negative, shape
+        ``[C, Z]``.
+
+    Returns:
+      Minus the entropy of the target class given the source's, in nats, shape ``[]``;
+      0 for a table of zeros.
 
     Example:
       >>> float(negative_conditional_entropy(jnp.array([[2, 0], [0, 5]])))

@@ -124,8 +124,9 @@ def transferability_interval(
     scores = (
         _block_scores(features[positions], dealt, num_classes) for features in pair
     )
-    value, *_ = ratios = task_transferability(*scores)
-    spread = jnp.sum((ratios[1:] - ratios[1:].mean(keepdims=True)) ** 2)
+    ratios = task_transferability(*scores)
+    value, left_out = ratios[0], ratios[1:]
+    spread = jnp.sum((left_out - left_out.mean(keepdims=True)) ** 2)
     error = jnp.sqrt(spread * (num_blocks - 1) / num_blocks)
     width = float(scipy.stats.t.ppf(0.975, num_blocks - 1)) * error
     return Interval(value, error, value - width, value + width)
@@ -146,17 +147,24 @@ def _block_scores(features: jax.Array, labels: jax.Array, num_classes: int):
     blocks = jax.vmap(lambda f, y: class_moments(f, y, num_classes=num_classes))(
         features, labels
     )
-    num_blocks = len(labels)
+    first, others = (
+        jax.tree.map(lambda leaf: leaf[part], blocks) for part in (0, slice(1, None))
+    )
+    nothing = jax.tree.map(jnp.zeros_like, first)
 
     def without(block):
-        others = (block + 1 + jnp.arange(num_blocks - 1)) % num_blocks
-        return h_score(_united(jax.tree.map(lambda a: a[others], blocks)))
+        # The moments of no example are zeros; block -1 leaves nothing out.
+        def united(before, numbered):
+            number, part = numbered
+            part = _where(number == block, nothing, part)
+            return merge(before, part), None
 
-    each = jax.lax.map(without, jnp.arange(num_blocks))
-    return jnp.append(h_score(_united(blocks)), each)
+        numbers = jnp.arange(1, len(labels))
+        start = _where(block == 0, nothing, first)
+        return h_score(jax.lax.scan(united, start, (numbers, others))[0])
+
+    return jax.lax.map(without, jnp.arange(-1, len(labels)))
 
 
-def _united(blocks: Moments) -> Moments:
-    first = jax.tree.map(lambda leaf: leaf[0], blocks)
-    others = jax.tree.map(lambda leaf: leaf[1:], blocks)
-    return jax.lax.scan(lambda a, b: (merge(a, b), None), first, others)[0]
+def _where(condition: jax.Array, chosen: Moments, other: Moments) -> Moments:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)
