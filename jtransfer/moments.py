@@ -85,8 +85,7 @@ def class_moments(
 
     Args:
       features: floating-point features, shape `[n, d]`, of any offset and scale
-        (in float32 from about `1e-15` to
-        `1e15`).
+        (in float32 from about `1e-15` to `1e15`).
       labels: integer class of each example, shape `[n]`. An example with a label
         outside `[0, num_classes)` is left out of every statistic, its features may
         even be NaN: use -1 to pad batches to one shape.

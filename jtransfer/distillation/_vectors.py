@@ -63,6 +63,18 @@ def tempered(logits: jax.Array, temperature: ArrayLike) -> jax.Array:
     return (logits - peak) / temperature
 
 
+def divergences(teacher: jax.Array, student: jax.Array) -> jax.Array:
+    """Returns the KL divergences `[n]` of the student's from the teacher's rows.
+
+    Args:
+      teacher: logarithms of the teacher's probabilities, finite, `[n, k]`.
+      student: those of the student, `[n, k]`.
+    """
+    import optax
+
+    return optax.losses.kl_divergence_with_log_targets(student, teacher)
+
+
 def directions(vectors: jax.Array) -> jax.Array:
     """Scales vectors `[..., p]` to length one; the zero vector stays, gradient 0."""
     return linalg.unit(vectors, resolution=linalg.shortest(vectors.dtype))

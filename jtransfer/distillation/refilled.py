@@ -137,8 +137,7 @@ def match_local_classifiers(
     products = matmul(embeddings, centers.T)
     teacher = _log_probs(products, occurs, temperature)
     student = _log_probs(logits, occurs, temperature)
-    terms = jnp.exp(teacher) * (teacher - student)
-    return jnp.mean(jnp.sum(terms, axis=1))
+    return jnp.mean(_vectors.divergences(teacher, student))
 
 
 def _excesses(embeddings):

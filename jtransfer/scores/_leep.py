@@ -160,13 +160,6 @@ def nce(
       Tran, Nguyen and Hassner, "Transferability and Hardness of Supervised
       Classification Tasks", 2019, section 4.
     """
-    source_labels, labels = jnp.asarray(source_labels), jnp.asarray(labels)
-    for name, array in (("source_labels", source_labels), ("labels", labels)):
-        checks.num_axes(name, array, 1)
-        checks.integer(name, array)
-    checks.same_length(source_labels=source_labels, labels=labels)
-    checks.positive("num_source_classes", num_source_classes)
-    checks.positive("num_classes", num_classes)
     counts = label_table(
         source_labels,
         labels,
@@ -198,12 +191,22 @@ def label_table(
     Returns:
       The counts, int32, shape ``[C, Z]``.
 
+    Raises:
+      ValueError: if the lengths differ.
+      TypeError: if labels are not integers.
+
     Example:
       >>> pairs = jnp.array([0, 1, 1]), jnp.array([1, 1, 1])
       >>> label_table(*pairs, num_source_classes=2, num_classes=2).tolist()
       [[0, 0], [1, 2]]
     """
     source_labels, labels = jnp.asarray(source_labels), jnp.asarray(labels)
+    for name, array in (("source_labels", source_labels), ("labels", labels)):
+        checks.num_axes(name, array, 1)
+        checks.integer(name, array)
+    checks.same_length(source_labels=source_labels, labels=labels)
+    checks.positive("num_source_classes", num_source_classes)
+    checks.positive("num_classes", num_classes)
     labels = checks.class_labels(labels, num_classes)
     source_labels = checks.class_labels(source_labels, num_source_classes)
     valid = (labels >= 0) & (source_labels >= 0)

@@ -147,9 +147,8 @@ def _block_scores(features: jax.Array, labels: jax.Array, num_classes: int):
     blocks = jax.vmap(lambda f, y: class_moments(f, y, num_classes=num_classes))(
         features, labels
     )
-    first, others = (
-        jax.tree.map(lambda leaf: leaf[part], blocks) for part in (0, slice(1, None))
-    )
+    first = jax.tree.map(lambda leaf: leaf[0], blocks)
+    others = jax.tree.map(lambda leaf: leaf[1:], blocks)
     nothing = jax.tree.map(jnp.zeros_like, first)
 
     def without(block):
