@@ -30,7 +30,8 @@ def jacobian(f: Callable, *, chunk_size: int | None = 10) -> Callable:
     It is `jax.jacrev`, or `jax.jacfwd` where there are no more inputs than outputs:
     reverse mode costs one pass an output and forward mode one an input, but a dearer
     one. Where the passes are more than `chunk_size`, they are made in turn and give the
-    same up to rounding. For a batch write `jax.vmap(jacobian(f))`, and `jax.jit` around that.
+    same up to rounding. For a batch write `jax.vmap(jacobian(f))`, and `jax.jit` around
+    that.
 
     Args:
       f: function of one example, of any shape, with outputs `[m]`. A network must be

@@ -211,7 +211,7 @@ def _shifted_sums(part: Moments, mean: jax.Array) -> jax.Array:
 
 
 def _weighted_gap(a: Moments, b: Moments) -> jax.Array:
-    """What the union adds to the deviations within each class, `[C, d]`."""
+    """Deviations that the union adds within each class, `[C, d]`."""
     dtype = a.mean.dtype
     n_a, n_b = _floored(a.counts, dtype)[:, None], _floored(b.counts, dtype)[:, None]
     gap = (b.mean - a.mean)[None] + b.class_sums / n_b - a.class_sums / n_a

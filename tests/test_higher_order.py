@@ -222,10 +222,10 @@ def test_best_sources_are_those_of_the_highest_score(seed):
     greedy = higher_order.greedy_sources(moments, sizes=SIZES)
     scores = expected_scores(sources, labels, SUBSETS[2])
     np.testing.assert_allclose(best.score, max(scores), 1e-3)
-    for found in (best, greedy):
-        assert len(set(found.sources.tolist())) == 2
-        (expected,) = expected_scores(sources, labels, [found.sources.tolist()])
-        np.testing.assert_allclose(found.score, expected, 1e-3)
+    for selection in (best, greedy):
+        assert len(set(selection.sources.tolist())) == 2
+        (expected,) = expected_scores(sources, labels, [selection.sources.tolist()])
+        np.testing.assert_allclose(selection.score, expected, 1e-3)
     assert greedy.score <= best.score + 1e-4
     single = expected_scores(sources, labels, SUBSETS[1])
     assert int(greedy.sources[0]) == int(np.argmax(single))

@@ -31,7 +31,7 @@ def checked_vectors(num_axes: int, **arrays: ArrayLike) -> list[jax.Array]:
 
 
 def matched(num_axes: int, **arrays: ArrayLike) -> list[jax.Array]:
-    """Returns the arrays as batches of one shape; see `batches`, which checks them."""
+    """Returns the arrays as batches of one shape; see `checked_vectors`."""
     checked = checked_vectors(num_axes, **arrays)
     checks.same_shape(**dict(zip(arrays, checked, strict=True)))
     return checked
@@ -75,7 +75,7 @@ def divergences(teacher: jax.Array, student: jax.Array) -> jax.Array:
     return optax.losses.kl_divergence_with_log_targets(student, teacher)
 
 
-def directions(vectors: jax.Array) -> jax.Array:
+def unit_directions(vectors: jax.Array) -> jax.Array:
     """Scales vectors `[..., p]` to length one; the zero vector stays, gradient 0."""
     return linalg.unit(vectors, resolution=linalg.shortest(vectors.dtype))
 

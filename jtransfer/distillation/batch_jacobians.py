@@ -125,7 +125,7 @@ _with_gradient.defvjp(
 
 
 def _floating_leaves(tree):
-    """The leaves that can be differentiated by, and the way back to the tree."""
+    """Returns the leaves that are floating-point, and the way back to the tree."""
     leaves, structure = jax.tree.flatten(tree)
     places = [
         i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)

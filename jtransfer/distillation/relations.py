@@ -109,7 +109,7 @@ def _relative_distances(embeddings):
 
 
 def _cosines(embeddings):
-    directions = _vectors.directions(pairwise_differences(embeddings))
+    directions = _vectors.unit_directions(pairwise_differences(embeddings))
     return matmul(directions, jnp.swapaxes(directions, 1, 2))
 
 

@@ -19,7 +19,9 @@ from jtransfer.scores.probes import Linear as Linear
 from jtransfer.scores.probes import ridge_classifier as ridge_classifier
 from jtransfer.scores.probes import ridge_probe_accuracy as ridge_probe_accuracy
 from jtransfer.scores.probes import softmax_classifier as softmax_classifier
-from jtransfer.scores.transferability import Interval as Interval
+from jtransfer.scores.transferability import (
+    TransferabilityInterval as TransferabilityInterval,
+)
 from jtransfer.scores.transferability import (
     task_transferability as task_transferability,
 )

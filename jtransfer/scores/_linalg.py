@@ -26,7 +26,7 @@ def rank_tolerance(num_features: int, dtype) -> float:
 
 
 def standardization(moments: Moments) -> jax.Array:
-    """Returns what scales the scatter to a unit diagonal, `[d]`; 0 if constant.
+    """Returns the factors that give the scatter a unit diagonal, `[d]`; 0 if constant.
 
     A spread below the rounding of the mean cannot be told from a constant.
     """

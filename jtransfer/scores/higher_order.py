@@ -18,7 +18,7 @@ from jtransfer.scores import _factors
 
 
 def source_subsets(num_sources: int, *, order: int) -> np.ndarray:
-    """Lists all sets of so many sources.
+    """Lists all sets of a given number of sources.
 
     Args:
       num_sources: number of sources.
@@ -107,7 +107,7 @@ class SourceSelection(NamedTuple):
 def best_sources(
     moments: Moments, *, sizes: tuple[int, ...], order: int = 2
 ) -> SourceSelection:
-    """Finds the sources with the highest H-score together among all sets of so many.
+    """Finds the set of sources, of a given number, with the highest H-score together.
 
     Args:
       moments: statistics of all sources' features side by side, shape ``[n, D]``.
@@ -169,8 +169,8 @@ def greedy_sources(
       >>> a, b = labels % 2, labels // 2
       >>> features = jnp.stack([a, 1 - a, b], axis=1).astype(float)
       >>> moments = class_moments(features, labels, num_classes=4)
-      >>> found = greedy_sources(moments, sizes=(1, 1, 1))
-      >>> found.sources.tolist(), round(float(found.score), 3)
+      >>> selection = greedy_sources(moments, sizes=(1, 1, 1))
+      >>> selection.sources.tolist(), round(float(selection.score), 3)
       ([0, 2], 2.0)
 
     References:
@@ -201,7 +201,7 @@ def _check_subset_sizes(moments: Moments, sizes: tuple[int, ...]) -> None:
 
 
 def _check_order(order: int, num_sources: int) -> None:
-    """Raises ValueError unless so many sources can be chosen."""
+    """Raises ValueError unless `order` sources can be chosen."""
     checks.positive("order", order)
     if order > num_sources:
         raise ValueError(f"order must be at most {num_sources}, got {order}.")

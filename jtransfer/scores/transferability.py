@@ -11,8 +11,8 @@ from jtransfer.moments import Moments, class_moments, merge
 from jtransfer.scores._h_score import h_score
 
 
-class Interval(NamedTuple):
-    """An estimate and its 95% interval."""
+class TransferabilityInterval(NamedTuple):
+    """A transferability with its standard error and 95% interval."""
 
     value: jax.Array
     """The estimate, `[]`."""
@@ -64,7 +64,7 @@ def transferability_interval(
     *,
     num_classes: int,
     num_blocks: int = 10,
-) -> Interval:
+) -> TransferabilityInterval:
     r"""Computes the transferability of features with its 95% interval.
 
     The interval is that of the jackknife: the examples fall at random into `num_blocks`
@@ -102,8 +102,8 @@ def transferability_interval(
       >>> labels = jnp.arange(60) % 3
       >>> best = jax.nn.one_hot(labels, 3)
       >>> options = dict(key=jax.random.key(0), num_classes=3)
-      >>> found = transferability_interval(best[:, :1], best, labels, **options)
-      >>> round(float(found.value), 3)
+      >>> interval = transferability_interval(best[:, :1], best, labels, **options)
+      >>> round(float(interval.value), 3)
       0.5
 
     References:
@@ -129,7 +129,7 @@ def transferability_interval(
     spread = jnp.sum((left_out - left_out.mean(keepdims=True)) ** 2)
     error = jnp.sqrt(spread * (num_blocks - 1) / num_blocks)
     width = float(scipy.stats.t.ppf(0.975, num_blocks - 1)) * error
-    return Interval(value, error, value - width, value + width)
+    return TransferabilityInterval(value, error, value - width, value + width)
 
 
 def _dealt(labels: jax.Array, key: jax.Array, num_blocks: int):

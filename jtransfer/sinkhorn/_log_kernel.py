@@ -110,7 +110,7 @@ def positive_probs(probs: jax.Array) -> jax.Array:
 
 
 def written_out_log_sums(potentials: jax.Array, kernel: LogKernel) -> jax.Array:
-    """Returns what `log_sums` returns, without the product: right at every range."""
+    """Returns the logarithms of `log_sums` without the product, right at any range."""
     terms = potentials[:, None, :] - kernel.scores[None]
     top = jax.lax.stop_gradient(jnp.max(terms, axis=2))
     return jnp.log(jnp.sum(jnp.exp(terms - top[:, :, None]), axis=2)) + top

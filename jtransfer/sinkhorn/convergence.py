@@ -1,4 +1,4 @@
-"""How fast the gradient of the Sinkhorn distance converges, in the log domain."""
+"""Convergence of the gradient of the Sinkhorn distance, in the log domain."""
 
 import jax
 import jax.numpy as jnp

@@ -12,7 +12,7 @@ from jtransfer.sinkhorn._solvers import batch_potentials, ott_potentials, roundi
 
 
 class SinkhornResult(NamedTuple):
-    """What a solver returns: for one pair as below, for a batch with a first axis."""
+    """Distance and plan of a pair of predictions; of a batch, with a first axis."""
 
     distance: jax.Array
     """Eq. (5), `[]`: the only part with a gradient."""
