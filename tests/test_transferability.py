@@ -139,11 +139,11 @@ def test_optimal_features_of_a_discrete_input_are_the_modes():
         for size in (7, 4)
     )
     options = {"num_steps": 400, "batch_size": 400, "learning_rate": 0.05, "seed": 0}
-    optimum = optimal_features(f, g, x, y, **options)
+    trained = optimal_features(f, g, x, y, **options)
     joint = hgr.joint_distribution(x, y, num_x=7, num_y=4)
     bound = hgr.h_score_bound(joint, num_features=2)
-    np.testing.assert_allclose(2 * optimum.history[-1]["soft_hgr"], bound, rtol=1e-3)
-    features = features_of(f, optimum.f, x)
+    np.testing.assert_allclose(2 * trained.history[-1]["soft_hgr"], bound, rtol=1e-3)
+    features = features_of(f, trained.f, x)
     value = h_score(class_moments(features, y, num_classes=4))
     np.testing.assert_allclose(value, bound, rtol=1e-3)
     best = hgr.modes(joint, num_modes=2).x_functions[x]
@@ -169,7 +169,7 @@ def test_optimal_features_of_a_mixture_of_gaussians():
         num_features=2, num_classes=1, base_width=32, rngs=nnx.Rngs(0)
     )
     g = SymbolTable(num_symbols=2, num_features=1, rngs=nnx.Rngs(1))
-    optimum = optimal_features(
+    trained = optimal_features(
         *(f, g, x, y),
         num_steps=200,
         batch_size=500,
@@ -179,13 +179,13 @@ def test_optimal_features_of_a_mixture_of_gaussians():
     )
     fresh, labels, posterior = corners(2, 20_000)
     optimum = np.mean(2 * posterior**2 + 2 * (1 - posterior) ** 2) - 1
-    features = features_of(f, optimum.f, fresh)
+    features = features_of(f, trained.f, fresh)
     value = h_score(class_moments(features, labels, num_classes=2))
     assert 0.95 * optimum < value < 1.03 * optimum
     plain = h_score(class_moments(fresh, labels, num_classes=2))
     assert plain < 0.01
     assert scores.task_transferability(plain, value) < 0.02
-    validations = [row for row in optimum.history if "validation" in row]
+    validations = [row for row in trained.history if "validation" in row]
     assert [row["step"] for row in validations] == [100, 200]
     assert validations[-1]["validation"]["soft_hgr"] > 0.9 * optimum / 2
 
@@ -203,8 +203,8 @@ def test_optimal_features_of_continuous_labels():
     )
     examples = x.astype(np.float32), y.astype(np.float32)
     options = {"num_steps": 150, "batch_size": 1000, "learning_rate": 0.02, "seed": 0}
-    optimum = optimal_features(f, g, *examples, **options)
-    networks, variables = (f, g), (optimum.f, optimum.g)
+    trained = optimal_features(f, g, *examples, **options)
+    networks, variables = (f, g), (trained.f, trained.g)
     ours = map(features_of, networks, variables, examples)
     np.testing.assert_allclose(2 * hgr.soft_hgr(*ours), 0.64, atol=0.03)
 
