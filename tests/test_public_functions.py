@@ -572,6 +572,7 @@ def close(arrays, expected):
 
 def compiles(call, arrays, caplog):
     """Whether a call compiles anything."""
+    caplog.clear()
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         call(arrays)
     return any("Compiling" in line for line in caplog.messages)
@@ -591,6 +592,13 @@ def results(call, arrays, dtype):
         lambda leaf: leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf, arrays
     )
     return jax.tree.leaves(jax.eval_shape(call, arrays))
+
+
+def test_compilations_are_seen(caplog):
+    double = jax.jit(lambda x: 2 * x)
+    assert compiles(double, np.ones(5, np.float32), caplog)
+    assert not compiles(double, np.zeros(5, np.float32), caplog)
+    assert compiles(double, np.ones(6, np.float32), caplog)
 
 
 def test_the_table_holds_every_public_function():
