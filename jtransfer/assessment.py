@@ -1,4 +1,4 @@
-"""Which teacher would a student learn most from: the Sinkhorn distance as a score.
+"""The Sinkhorn distance as a score of teachers: which one teaches a student most.
 
 The exact score and its two approximations are one function, `sinkhorn_score`, of three
 students: that distilled from this very teacher (exact), one trained without a teacher
@@ -20,7 +20,7 @@ from jtransfer.sinkhorn import sinkhorn_distances
 
 
 class Assessment(NamedTuple):
-    """What a teacher is worth to a student, and why."""
+    """A teacher's score for a student, and the mean plan that gives it."""
 
     score: jax.Array
     """Minus Eq. (24), `[]`; higher is better."""

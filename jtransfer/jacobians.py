@@ -27,10 +27,11 @@ class SingularAttacks(NamedTuple):
 def jacobian(f: Callable, *, chunk_size: int | None = 10) -> Callable:
     """Makes the function that returns the Jacobian of `f` at one example.
 
-    The numbers are those of `jax.jacrev` and `jax.jacfwd`; which of the two it is
-    follows from the shapes. Reverse mode costs one pass an output and forward mode one
-    an input, but a dearer one: forward where there are no more inputs than outputs.
-    For a batch write `jax.vmap(jacobian(f))`, and `jax.jit` around that.
+    It is `jax.jacrev`, or `jax.jacfwd` where there are no more inputs than outputs:
+    reverse mode costs one pass an output and forward mode one an input, but a dearer
+    one. Where the passes are more than `chunk_size`, they are made in turn and give the
+    same up to rounding. For a batch write `jax.vmap(jacobian(f))`, and `jax.jit` around
+    that.
 
     Args:
       f: function of one example, of any shape, with outputs `[m]`. A network must be
@@ -64,26 +65,30 @@ def jacobian(f: Callable, *, chunk_size: int | None = 10) -> Callable:
                 f"got {outputs}; for a batch use jax.vmap(jacobian(f))."
             )
         checks.floating("the outputs of f", outputs)
-        if x.size <= outputs.size:
+        forward = x.size <= outputs.size
+        num_passes = min(x.size, outputs.size)
+        if chunk_size is None or num_passes <= chunk_size:
+            rows = (jax.jacfwd if forward else jax.jacrev)(f)(x)
+            rows = rows.reshape(outputs.size, x.size)
+        elif forward:
             _, push = jax.linearize(f, x)
-            columns = _over_basis(
+            rows = _over_basis(
                 lambda t: push(t.reshape(x.shape)), x.size, x.dtype, chunk_size
+            ).T
+        else:
+            _, pull = jax.vjp(f, x)
+            rows = _over_basis(
+                lambda t: pull(t)[0].ravel(), outputs.size, outputs.dtype, chunk_size
             )
-            return columns.T.astype(x.dtype)
-        _, pull = jax.vjp(f, x)
-        return _over_basis(
-            lambda t: pull(t)[0].ravel(), outputs.size, outputs.dtype, chunk_size
-        )
+        return rows.astype(x.dtype)
 
     return at
 
 
-def _over_basis(linear: Callable, size: int, dtype, chunk_size: int | None):
+def _over_basis(linear: Callable, size: int, dtype, chunk_size: int):
     """Applies a linear function to the unit vectors, `[size, ...]`."""
-    num_chunks = 1 if chunk_size is None else -(-size // chunk_size)
-    if num_chunks <= 1:
-        return jax.vmap(linear)(jnp.eye(size, dtype=dtype))
     # Chunks of one length compile once; zero vectors fill up the last.
+    num_chunks = -(-size // chunk_size)
     length = -(-size // num_chunks)
     basis = jnp.eye(num_chunks * length, size, dtype=dtype)
     chunks = basis.reshape(num_chunks, length, size)
@@ -216,6 +221,12 @@ def weighted_outputs(
     Raises:
       ValueError: if the metric is not `[m, m]`.
       TypeError: if the metric is not floating-point.
+
+    Example:
+      >>> deviations, metric = jnp.array([[3.0, 1.0]]), jnp.diag(jnp.array([4.0, 0.0]))
+      >>> moved = weighted_outputs("hessian", deviations, metric, axis=1)
+      >>> float(jnp.linalg.norm(moved))
+      6.0
     """
     if hessian is None:
         return outputs

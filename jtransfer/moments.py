@@ -85,8 +85,7 @@ def class_moments(
 
     Args:
       features: floating-point features, shape `[n, d]`, of any offset and scale
-        (in float32 from about `1e-15` to
-        `1e15`).
+        (in float32 from about `1e-15` to `1e15`).
       labels: integer class of each example, shape `[n]`. An example with a label
         outside `[0, num_classes)` is left out of every statistic, its features may
         even be NaN: use -1 to pad batches to one shape.
@@ -212,7 +211,7 @@ def _shifted_sums(part: Moments, mean: jax.Array) -> jax.Array:
 
 
 def _weighted_gap(a: Moments, b: Moments) -> jax.Array:
-    """What the union adds to the deviations within each class, `[C, d]`."""
+    """Deviations that the union adds within each class, `[C, d]`."""
     dtype = a.mean.dtype
     n_a, n_b = _floored(a.counts, dtype)[:, None], _floored(b.counts, dtype)[:, None]
     gap = (b.mean - a.mean)[None] + b.class_sums / n_b - a.class_sums / n_a

@@ -93,13 +93,13 @@ def max_log_evidence(features, y):
 
     scales = s[s > 0] if s.any() else np.ones(1)
     grid = np.linspace(np.log(1e-15 / scales.max()), np.log(1e15 / scales.min()), 801)
-    found = [best(log_r) for log_r in grid]
+    optima = [best(log_r) for log_r in grid]
     for i in range(1, len(grid) - 1):  # Refine every local maximum: there may be two.
-        if found[i - 1][0] < found[i][0] >= found[i + 1][0]:
+        if optima[i - 1][0] < optima[i][0] >= optima[i + 1][0]:
             around, options = (grid[i - 1], grid[i + 1]), {"xatol": 1e-10}
             fit = minimize_scalar(lambda t: -best(t)[0], bounds=around, options=options)
-            found.append(best(fit.x))
-    return max(found)
+            optima.append(best(fit.x))
+    return max(optima)
 
 
 def logme(features, labels, num_classes):

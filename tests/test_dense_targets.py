@@ -34,9 +34,9 @@ def test_the_palette_is_that_of_the_painter():
     for num_pixels in (20_000, 200):  # All 480 of them, or some.
         colors = palette(images, KEY, num_levels=4, num_pixels=num_pixels)
         np.testing.assert_allclose(colors, COLORS, atol=0.02)
-        found = palette_levels(images, colors)
-        np.testing.assert_array_equal(found, levels)
-        assert found.dtype == np.int32
+        nearest = palette_levels(images, colors)
+        np.testing.assert_array_equal(nearest, levels)
+        assert nearest.dtype == np.int32
         again = palette(images, KEY, num_levels=4, num_pixels=num_pixels)
         np.testing.assert_array_equal(again, colors)
 
@@ -112,9 +112,9 @@ def test_a_dense_task_from_images_to_a_picture():
     images, levels = painted(0, shape=(60, 4, 4))
     levels[:, :, :2] = levels[:, :1, :1]
     images[:, :, :2] = COLORS[levels[:, :, :2]]
-    found = palette_levels(images, COLORS)
+    nearest = palette_levels(images, COLORS)
     features = np.eye(4, dtype=np.float32)[levels[:, 0, 0]]
-    scores = np.asarray(dense_h_score(features, found, num_levels=4))
+    scores = np.asarray(dense_h_score(features, nearest, num_levels=4))
     np.testing.assert_allclose(scores[:, :2], 3, rtol=1e-4)
     assert scores[:, 2:].max() < 1
     lightness = np.asarray(_image(heat_map_png(scores, low=0, high=3)).convert("L"))

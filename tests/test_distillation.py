@@ -293,6 +293,16 @@ def test_labels_outside_contribute_nothing():
         np.testing.assert_allclose(value, np.log(3) / 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("offset", [0, 1e4, 1e8, -1e30])
+def test_an_offset_of_the_logits_costs_the_cross_entropy_nothing(offset):
+    logits = np.full((2, 3), offset, np.float32)
+    labels = np.array([0, 2], np.int32)
+    value, gradient = jax.value_and_grad(distillation.cross_entropy)(logits, labels)
+    np.testing.assert_allclose(value, np.log(3), rtol=1e-6)
+    expected = (1 / 3 - np.eye(3)[labels]) / 2
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+
+
 def test_forms_of_attention_matching_differ_by_a_square_and_the_pixels():
     maps = np.ones((2, 1, 2, 3), np.float32)
     maps[1, 0, 0, 0] = 5

@@ -102,8 +102,8 @@ def test_jacobians_do_not_change_when_hidden_units_are_permuted(seed):
     permuted = [inner[order], offset[order], outer[:, order], shift]
     with jax.enable_x64(True):
         expected = _curved_jacobians([inner, offset, outer, shift], examples(seed))
-        found = _curved_jacobians(permuted, examples(seed))
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+        value = _curved_jacobians(permuted, examples(seed))
+    np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
 
 
 @jax.jit
@@ -150,10 +150,10 @@ def _peaks(teacher, student, x):
         target, index = distillation.attention_peak_gradient(
             functools.partial(features, teacher), x, window=1
         )
-        found, _ = distillation.attention_peak_gradient(
+        gradient, _ = distillation.attention_peak_gradient(
             functools.partial(features, student), x, window=1, index=index
         )
-        return target, found
+        return target, gradient
 
     return distillation.match_normalized_jacobians(*jax.vmap(losses)(x))
 
@@ -206,8 +206,8 @@ def test_second_derivatives_are_finite(name, state):
     else:
         student = teacher
     x = examples(0, dtype=np.float32)
-    found = _derivatives(name, kinked)(teacher, student, x, direction)
-    chex.assert_tree_all_finite(found)
+    derivatives = _derivatives(name, kinked)(teacher, student, x, direction)
+    chex.assert_tree_all_finite(derivatives)
 
 
 # Propositions 1 and 2 as printed drop the Laplacians of the networks, and hold exactly
@@ -536,13 +536,13 @@ def test_the_teachers_peak_is_used_for_the_student():
     target, index = distillation.attention_peak_gradient(teacher, x, window=1)
     own, elsewhere = distillation.attention_peak_gradient(feature_map, x, window=1)
     assert (int(index), int(elsewhere)) == (0, 2)
-    found, same = distillation.attention_peak_gradient(
+    gradient, same = distillation.attention_peak_gradient(
         feature_map, x, window=1, index=index
     )
     assert same == index
     assert target.tolist() == [0, 0, 10, 0, 0, 0]
     assert own.tolist() == [0, 0, 10, 0, 0, 0]
-    assert found.tolist() == [2, 0, 0, 0, 0, 0]
+    assert gradient.tolist() == [2, 0, 0, 0, 0, 0]
 
 
 def test_peak_of_equal_windows_is_the_first_and_outside_there_is_none():

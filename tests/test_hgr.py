@@ -101,17 +101,17 @@ def test_modes_expand_the_matrix(seed):
     joint, k = table(seed), NUM_Y - 1
     matrix = references.divergence_transition_matrix(joint)
     with jax.enable_x64(True):
-        found = as_numpy(hgr.modes(joint, num_modes=k))
+        strongest = as_numpy(hgr.modes(joint, num_modes=k))
     p_y, p_x = joint.sum(axis=1), joint.sum(axis=0)
     expected = np.linalg.svd(matrix, compute_uv=False)
-    np.testing.assert_allclose(found.correlations, expected[:k], atol=1e-12)
+    np.testing.assert_allclose(strongest.correlations, expected[:k], atol=1e-12)
     np.testing.assert_allclose(expected[k], 0, atol=1e-12)
-    assert_orthonormal(found.x_functions, p_x, 1e-10)
-    assert_orthonormal(found.y_functions, p_y, 1e-10)
-    terms = found.y_functions * found.correlations @ found.x_functions.T
+    assert_orthonormal(strongest.x_functions, p_x, 1e-10)
+    assert_orthonormal(strongest.y_functions, p_y, 1e-10)
+    terms = strongest.y_functions * strongest.correlations @ strongest.x_functions.T
     np.testing.assert_allclose(np.outer(p_y, p_x) ** 0.5 * terms, matrix, atol=1e-10)
     single = hgr.modes(joint.astype(np.float32), num_modes=k)
-    np.testing.assert_allclose(single.correlations, found.correlations, atol=2e-6)
+    np.testing.assert_allclose(single.correlations, strongest.correlations, atol=2e-6)
 
 
 SIZES = {"num_x": NUM_X, "num_y": NUM_Y}
@@ -137,8 +137,8 @@ def test_ace_finds_the_modes(n, seed):
     assert_orthonormal(single.y_functions[:, present], p_y, 1e-4)
     if n == 200:
         with jax.enable_x64(True):
-            found = ACE(x, y, jax.random.key(seed))
-        chex.assert_trees_all_close(found, expected, atol=1e-6)
+            strongest = ACE(x, y, jax.random.key(seed))
+        chex.assert_trees_all_close(strongest, expected, atol=1e-6)
 
 
 def test_ace_approaches_the_modes_of_large_alphabets_from_below():
@@ -322,9 +322,9 @@ def test_the_maximal_correlation_of_gaussians_is_theirs(r):
     x, y = np.meshgrid(grid, grid)
     joint = np.exp(-(x**2 + y**2 - 2 * r * x * y) / (2 * (1 - r**2)))
     with jax.enable_x64(True):
-        found = hgr.modes(joint, num_modes=3)
+        strongest = hgr.modes(joint, num_modes=3)
     powers = abs(r) ** np.arange(1, 4)
-    np.testing.assert_allclose(found.correlations, powers, rtol=1e-4)
+    np.testing.assert_allclose(strongest.correlations, powers, rtol=1e-4)
 
 
 def rate(f, probs, threshold):
@@ -379,8 +379,8 @@ def test_theorem_2_sampling_deviation():
     product = f * g
     variance = np.sum(joint * product**2) - sigma**2
     for delta in (0.02, -0.02):
-        found = rate(product.ravel(), joint.ravel(), sigma * (1 + delta)) / delta**2
-        np.testing.assert_allclose(found, sigma**2 / (2 * variance), rtol=0.05)
+        ratio = rate(product.ravel(), joint.ravel(), sigma * (1 + delta)) / delta**2
+        np.testing.assert_allclose(ratio, sigma**2 / (2 * variance), rtol=0.05)
 
     m, rng = 4000, np.random.default_rng(0)
     counts = rng.multinomial(m, joint.ravel(), size=1000)
@@ -473,16 +473,16 @@ EDGES = {
 @pytest.mark.parametrize("edge", EDGES)
 def test_edges_are_finite_with_finite_derivatives(edge):
     joint = jnp.asarray(EDGES[edge], jnp.float32)
-    found = hgr.modes(joint, num_modes=3)
-    chex.assert_tree_all_finite(found)
-    assert found.correlations.min() >= 0
-    assert found.correlations.max() <= 1 + 1e-6
+    strongest = hgr.modes(joint, num_modes=3)
+    chex.assert_tree_all_finite(strongest)
+    assert strongest.correlations.min() >= 0
+    assert strongest.correlations.max() <= 1 + 1e-6
     if edge in ("no mass", "one cell", "independent"):
-        chex.assert_trees_all_equal(found, jax.tree.map(jnp.zeros_like, found))
+        chex.assert_trees_all_equal(strongest, jax.tree.map(jnp.zeros_like, strongest))
         assert hgr.mutual_information(joint) < 1e-6
     if edge == "ties":
-        np.testing.assert_allclose(found.correlations, 1, 1e-5)
-        assert_orthonormal(found.x_functions, np.sum(EDGES[edge], axis=0), 1e-5)
+        np.testing.assert_allclose(strongest.correlations, 1, 1e-5)
+        assert_orthonormal(strongest.x_functions, np.sum(EDGES[edge], axis=0), 1e-5)
     chex.assert_tree_all_finite(_values_and_slopes(joint))
 
 
@@ -502,8 +502,8 @@ def test_derivatives_of_the_correlations_agree_with_differences():
     with jax.enable_x64(True):
 
         def total(step):
-            found = hgr.modes(joint + step * direction, num_modes=2)
-            return found.correlations @ jnp.array([1.0, 2.0])
+            strongest = hgr.modes(joint + step * direction, num_modes=2)
+            return strongest.correlations @ jnp.array([1.0, 2.0])
 
         slope = jax.jit(jax.grad(total))(0.0)
         expected = (total(1e-6) - total(-1e-6)) / 2e-6
@@ -514,8 +514,8 @@ def test_derivatives_of_the_correlations_agree_with_differences():
 def test_ace_of_nothing_and_of_independent_samples(counts):
     x, y = expanded(np.full((NUM_Y, NUM_X), counts))
     rest = np.tile(OUT_OF_RANGE[:, :1], 200 - len(x))
-    found = ACE(*np.append([x, y], rest, axis=1), jax.random.key(0))
-    chex.assert_trees_all_equal(found, jax.tree.map(jnp.zeros_like, found))
+    strongest = ACE(*np.append([x, y], rest, axis=1), jax.random.key(0))
+    chex.assert_trees_all_equal(strongest, jax.tree.map(jnp.zeros_like, strongest))
 
 
 CALLS = {
@@ -529,15 +529,15 @@ CALLS = {
 
 
 def test_vmap_agrees_and_the_dtype_is_kept():
-    def everything(joint):
+    def all_results(joint):
         return {name: call(joint) for name, call in CALLS.items()}
 
     joints = np.stack([table(1), table(0)]).astype(np.float32)
-    last = jax.tree.map(lambda leaf: leaf[1], jax.jit(jax.vmap(everything))(joints))
-    chex.assert_trees_all_close(last, jax.jit(everything)(joints[1]), atol=1e-5)
+    last = jax.tree.map(lambda leaf: leaf[1], jax.jit(jax.vmap(all_results))(joints))
+    chex.assert_trees_all_close(last, jax.jit(all_results)(joints[1]), atol=1e-5)
     with jax.enable_x64(True):
         for dtype in (np.float32, np.float64):
-            shapes = jax.eval_shape(everything, joints[0].astype(dtype))
+            shapes = jax.eval_shape(all_results, joints[0].astype(dtype))
             assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype(dtype)}
 
 

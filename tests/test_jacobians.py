@@ -47,8 +47,15 @@ def test_jacobian_has_its_closed_form_in_both_modes(m, chunk_size):
     weights, x = rng.normal(size=(m, 4)), rng.normal(size=(2, 2))
     expected = (1 - np.tanh(weights @ x.ravel()) ** 2)[:, None] * weights
     with jax.enable_x64(True):
-        f = jacobian(lambda x: jnp.tanh(weights @ x.ravel()), chunk_size=chunk_size)
-        np.testing.assert_allclose(jax.jit(f)(x), expected, rtol=1e-12)
+
+        def f(x):
+            return jnp.tanh(weights @ x.ravel())
+
+        value = jax.jit(jacobian(f, chunk_size=chunk_size))(x)
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        for mode in (jax.jacrev, jax.jacfwd):
+            same = jax.jit(mode(f))(x).reshape(m, 4)
+            np.testing.assert_allclose(value, same, rtol=1e-12)
 
 
 def test_jacobian_of_a_batch_is_the_stack_of_each():

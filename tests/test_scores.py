@@ -67,6 +67,18 @@ def test_h_score_keeps_what_lies_beside_far_classes(shape, gap):
         np.testing.assert_allclose(value, expected, rtol=2e-3)
 
 
+@pytest.mark.parametrize("gap", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
+def test_near_copies_of_features_set_no_classes_apart(gap):
+    """Along their difference rounding hides what varies within the classes."""
+    features, labels = gaussian_task(3, 60, 8)
+    copies = np.random.default_rng(0).normal(size=(60, 4))
+    features[:, 4:] = features[:, :4] + gap * copies
+    value = scores.h_score(moments_of(features, labels))
+    alone = references.h_score(features[:, :4], labels)
+    together = references.h_score(features, labels)
+    assert alone - 2e-3 < value < together + 2e-3
+
+
 @of_moments
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("edge", EDGES)
@@ -389,3 +401,30 @@ def test_task_transferability():
 def test_rejects(call, error):
     with pytest.raises(error):
         call()
+
+
+def test_scores_are_the_same_inside_jit_and_vmap():
+    tasks = [gaussian_task(seed, 60, 8)[0] for seed in range(2)]
+    labels = np.arange(60, dtype=np.int32) % NUM_CLASSES
+    maps = np.arange(60 * 4, dtype=np.int32).reshape(60, 2, 2) % 3
+
+    def all_scores(features):
+        moments = moments_of(features, labels)
+        both = merge(moments, moments_of(2 * features, labels))
+        probs = jax.nn.softmax(features)
+        return (
+            both.within,
+            [score(moments) for score in OF_MOMENTS],
+            scores.leep(probs, labels, num_classes=NUM_CLASSES),
+            scores.dense_h_score(features, maps, num_levels=3),
+            scores.ridge_probe_accuracy(
+                *(features[:40], labels[:40], features[40:], labels[40:]),
+                num_classes=NUM_CLASSES,
+            ),
+            scores.task_transferability(features[0], features[1]),
+        )
+
+    mapped = jax.jit(jax.vmap(all_scores))(jnp.stack(tasks))
+    plain = all_scores(jnp.asarray(tasks[1]))
+    last = jax.tree.map(lambda leaf: leaf[1], mapped)
+    chex.assert_trees_all_close(last, plain, rtol=2e-4, atol=2e-4)

@@ -34,7 +34,7 @@ def test_interval_is_that_of_the_jackknife():
     features, labels = task(0, 12)
     source = features[:, :1] + 1000
     with jax.enable_x64(True):
-        found = transferability_interval(
+        interval = transferability_interval(
             source.astype(np.float64),
             features.astype(np.float64),
             labels,
@@ -48,14 +48,14 @@ def test_interval_is_that_of_the_jackknife():
             features[kept], labels[kept]
         )
 
-    everything = np.arange(12)
-    ratios = np.array([ratio(everything != i) for i in everything])
+    examples = np.arange(12)
+    ratios = np.array([ratio(examples != i) for i in examples])
     error = np.sqrt(11 / 12 * np.sum((ratios - ratios.mean()) ** 2))
-    np.testing.assert_allclose(found.value, ratio(everything >= 0), 1e-9)
-    np.testing.assert_allclose(found.standard_error, error, 1e-6)
+    np.testing.assert_allclose(interval.value, ratio(examples >= 0), 1e-9)
+    np.testing.assert_allclose(interval.standard_error, error, 1e-6)
     width = scipy.stats.t.ppf(0.975, 11) * error
-    np.testing.assert_allclose(found.high - found.value, width, 1e-6)
-    np.testing.assert_allclose(found.value - found.low, width, 1e-6)
+    np.testing.assert_allclose(interval.high - interval.value, width, 1e-6)
+    np.testing.assert_allclose(interval.value - interval.low, width, 1e-6)
 
 
 @jax.jit
@@ -70,21 +70,21 @@ def test_the_interval_covers_and_its_error_is_that_of_the_sampling():
     features, labels = (
         np.stack(part) for part in zip(*(task(s, 600) for s in range(150)), strict=True)
     )
-    found = _intervals(features, labels, jax.random.split(KEY, 150))
+    interval = _intervals(features, labels, jax.random.split(KEY, 150))
     between = np.cov(CENTERS.T, bias=True)
     optimum = np.trace(np.linalg.solve(between + np.eye(2), between))
     truth = between[0, 0] / (between[0, 0] + 1) / optimum
-    covered = np.mean((found.low <= truth) & (truth <= found.high))
+    covered = np.mean((interval.low <= truth) & (truth <= interval.high))
     assert 0.88 <= covered <= 1
-    spread, error = np.std(found.value), np.mean(found.standard_error)
+    spread, error = np.std(interval.value), np.mean(interval.standard_error)
     np.testing.assert_allclose(error, spread, rtol=0.25)
 
 
 def test_transferability_is_a_ratio_and_hides_no_fault():
     sources = jnp.array([1.5, 1.5, 0, 1.5, jnp.nan])
     optima = jnp.array([2.0, 0, 0, jnp.nan, 2])
-    found = scores.task_transferability(sources, optima)
-    np.testing.assert_array_equal(found, [0.75, 0, 0, np.nan, np.nan])
+    ratios = scores.task_transferability(sources, optima)
+    np.testing.assert_array_equal(ratios, [0.75, 0, 0, np.nan, np.nan])
 
 
 def test_interval_is_not_clipped_and_edges():
@@ -101,9 +101,9 @@ def test_interval_is_not_clipped_and_edges():
     np.testing.assert_array_equal(jnp.stack(none), 0)
     spoilt = np.where(np.arange(600)[:, None] < 5, np.nan, features)
     left_out = np.append([-1, 3, 9, -7, 3], labels[5:]).astype(np.int32)
-    found = transferability_interval(features, first, left_out, KEY, **options)
+    interval = transferability_interval(features, first, left_out, KEY, **options)
     other = transferability_interval(spoilt, first, left_out, KEY, **options)
-    np.testing.assert_allclose(other.value, found.value, 1e-6)
+    np.testing.assert_allclose(other.value, interval.value, 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -139,11 +139,11 @@ def test_optimal_features_of_a_discrete_input_are_the_modes():
         for size in (7, 4)
     )
     options = {"num_steps": 400, "batch_size": 400, "learning_rate": 0.05, "seed": 0}
-    found = optimal_features(f, g, x, y, **options)
+    trained = optimal_features(f, g, x, y, **options)
     joint = hgr.joint_distribution(x, y, num_x=7, num_y=4)
     bound = hgr.h_score_bound(joint, num_features=2)
-    np.testing.assert_allclose(2 * found.history[-1]["soft_hgr"], bound, rtol=1e-3)
-    features = features_of(f, found.f, x)
+    np.testing.assert_allclose(2 * trained.history[-1]["soft_hgr"], bound, rtol=1e-3)
+    features = features_of(f, trained.f, x)
     value = h_score(class_moments(features, y, num_classes=4))
     np.testing.assert_allclose(value, bound, rtol=1e-3)
     best = hgr.modes(joint, num_modes=2).x_functions[x]
@@ -169,7 +169,7 @@ def test_optimal_features_of_a_mixture_of_gaussians():
         num_features=2, num_classes=1, base_width=32, rngs=nnx.Rngs(0)
     )
     g = SymbolTable(num_symbols=2, num_features=1, rngs=nnx.Rngs(1))
-    found = optimal_features(
+    trained = optimal_features(
         *(f, g, x, y),
         num_steps=200,
         batch_size=500,
@@ -179,13 +179,13 @@ def test_optimal_features_of_a_mixture_of_gaussians():
     )
     fresh, labels, posterior = corners(2, 20_000)
     optimum = np.mean(2 * posterior**2 + 2 * (1 - posterior) ** 2) - 1
-    features = features_of(f, found.f, fresh)
+    features = features_of(f, trained.f, fresh)
     value = h_score(class_moments(features, labels, num_classes=2))
     assert 0.95 * optimum < value < 1.03 * optimum
     plain = h_score(class_moments(fresh, labels, num_classes=2))
     assert plain < 0.01
     assert scores.task_transferability(plain, value) < 0.02
-    validations = [row for row in found.history if "validation" in row]
+    validations = [row for row in trained.history if "validation" in row]
     assert [row["step"] for row in validations] == [100, 200]
     assert validations[-1]["validation"]["soft_hgr"] > 0.9 * optimum / 2
 
@@ -203,8 +203,8 @@ def test_optimal_features_of_continuous_labels():
     )
     examples = x.astype(np.float32), y.astype(np.float32)
     options = {"num_steps": 150, "batch_size": 1000, "learning_rate": 0.02, "seed": 0}
-    found = optimal_features(f, g, *examples, **options)
-    networks, variables = (f, g), (found.f, found.g)
+    trained = optimal_features(f, g, *examples, **options)
+    networks, variables = (f, g), (trained.f, trained.g)
     ours = map(features_of, networks, variables, examples)
     np.testing.assert_allclose(2 * hgr.soft_hgr(*ours), 0.64, atol=0.03)
 

@@ -239,7 +239,7 @@ def noise_floor(num_examples: ArrayLike) -> jax.Array:
 
 
 def ratios(vectors: jax.Array, others: jax.Array) -> jax.Array:
-    """Lengths of `[n, k]` over those of others; 0 / 0 is 0."""
+    """Returns the lengths of vectors `[n, k]` over those of others; 0 / 0 is 0."""
     (vectors, peak), (others, other_peak) = scaled(vectors), scaled(others)
     length = root(jnp.sum(vectors**2, axis=1)) * (peak / other_peak)[:, 0]
     other = root(jnp.sum(others**2, axis=1))

@@ -25,7 +25,7 @@ class GeneralizedDeviations(NamedTuple):
 def generalized_deviations(
     jacobian_1: ArrayLike, jacobian_2: ArrayLike, *, hessian: ArrayLike | None = None
 ) -> GeneralizedDeviations:
-    r"""Computes what each generalised attack on ``f1`` does to both functions.
+    r"""Computes deviations of two functions by each generalised attack on the first.
 
     .. math:: \Delta_{11}^{(i)} = J_1 \delta_1^{(i)}, \quad
               \Delta_{12}^{(i)} = J_2 \delta_1^{(i)}.
@@ -167,7 +167,7 @@ def generalized_alpha2(
 
 
 def _jacobians(first: ArrayLike, second: ArrayLike, num_axes: int, plural: str):
-    """Both as arrays that agree but for the number of outputs."""
+    """Returns Jacobians as arrays that agree but for the number of outputs."""
     arrays = jnp.asarray(first), jnp.asarray(second)
     for number, array in enumerate(arrays, 1):
         checks.num_axes(f"jacobian{plural}_{number}", array, num_axes)

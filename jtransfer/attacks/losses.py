@@ -1,4 +1,4 @@
-"""What an attack makes large."""
+"""Losses that an attack makes large."""
 
 from collections.abc import Callable
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Norm(NamedTuple):
-    """What an attack must know of the norm that bounds it."""
+    """A norm that bounds attacks, as the three functions that they need of it."""
 
     uniform: Callable
     """`uniform(key, x, epsilon)`: uniform in the ball, in the shape of `x`."""
@@ -54,5 +54,5 @@ L2 = Norm(_l2_uniform, _l2_steepest, _l2_project)
 
 
 def divisor(value: jax.Array) -> jax.Array:
-    """The value, or 1 for zero and what a backend may flush to zero."""
+    """Returns the value, or 1 for zero and what a backend may flush to zero."""
     return jnp.where(value < jnp.finfo(value.dtype).tiny, 1, value)

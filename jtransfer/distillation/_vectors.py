@@ -31,7 +31,7 @@ def checked_vectors(num_axes: int, **arrays: ArrayLike) -> list[jax.Array]:
 
 
 def matched(num_axes: int, **arrays: ArrayLike) -> list[jax.Array]:
-    """Returns the arrays as batches of one shape; see `batches`, which checks them."""
+    """Returns the arrays as batches of one shape; see `checked_vectors`."""
     checked = checked_vectors(num_axes, **arrays)
     checks.same_shape(**dict(zip(arrays, checked, strict=True)))
     return checked
@@ -63,7 +63,19 @@ def tempered(logits: jax.Array, temperature: ArrayLike) -> jax.Array:
     return (logits - peak) / temperature
 
 
-def directions(vectors: jax.Array) -> jax.Array:
+def divergences(teacher: jax.Array, student: jax.Array) -> jax.Array:
+    """Returns the KL divergences `[n]` of the student's from the teacher's rows.
+
+    Args:
+      teacher: logarithms of the teacher's probabilities, finite, `[n, k]`.
+      student: those of the student, `[n, k]`.
+    """
+    import optax
+
+    return optax.losses.kl_divergence_with_log_targets(student, teacher)
+
+
+def unit_directions(vectors: jax.Array) -> jax.Array:
     """Scales vectors `[..., p]` to length one; the zero vector stays, gradient 0."""
     return linalg.unit(vectors, resolution=linalg.shortest(vectors.dtype))
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jtransfer._internal import checks
 from jtransfer.distillation import _vectors
 
 
@@ -79,7 +80,7 @@ def soft_targets(
     )
     teacher = jax.nn.log_softmax(_vectors.tempered(teacher, temperature))
     student = jax.nn.log_softmax(_vectors.tempered(student, temperature))
-    return jnp.mean(jnp.sum(jnp.exp(teacher) * (teacher - student), axis=1))
+    return jnp.mean(_vectors.divergences(teacher, student))
 
 
 @jax.jit
@@ -108,7 +109,14 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018,
       supplement, "Loss function": the term of weight alpha.
     """
+    import optax
+
     logits, labels = _vectors.checked_labelled(logits, labels)
-    chosen = _vectors.one_hot(labels, logits.shape[1], bool)
-    losses = jnp.where(chosen, -jax.nn.log_softmax(logits), 0)
-    return jnp.mean(jnp.sum(losses, axis=1))
+    labels = checks.class_labels(labels, logits.shape[1])
+    valid = labels >= 0
+    # optax subtracts the normaliser as it is: beside a large offset of the logits, as
+    # 1e8 in float32, nothing would be left of the loss.
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(
+        _vectors.tempered(logits, 1), jnp.where(valid, labels, 0)
+    )
+    return jnp.mean(jnp.where(valid, losses, 0))

@@ -122,7 +122,7 @@ def _differences(teacher, student) -> jax.Array:
     """Differences of the maps, each scaled to length one, `[n, h * w]`."""
     teacher, student = _vectors.matched(3, teacher=teacher, student=student)
     flat = (len(teacher), -1)
-    return _vectors.directions(teacher.reshape(flat)) - _vectors.directions(
+    return _vectors.unit_directions(teacher.reshape(flat)) - _vectors.unit_directions(
         student.reshape(flat)
     )
 

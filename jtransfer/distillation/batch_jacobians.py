@@ -28,6 +28,12 @@ def selected_jacobians(
 
     Returns:
       The outputs ``[n, k]`` and the gradients ``[n, s, p]``.
+
+    Example:
+      >>> squares = lambda x: jnp.stack([x[:, 0] ** 2, x[:, 0] * x[:, 1]], axis=1)
+      >>> x, indices = jnp.array([[3.0, 5.0]]), jnp.array([[1]])
+      >>> selected_jacobians(squares, x, indices, chunk_size=1)[1].tolist()
+      [[[5.0, 3.0]]]
     """
     outputs, pull = jax.vjp(f, x)
     rows, before = [], None
@@ -65,6 +71,12 @@ def jacobian_error(
 
     Raises:
       ValueError: if the shapes do not agree.
+
+    Example:
+      >>> x, indices = jnp.ones((2, 3)), jnp.array([[0, 2], [1, 0]])
+      >>> teacher = jnp.zeros((2, 2, 3))
+      >>> float(jacobian_error(lambda x: 2 * x, x, indices, teacher, chunk_size=1))
+      8.0
     """
     indices, teacher = jnp.asarray(indices), jnp.asarray(teacher_jacobians)
     if indices.shape != teacher.shape[:2]:
@@ -113,7 +125,7 @@ _with_gradient.defvjp(
 
 
 def _floating_leaves(tree):
-    """The leaves that can be differentiated by, and the way back to the tree."""
+    """Returns the leaves that are floating-point, and the way back to the tree."""
     leaves, structure = jax.tree.flatten(tree)
     places = [
         i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)
@@ -172,6 +184,14 @@ def peak_gradients(
     Returns:
       The feature maps ``[n, h, w, c]``, the gradients ``[n, p]`` and the places
       ``[n]``.
+
+    Example:
+      >>> x = jnp.array([[[1.0, 3.0], [2.0, 0.0]]])
+      >>> _, gradients, places = peak_gradients(
+      ...     lambda x: x[..., None], x, window=1, indices=None
+      ... )
+      >>> gradients.tolist(), places.tolist()
+      ([[0.0, 6.0, 0.0, 0.0]], [1])
     """
 
     def pooled(x):

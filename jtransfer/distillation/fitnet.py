@@ -10,7 +10,7 @@ from jtransfer.distillation import _maps
 
 
 class Regressor(NamedTuple):
-    """What FitNet trains beside the student: a convolution and its normalisation."""
+    """A regressor of FitNet, trained with the student: convolution, normalisation."""
 
     kernel: jax.Array
     """Weights of the convolution, `[kh, kw, cs, ct]`."""

@@ -1,4 +1,4 @@
-"""How far one data set reaches beyond another, and what that says of a student."""
+"""Distances between data sets, and the bound that they set a student's loss."""
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ def source_loss_bound(
     *,
     lipschitz_constant: ArrayLike,
 ) -> jax.Array:
-    r"""Computes what matching on the target guarantees for matching on the source.
+    r"""Bounds the mean matching loss on the source by the losses on the target.
 
     .. math:: \frac{1}{|D_l|} \sum_{x \in D_l} \rho(x) \le
               \max_{x \in D_s} \rho(x) + K H_a(D_l, D_s),

@@ -84,7 +84,7 @@ def match_normalized_jacobians(teacher: ArrayLike, student: ArrayLike) -> jax.Ar
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, Eq. (10).
     """
     teacher, student = _vectors.matched(2, teacher=teacher, student=student)
-    difference = _vectors.directions(teacher) - _vectors.directions(student)
+    difference = _vectors.unit_directions(teacher) - _vectors.unit_directions(student)
     return jnp.mean(jnp.sum(difference**2, axis=1))
 
 

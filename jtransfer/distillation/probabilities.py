@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jtransfer._internal.linalg import matmul
 from jtransfer.distillation import _vectors
 
 
@@ -153,7 +154,5 @@ def _log_gradients(logits, jacobians, temperature) -> tuple[jax.Array, jax.Array
         )
     probs = jax.nn.softmax(_vectors.tempered(logits, temperature))
     # d log softmax(z)_i = dz_i - sum_c softmax(z)_c dz_c.
-    mean = jnp.einsum(
-        "nk,nkp->np", probs, jacobians, precision=jax.lax.Precision.HIGHEST
-    )
-    return probs, (jacobians - mean[:, None]) / temperature
+    mean = matmul(probs[:, None], jacobians)
+    return probs, (jacobians - mean) / temperature

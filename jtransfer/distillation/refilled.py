@@ -24,7 +24,7 @@ def match_triplets(
     temperature: ArrayLike = 4.0,
     margin: ArrayLike = 0.2,
 ) -> jax.Array:
-    r"""Compares how much farther than a friend a stranger is, where that is not clear.
+    r"""Compares how much farther than its own class another is, in semi-hard triplets.
 
     .. math:: \operatorname{mean}_{(a,p,m)} \operatorname{KL}\Bigl(\sigma\Bigl(
               \frac{D^T_{am} - D^T_{ap}}{\tau}\Bigr) \,\Big\|\, \sigma\Bigl(
@@ -137,13 +137,14 @@ def match_local_classifiers(
     products = matmul(embeddings, centers.T)
     teacher = _log_probs(products, occurs, temperature)
     student = _log_probs(logits, occurs, temperature)
-    terms = jnp.exp(teacher) * (teacher - student)
-    return jnp.mean(jnp.sum(terms, axis=1))
+    return jnp.mean(_vectors.divergences(teacher, student))
 
 
 def _excesses(embeddings):
     """Returns by how much `m` is farther from `a` than `p` is, `[a, p, m]`."""
-    distances = _vectors.norms(pairwise_differences(_vectors.directions(embeddings)))
+    distances = _vectors.norms(
+        pairwise_differences(_vectors.unit_directions(embeddings))
+    )
     return distances[:, None, :] - distances[:, :, None]
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul
 from jtransfer.distillation import _vectors
 
 
@@ -108,10 +109,8 @@ def _relative_distances(embeddings):
 
 
 def _cosines(embeddings):
-    directions = _vectors.directions(pairwise_differences(embeddings))
-    return jnp.einsum(
-        "ijd,ikd->ijk", directions, directions, precision=jax.lax.Precision.HIGHEST
-    )
+    directions = _vectors.unit_directions(pairwise_differences(embeddings))
+    return matmul(directions, jnp.swapaxes(directions, 1, 2))
 
 
 def _huber(errors):

@@ -16,7 +16,7 @@ _FIRST_VARIANCE = 5.0
 
 
 class Predictor(NamedTuple):
-    """What the method trains for a stage: a normal density of the teacher's map."""
+    """A normal density of the teacher's map at one stage, trained with the student."""
 
     kernels: tuple[jax.Array, jax.Array, jax.Array]
     """Weights of the mean's three layers: `[cs, ct]`, `[ct, ct]` and `[ct, ct]`."""

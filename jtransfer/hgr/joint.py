@@ -75,7 +75,7 @@ def divergence_transition_matrix(joint: ArrayLike) -> jax.Array:
 
 
 def samples(x: ArrayLike, y: ArrayLike, num_x: int, num_y: int):
-    """Returns int32 arrays in which what is out of range stands at the upper end."""
+    """Returns symbols and labels as int32, pairs out of range at the upper end."""
     x, y = jnp.asarray(x), jnp.asarray(y)
     for name, array in (("x", x), ("y", y)):
         checks.num_axes(name, array, 1)
@@ -136,7 +136,7 @@ def mutual_information(joint: ArrayLike) -> jax.Array:
 
 @jax.jit
 def local_mutual_information(joint: ArrayLike) -> jax.Array:
-    r"""Computes what the mutual information is close to independence.
+    r"""Computes the mutual information to second order about independence.
 
     .. math:: I(X; Y) \approx \tfrac12 \|\tilde B\|_F^2.
 

@@ -50,10 +50,10 @@ def modes(joint: ArrayLike, *, num_modes: int) -> Modes:
       TypeError: if `joint` does not hold floating-point numbers.
 
     Example:
-      >>> found = modes(jnp.array([[0.4, 0.1], [0.1, 0.4]]), num_modes=1)
-      >>> round(float(found.correlations[0]), 4)
+      >>> strongest = modes(jnp.array([[0.4, 0.1], [0.1, 0.4]]), num_modes=1)
+      >>> round(float(strongest.correlations[0]), 4)
       0.6
-      >>> found.x_functions.round(4).ravel().tolist()
+      >>> strongest.x_functions.round(4).ravel().tolist()
       [1.0, -1.0]
 
     References:
@@ -74,7 +74,7 @@ def modes(joint: ArrayLike, *, num_modes: int) -> Modes:
 
 
 def check_num_modes(num_modes: int, num_y: int, num_x: int) -> None:
-    """Raises ValueError unless a table can have so many modes."""
+    """Raises ValueError unless a table can have `num_modes` modes."""
     checks.positive("num_modes", num_modes)
     if num_modes >= min(num_y, num_x):
         raise ValueError(

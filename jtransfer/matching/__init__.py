@@ -1,4 +1,4 @@
-"""How far one function is from an affine map of another, in gradients and in values.
+"""Distances of one function from affine maps of another, in gradients and in values.
 
 The distances are root mean squares over the examples, in the metric `H` of the outputs
 of the reference. They are those of Liang et al., "Uncovering the Connections Between

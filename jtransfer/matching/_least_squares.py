@@ -9,7 +9,7 @@ from jtransfer._internal.linalg import matmul, root, scaled
 
 
 def least_squares(reference: jax.Array, source: jax.Array) -> jax.Array:
-    """The least-squares map of rows of `source`, entries at most one, `[k, m]`."""
+    """Returns the least-squares map `[k, m]` of rows of `source`, entries at most 1."""
     reference, source = jax.lax.stop_gradient((reference, source))
     gram = matmul(source.T, source)
     spread = jnp.sqrt(jnp.diagonal(gram))
@@ -23,7 +23,10 @@ def least_squares(reference: jax.Array, source: jax.Array) -> jax.Array:
 
 
 def pseudo_inverse(gram: jax.Array) -> jax.Array:
-    """That of a positive semi-definite matrix, of the rank that rounding leaves."""
+    """Returns the pseudo-inverse of a positive semi-definite matrix.
+
+    Its rank is that which rounding leaves.
+    """
     values, axes = jnp.linalg.eigh(gram)
     null = values <= len(values) ** 0.5 * jnp.finfo(values.dtype).eps * values[-1]
     inverse = jnp.where(null, 0, 1 / jnp.where(null, 1, values))
@@ -31,18 +34,18 @@ def pseudo_inverse(gram: jax.Array) -> jax.Array:
 
 
 def root_mean_square(outputs: jax.Array, n: int) -> jax.Array:
-    """The root of the sum of squares over `n`."""
+    """Returns the root of the sum of squares over `n`."""
     flat, peak = scaled(outputs.ravel())
     return root(jnp.sum(flat**2) / n) * peak[0]
 
 
 def stacked_rows(jacobians: jax.Array) -> jax.Array:
-    """From `[n, m, p]` to one row for each example and input, `[n p, m]`."""
+    """Returns one row for each example and input, `[n p, m]`, of `[n, m, p]`."""
     return jnp.swapaxes(jacobians, 1, 2).reshape(-1, jacobians.shape[1])
 
 
 def checked_functions(reference: ArrayLike, source: ArrayLike, num_axes: int):
-    """Both as arrays that agree but for the number of outputs."""
+    """Returns reference and source as arrays that agree but for the outputs."""
     reference, source = jnp.asarray(reference), jnp.asarray(source)
     for name, array in {"reference": reference, "source": source}.items():
         checks.num_axes(name, array, num_axes)

@@ -1,4 +1,4 @@
-"""What one distance says about another."""
+"""Bounds of one distance by another."""
 
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ def knowledge_transfer_bounds(
     *,
     hessian: ArrayLike | None = None,
 ) -> Bounds:
-    r"""Bounds the knowledge transfer distance by what the reference model knows.
+    r"""Bounds the knowledge transfer distance by the error of the reference model.
 
     .. math:: |d(y, f_S) - d(f_T, f_S)| \le \sqrt{\tfrac1n \sum_x \|f_T(x) - y\|_H^2}
 

@@ -1,4 +1,4 @@
-"""How far a function is from the best affine map of another, and that map."""
+"""Distances of a function from the best affine map of another, and that map."""
 
 from typing import NamedTuple
 
@@ -175,7 +175,7 @@ def function_matching_map(reference: ArrayLike, source: ArrayLike) -> Affine:
 
 
 def _distance(reference: jax.Array, source: jax.Array, n: int, hessian) -> jax.Array:
-    """What the best linear map of `source` `[n p, k]` leaves of `reference`."""
+    """Length of `reference` less the best linear map of `source` `[n p, k]`."""
     flat, peak = scaled(reference.ravel())
     reference, source = flat.reshape(reference.shape), scaled(source, axis=0)[0]
     # The map minimises the residual, so it counts as a constant in the derivative.

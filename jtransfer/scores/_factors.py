@@ -149,14 +149,14 @@ def _correlation(sources: Sources, a: jax.Array, b: jax.Array) -> jax.Array:
 def _correlations(sources: Sources, subset: jax.Array):
     """Returns the correlations within the sources of a set, and all of them."""
     own = [sources.correlation[s] for s in subset]
-    everything = [
+    blocks = [
         [
             own[i] if i == j else _correlation(sources, a, b)
             for j, b in enumerate(subset)
         ]
         for i, a in enumerate(subset)
     ]
-    return jax.scipy.linalg.block_diag(*own), jnp.block(everything)
+    return jax.scipy.linalg.block_diag(*own), jnp.block(blocks)
 
 
 def _spectral_score(sources: Sources, subset: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jtransfer._internal import checks
+from jtransfer._internal.linalg import matmul
 from jtransfer.moments import Moments, class_moments
 from jtransfer.scores import _linalg
 
@@ -107,6 +108,7 @@ def regularized_h_score(moments: Moments) -> jax.Array:
     return jnp.where(varies & (n > 1), (1 - shrinkage) * jnp.sum(solved**2), 0)
 
 
+@jax.jit
 def ledoit_wolf_shrinkage(moments: Moments) -> jax.Array:
     r"""Computes the weight of the identity in the Ledoit-Wolf covariance.
 
@@ -203,9 +205,7 @@ def dense_h_score(
     def by_level(levels):
         membership = jax.nn.one_hot(levels, num_levels, dtype=features.dtype)
         counts = jnp.maximum(membership.sum(axis=0), 1)
-        sums = jnp.einsum(
-            "nwl,nd->wld", membership, centred, precision=jax.lax.Precision.HIGHEST
-        )
+        sums = matmul(jnp.moveaxis(membership, 0, 2), centred)
         return sums / jnp.sqrt(counts)[..., None]
 
     between = jax.lax.map(by_level, jnp.moveaxis(label_maps, 1, 0))

@@ -160,13 +160,6 @@ def nce(
       Tran, Nguyen and Hassner, "Transferability and Hardness of Supervised
       Classification Tasks", 2019, section 4.
     """
-    source_labels, labels = jnp.asarray(source_labels), jnp.asarray(labels)
-    for name, array in (("source_labels", source_labels), ("labels", labels)):
-        checks.num_axes(name, array, 1)
-        checks.integer(name, array)
-    checks.same_length(source_labels=source_labels, labels=labels)
-    checks.positive("num_source_classes", num_source_classes)
-    checks.positive("num_classes", num_classes)
     counts = label_table(
         source_labels,
         labels,
@@ -184,7 +177,23 @@ def label_table(
     num_source_classes: int,
     num_classes: int,
 ) -> jax.Array:
-    """Counts the pairs of target and source labels, ``[C, Z]``; counts add up.
+    """Counts the examples with each pair of target and source labels.
+
+    Tables of disjoint sets of examples add up to that of their union.
+
+    Args:
+      source_labels: label that the source gives each example, integers, ``[n]``.
+      labels: target class of each example, integers, ``[n]``. An example with either
+        label out of range is left out.
+      num_source_classes: number ``Z`` of source classes; static.
+      num_classes: number ``C`` of target classes; static.
+
+    Returns:
+      The counts, int32, shape ``[C, Z]``.
+
+    Raises:
+      ValueError: if the lengths differ.
+      TypeError: if labels are not integers.
 
     Example:
       >>> pairs = jnp.array([0, 1, 1]), jnp.array([1, 1, 1])
@@ -192,6 +201,12 @@ def label_table(
       [[0, 0], [1, 2]]
     """
     source_labels, labels = jnp.asarray(source_labels), jnp.asarray(labels)
+    for name, array in (("source_labels", source_labels), ("labels", labels)):
+        checks.num_axes(name, array, 1)
+        checks.integer(name, array)
+    checks.same_length(source_labels=source_labels, labels=labels)
+    checks.positive("num_source_classes", num_source_classes)
+    checks.positive("num_classes", num_classes)
     labels = checks.class_labels(labels, num_classes)
     source_labels = checks.class_labels(source_labels, num_source_classes)
     valid = (labels >= 0) & (source_labels >= 0)
@@ -204,7 +219,15 @@ def label_table(
 
 @jax.jit
 def negative_conditional_entropy(table: ArrayLike) -> jax.Array:
-    """Computes ``-H(Y | Z)`` in nats of a table ``[C, Z]`` of counts or masses.
+    """Computes the negative conditional entropy of a table of counts or masses.
+
+    Args:
+      table: counts of `label_table` or sums of `probability_table`, not negative, shape
+        ``[C, Z]``.
+
+    Returns:
+      Minus the entropy of the target class given the source's, in nats, shape ``[]``;
+      0 for a table of zeros.
 
     Example:
       >>> float(negative_conditional_entropy(jnp.array([[2, 0], [0, 5]])))

@@ -26,7 +26,7 @@ def rank_tolerance(num_features: int, dtype) -> float:
 
 
 def standardization(moments: Moments) -> jax.Array:
-    """Returns what scales the scatter to a unit diagonal, `[d]`; 0 if constant.
+    """Returns the factors that give the scatter a unit diagonal, `[d]`; 0 if constant.
 
     A spread below the rounding of the mean cannot be told from a constant.
     """
@@ -101,9 +101,9 @@ def separated_trace(moments: Moments, between: jax.Array) -> jax.Array:
     r"""Returns `tr(S^+ B^T B)` of `S = W + B^T B`, from the scatter `W` within classes.
 
     The sum `S` itself would lose in rounding what `W` holds beside the largest rows of
-    `B`. With the eigenvalues `w` of `W`, `P` and `P_0` the parts of `B` within its range
-    and outside of it, and the projection `N` on what is orthogonal to the columns of
-    `P_0`, of rank `r`,
+    `B`. With the eigenvalues `w` of `W`, `P` and `P_0` the parts of `B` within its
+    range and outside of it, and the projection `N` on what is orthogonal to the columns
+    of `P_0`, of rank `r`,
 
     .. math:: \operatorname{tr}(S^+ B^T B) = r + \operatorname{tr}(M (1 + M)^{-1}),
               \quad M = N P w^{-1} P^T N:
@@ -145,6 +145,9 @@ def _separation(moments: Moments, between: jax.Array) -> _Separation:
     c, d = between.shape
     share = max(10 * d**0.5 * float(jnp.finfo(between.dtype).eps), 1e-13**0.5)
     real = spread > share * jnp.sqrt(jnp.sum(projections**2))
+    # A null eigenvalue of W may be as large as the tolerance: what is less between the
+    # classes, as along the difference of two near copies, does not separate them.
+    real &= spread**2 > rank_tolerance(d, values.dtype) * values[-1]
     sides = jnp.where(real[None], sides, 0)
     inverse = jnp.where(real, 1 / jnp.where(real, spread, 1), 0)
     roots = jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, values, 1)), 0)

@@ -103,8 +103,8 @@ def logme_regression(features: ArrayLike, targets: ArrayLike) -> jax.Array:
     checks.num_axes("targets", targets, 2)
     checks.floating("targets", targets)
     checks.same_length(features=features, targets=targets)
-    everything = jnp.zeros(features.shape[:1], jnp.int32)
-    moments = class_moments(features, everything, num_classes=1)
+    one_class = jnp.zeros(features.shape[:1], jnp.int32)
+    moments = class_moments(features, one_class, num_classes=1)
     target_means = targets.mean(axis=0)
     centred = targets - target_means[None]
     problem = _Regression(

@@ -1,4 +1,4 @@
-"""What class centres tell about classes: the nearest of them, and their clusters."""
+"""Classes by their centres: the nearest of them, and their clusters."""
 
 import functools
 

@@ -18,7 +18,7 @@ from jtransfer.scores import _factors
 
 
 def source_subsets(num_sources: int, *, order: int) -> np.ndarray:
-    """Lists all sets of so many sources.
+    """Lists all sets of a given number of sources.
 
     Args:
       num_sources: number of sources.
@@ -34,7 +34,7 @@ def source_subsets(num_sources: int, *, order: int) -> np.ndarray:
       >>> source_subsets(3, order=2).tolist()
       [[0, 1], [0, 2], [1, 2]]
     """
-    check_order(order, num_sources)
+    _check_order(order, num_sources)
     return np.array(list(combinations(range(num_sources), order)), np.int32)
 
 
@@ -51,11 +51,11 @@ def subset_h_scores(
     source whitened on its own: one factorisation a source, and one a set of what its
     first source leaves of the others.
 
-    Each score is that which `h_score` gives for the set's own moments, with the same
-    rule of which directions count as absent. Where one comes close to that, as when
-    two sources share a feature, the set's own eigendecomposition decides, which takes
-    longer. As with `h_score`, **a set of at least n features is at its maximum
-    whatever they are**.
+    Each score is that which `h_score` gives for the set's own moments without `within`,
+    with the same rule of which directions count as absent. Where one comes close to
+    that, as when two sources share a feature, the set's own eigendecomposition decides,
+    which takes longer. As with `h_score`, **a set of at least n features is at its
+    maximum whatever they are**.
 
     The scores are constants for differentiation.
 
@@ -90,24 +90,8 @@ def subset_h_scores(
     subsets = jnp.asarray(subsets)
     checks.num_axes("subsets", subsets, 2)
     checks.integer("subsets", subsets)
-    check_subset_sizes(moments, sizes)
+    _check_subset_sizes(moments, sizes)
     return _factors.subset_scores(_factors.factorised(moments, sizes), subsets)
-
-
-def check_subset_sizes(moments: Moments, sizes: tuple[int, ...]) -> None:
-    """Raises ValueError unless the sizes are those of the features' parts."""
-    for size in sizes:
-        checks.positive("sizes", size)
-    d = moments.mean.shape[0]
-    if sum(sizes) != d:
-        raise ValueError(f"sizes must sum to the {d} features, got {sizes}.")
-
-
-def check_order(order: int, num_sources: int) -> None:
-    """Raises ValueError unless so many sources can be chosen."""
-    checks.positive("order", order)
-    if order > num_sources:
-        raise ValueError(f"order must be at most {num_sources}, got {order}.")
 
 
 class SourceSelection(NamedTuple):
@@ -123,7 +107,7 @@ class SourceSelection(NamedTuple):
 def best_sources(
     moments: Moments, *, sizes: tuple[int, ...], order: int = 2
 ) -> SourceSelection:
-    """Finds the sources with the highest H-score together among all sets of so many.
+    """Finds the set of sources, of a given number, with the highest H-score together.
 
     Args:
       moments: statistics of all sources' features side by side, shape ``[n, D]``.
@@ -150,7 +134,7 @@ def best_sources(
       Bao et al., "An Information-Theoretic Metric of Transferability for Task
       Transfer Learning", 2019, section 5.2, Higher Order Transfer.
     """
-    check_subset_sizes(moments, sizes)
+    _check_subset_sizes(moments, sizes)
     subsets = jnp.asarray(source_subsets(len(sizes), order=order))
     scores = _factors.subset_scores(_factors.factorised(moments, sizes), subsets)
     best = jnp.argmax(scores)
@@ -185,16 +169,16 @@ def greedy_sources(
       >>> a, b = labels % 2, labels // 2
       >>> features = jnp.stack([a, 1 - a, b], axis=1).astype(float)
       >>> moments = class_moments(features, labels, num_classes=4)
-      >>> found = greedy_sources(moments, sizes=(1, 1, 1))
-      >>> found.sources.tolist(), round(float(found.score), 3)
+      >>> selection = greedy_sources(moments, sizes=(1, 1, 1))
+      >>> selection.sources.tolist(), round(float(selection.score), 3)
       ([0, 2], 2.0)
 
     References:
       Bao et al., "An Information-Theoretic Metric of Transferability for Task
       Transfer Learning", 2019, section 5.2, Higher Order Transfer.
     """
-    check_subset_sizes(moments, sizes)
-    check_order(order, len(sizes))
+    _check_subset_sizes(moments, sizes)
+    _check_order(order, len(sizes))
     sources = _factors.factorised(moments, sizes)
     chosen = jnp.zeros(0, jnp.int32)
     for size in range(order):
@@ -205,3 +189,19 @@ def greedy_sources(
         scores = _factors.subset_scores(sources, subsets)
         chosen = subsets[jnp.argmax(scores)]
     return SourceSelection(chosen, scores.max())
+
+
+def _check_subset_sizes(moments: Moments, sizes: tuple[int, ...]) -> None:
+    """Raises ValueError unless the sizes are those of the features' parts."""
+    for size in sizes:
+        checks.positive("sizes", size)
+    d = moments.mean.shape[0]
+    if sum(sizes) != d:
+        raise ValueError(f"sizes must sum to the {d} features, got {sizes}.")
+
+
+def _check_order(order: int, num_sources: int) -> None:
+    """Raises ValueError unless `order` sources can be chosen."""
+    checks.positive("order", order)
+    if order > num_sources:
+        raise ValueError(f"order must be at most {num_sources}, got {order}.")

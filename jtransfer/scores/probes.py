@@ -127,7 +127,21 @@ def ridge_classifier(moments: Moments) -> Linear:
 
 @jax.jit
 def is_correct(classifier: Linear, features: ArrayLike, labels: ArrayLike) -> jax.Array:
-    """Tells which examples `[n, d]` a linear classifier gets right, booleans `[n]`."""
+    """Tells which examples a linear classifier gets right.
+
+    Args:
+      classifier: a linear classifier of ``d`` features.
+      features: floating-point features, shape ``[n, d]``.
+      labels: integer classes, shape ``[n]``.
+
+    Returns:
+      Booleans, shape ``[n]``: whether the largest output is that of the label.
+
+    Example:
+      >>> classifier = Linear(jnp.array([[-1.0, 1.0]]), jnp.zeros(2))
+      >>> is_correct(classifier, jnp.array([[3.0], [-2.0]]), jnp.array([1, 1])).tolist()
+      [True, False]
+    """
     features, labels = jnp.asarray(features), jnp.asarray(labels)
     outputs = linalg.matmul(features, classifier.weights) + classifier.bias[None]
     return jnp.argmax(outputs, axis=1) == labels

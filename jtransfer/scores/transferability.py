@@ -11,8 +11,8 @@ from jtransfer.moments import Moments, class_moments, merge
 from jtransfer.scores._h_score import h_score
 
 
-class Interval(NamedTuple):
-    """An estimate and its 95% interval."""
+class TransferabilityInterval(NamedTuple):
+    """A transferability with its standard error and 95% interval."""
 
     value: jax.Array
     """The estimate, `[]`."""
@@ -64,7 +64,7 @@ def transferability_interval(
     *,
     num_classes: int,
     num_blocks: int = 10,
-) -> Interval:
+) -> TransferabilityInterval:
     r"""Computes the transferability of features with its 95% interval.
 
     The interval is that of the jackknife: the examples fall at random into `num_blocks`
@@ -102,8 +102,8 @@ def transferability_interval(
       >>> labels = jnp.arange(60) % 3
       >>> best = jax.nn.one_hot(labels, 3)
       >>> options = dict(key=jax.random.key(0), num_classes=3)
-      >>> found = transferability_interval(best[:, :1], best, labels, **options)
-      >>> round(float(found.value), 3)
+      >>> interval = transferability_interval(best[:, :1], best, labels, **options)
+      >>> round(float(interval.value), 3)
       0.5
 
     References:
@@ -124,11 +124,12 @@ def transferability_interval(
     scores = (
         _block_scores(features[positions], dealt, num_classes) for features in pair
     )
-    value, *_ = ratios = task_transferability(*scores)
-    spread = jnp.sum((ratios[1:] - ratios[1:].mean(keepdims=True)) ** 2)
+    ratios = task_transferability(*scores)
+    value, left_out = ratios[0], ratios[1:]
+    spread = jnp.sum((left_out - left_out.mean(keepdims=True)) ** 2)
     error = jnp.sqrt(spread * (num_blocks - 1) / num_blocks)
     width = float(scipy.stats.t.ppf(0.975, num_blocks - 1)) * error
-    return Interval(value, error, value - width, value + width)
+    return TransferabilityInterval(value, error, value - width, value + width)
 
 
 def _dealt(labels: jax.Array, key: jax.Array, num_blocks: int):
@@ -146,17 +147,23 @@ def _block_scores(features: jax.Array, labels: jax.Array, num_classes: int):
     blocks = jax.vmap(lambda f, y: class_moments(f, y, num_classes=num_classes))(
         features, labels
     )
-    num_blocks = len(labels)
-
-    def without(block):
-        others = (block + 1 + jnp.arange(num_blocks - 1)) % num_blocks
-        return h_score(_united(jax.tree.map(lambda a: a[others], blocks)))
-
-    each = jax.lax.map(without, jnp.arange(num_blocks))
-    return jnp.append(h_score(_united(blocks)), each)
-
-
-def _united(blocks: Moments) -> Moments:
     first = jax.tree.map(lambda leaf: leaf[0], blocks)
     others = jax.tree.map(lambda leaf: leaf[1:], blocks)
-    return jax.lax.scan(lambda a, b: (merge(a, b), None), first, others)[0]
+    nothing = jax.tree.map(jnp.zeros_like, first)
+
+    def without(block):
+        # The moments of no example are zeros; block -1 leaves nothing out.
+        def united(before, numbered):
+            number, part = numbered
+            part = _where(number == block, nothing, part)
+            return merge(before, part), None
+
+        numbers = jnp.arange(1, len(labels))
+        start = _where(block == 0, nothing, first)
+        return h_score(jax.lax.scan(united, start, (numbers, others))[0])
+
+    return jax.lax.map(without, jnp.arange(-1, len(labels)))
+
+
+def _where(condition: jax.Array, chosen: Moments, other: Moments) -> Moments:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)

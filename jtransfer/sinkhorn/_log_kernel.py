@@ -12,6 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jtransfer._internal.linalg import matmul
+
 
 class LogKernel(NamedTuple):
     """A matrix `S` `[r, k]`, prepared for sums over its columns."""
@@ -67,11 +69,7 @@ def log_sums(
     limits, headroom = jnp.finfo(potentials.dtype), _headroom(potentials.dtype)
     shifted = potentials - kernel.columns[None]
     top = jax.lax.stop_gradient(jnp.max(shifted, axis=1, keepdims=True))
-    sums = jnp.matmul(
-        _raised_exp(shifted - top, headroom),
-        kernel.kernel,
-        precision=jax.lax.Precision.HIGHEST,
-    )
+    sums = matmul(_raised_exp(shifted - top, headroom), kernel.kernel)
     lost = potentials.shape[1] * float(limits.tiny) * (2 * math.exp(headroom) + 1)
     least, most = lost / float(limits.eps), float(limits.max)
     right = jnp.all((sums >= least) & (sums <= most), axis=1)
@@ -112,7 +110,7 @@ def positive_probs(probs: jax.Array) -> jax.Array:
 
 
 def written_out_log_sums(potentials: jax.Array, kernel: LogKernel) -> jax.Array:
-    """Returns what `log_sums` returns, without the product: right at every range."""
+    """Returns the logarithms of `log_sums` without the product, right at any range."""
     terms = potentials[:, None, :] - kernel.scores[None]
     top = jax.lax.stop_gradient(jnp.max(terms, axis=2))
     return jnp.log(jnp.sum(jnp.exp(terms - top[:, :, None]), axis=2)) + top

@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jtransfer._internal import checks
+from jtransfer._internal.linalg import root, unit
 from jtransfer.moments import class_moments
 
 
@@ -105,14 +106,7 @@ def normalized_centers(centers: ArrayLike) -> jax.Array:
     centers = jnp.asarray(centers)
     checks.num_axes("centers", centers, 2)
     checks.floating("centers", centers)
-    # Scaled first by the largest entry, so that no square over- or underflows.
-    largest = jnp.max(jnp.abs(centers), axis=1, keepdims=True, initial=0)
-    largest = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))
-    scaled = centers / largest
-    squares = jnp.sum(scaled**2, axis=1, keepdims=True)
-    nonzero = squares > 0
-    lengths = jnp.sqrt(jnp.where(nonzero, squares, 1))
-    return jnp.where(nonzero, scaled / lengths, 0)
+    return unit(centers)
 
 
 @jax.jit
@@ -123,8 +117,7 @@ def cost_matrix(teacher_centers: ArrayLike, student_centers: ArrayLike) -> jax.A
 
     From differences, not from products, so that near centres keep their distance and
     equal ones have distance zero; only its gradient takes ``O(Ct Cs d)`` memory. What
-    matters to `sinkhorn_distance` is
-    ``max(M) / epsilon``: report it.
+    matters to `sinkhorn_distance` is ``max(M) / epsilon``: report it.
 
     Args:
       teacher_centers: centres of the teacher's classes, shape ``[Ct, d]``.
@@ -158,9 +151,7 @@ def cost_matrix(teacher_centers: ArrayLike, student_centers: ArrayLike) -> jax.A
             f"{teacher_centers.shape} and {student_centers.shape}."
         )
     differences = teacher_centers[:, None, :] - student_centers[None, :, :]
-    squares = jnp.sum(differences**2, axis=2)
-    apart = squares > 0
-    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squares, 1)), 0)
+    return root(jnp.sum(differences**2, axis=2))
 
 
 def constant_cost(

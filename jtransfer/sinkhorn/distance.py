@@ -1,7 +1,4 @@
-"""The Sinkhorn distance between a teacher's and a student's predictions.
-
-The costs between classes are in `centers`, the convergence theory in `convergence`.
-"""
+"""The Sinkhorn distance between a teacher's and a student's predictions."""
 
 from typing import NamedTuple
 
@@ -12,21 +9,10 @@ from jax.typing import ArrayLike
 from jtransfer._internal import checks
 from jtransfer.sinkhorn._log_kernel import log_kernels, log_sums, positive_probs
 from jtransfer.sinkhorn._solvers import batch_potentials, ott_potentials, rounding
-from jtransfer.sinkhorn.centers import class_centers as class_centers
-from jtransfer.sinkhorn.centers import classifier_centers as classifier_centers
-from jtransfer.sinkhorn.centers import constant_cost as constant_cost
-from jtransfer.sinkhorn.centers import cost_matrix as cost_matrix
-from jtransfer.sinkhorn.centers import normalized_centers as normalized_centers
-from jtransfer.sinkhorn.centers import superclass_cost as superclass_cost
-from jtransfer.sinkhorn.convergence import contraction_rate as contraction_rate
-from jtransfer.sinkhorn.convergence import gradient_bound as gradient_bound
-from jtransfer.sinkhorn.convergence import hilbert_metric as hilbert_metric
-from jtransfer.sinkhorn.convergence import student_gradients as student_gradients
-from jtransfer.sinkhorn.convergence import variation_seminorm as variation_seminorm
 
 
 class SinkhornResult(NamedTuple):
-    """What a solver returns: for one pair as below, for a batch with a first axis."""
+    """Distance and plan of a pair of predictions; of a batch, with a first axis."""
 
     distance: jax.Array
     """Eq. (5), `[]`: the only part with a gradient."""

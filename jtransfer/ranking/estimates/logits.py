@@ -9,9 +9,7 @@ import numpy as np
 
 from jtransfer.intervals import NUM_BLOCKS, NUM_SHUFFLES, DealtLabels, Estimate
 from jtransfer.ranking.estimates.batches import dealt_logits, labels_at
-
-# The function `leep` shadows its module inside the package.
-from jtransfer.scores._leep import (
+from jtransfer.scores import (
     label_table,
     log_expected_predictions,
     negative_conditional_entropy,
