@@ -19,14 +19,14 @@ from jtransfer.report.ranking import (
     write_ranking,
 )
 
-Rows = Sequence[Mapping[str, Any]]
+_Rows = Sequence[Mapping[str, Any]]
 
 
-def _typed(rows: Rows) -> list[Row]:
+def _typed(rows: _Rows) -> list[Row]:
     return [from_json(dict(row)) for row in rows]
 
 
-def written(rows: Rows, folder: Path) -> list[Path]:
+def written(rows: _Rows, folder: Path) -> list[Path]:
     """Writes a ranking and its page, see `write_ranking` and `draw_pages`."""
     return [*write_ranking(_typed(rows), folder), *draw_pages(folder)]
 
@@ -36,21 +36,21 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [to_json(row) for row in read_ranking(folder)]
 
 
-def page(rows: Rows) -> str:
+def page(rows: _Rows) -> str:
     """Returns the page of a ranking, see `ranking_page`."""
     return ranking_page(_typed(rows))
 
 
-def failures(rows: Rows) -> list[str]:
+def failures(rows: _Rows) -> list[str]:
     """Returns a line for each source that failed, see `failure_lines`."""
     return failure_lines(_typed(rows))
 
 
-def warnings(rows: Rows) -> list[str]:
+def warnings(rows: _Rows) -> list[str]:
     """Returns the warnings of a ranking, see `warning_lines`."""
     return warning_lines(_typed(rows))
 
 
-def missing(rows: Rows, names: Iterable[str]) -> list[str]:
+def missing(rows: _Rows, names: Iterable[str]) -> list[str]:
     """Returns why named scores are missing, see `missing_lines`."""
     return missing_lines(_typed(rows), names)

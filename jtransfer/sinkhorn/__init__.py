@@ -6,6 +6,10 @@ from jtransfer.sinkhorn.centers import constant_cost as constant_cost
 from jtransfer.sinkhorn.centers import cost_matrix as cost_matrix
 from jtransfer.sinkhorn.centers import normalized_centers as normalized_centers
 from jtransfer.sinkhorn.centers import superclass_cost as superclass_cost
+from jtransfer.sinkhorn.convergence import contraction_rate as contraction_rate
+from jtransfer.sinkhorn.convergence import gradient_bound as gradient_bound
+from jtransfer.sinkhorn.convergence import student_gradients as student_gradients
+from jtransfer.sinkhorn.convergence import variation_seminorm as variation_seminorm
 from jtransfer.sinkhorn.distance import SinkhornResult as SinkhornResult
 from jtransfer.sinkhorn.distance import sinkhorn_distance as sinkhorn_distance
 from jtransfer.sinkhorn.distance import sinkhorn_distances as sinkhorn_distances
