@@ -1,29 +1,26 @@
 """What paper A claims beside its tables: other data, FGSM, surrogates, a baseline.
 
-Run: `python experiments/adversarial/claims_of_the_text.py cpu --data-dir DIR` after
-`architectures.py`, whose networks and attacks it finds in `--out`.
+Run: `python -m experiments.adversarial.claims_of_the_text cpu --data-dir DIR` after
+`table1_table5_table6_architectures.py`, whose networks and attacks it finds in `--out`.
 
 1. Section 3.2 conjectures that the attacks may be made on other data than those of the
-   transfer: here on test images of CIFAR-10, which the sources learned.
-2. Appendix G.2.1 says that FGSM finds the same candidates as PGD, for less.
-3. Section 5 says that a source which transfers its knowledge better is the better
-   surrogate for attacks on a hidden target. (`mixtures.py` has it for its sources.)
-4. The mean cosine of the loss gradients (Demontis et al., 2019) as a baseline for what
-   alpha1 says about the transfer.
+transfer: here on test images of CIFAR-10, which the sources learned. 2. Appendix G.2.1
+says that FGSM finds the same candidates as PGD, for less. 3. Section 5 says that a
+source which transfers its knowledge better is the better surrogate for attacks on a
+hidden target. (`table3_mixtures.py` has it for its sources.) 4. The mean cosine of the
+loss gradients (Demontis et al., 2019) as a baseline for what alpha1 says about the
+transfer.
 
 The paper prints no numbers for these.
 """
 
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from experiments.adversarial.support import attacks, measures, networks, rows, transfers
+from experiments.adversarial.support.networks import PRESETS
 from experiments.adversarial.support.transfers import Setting
 from experiments.harness import Value
 from jtransfer.ranking import correlations
@@ -53,7 +50,7 @@ def main(config: networks.Config, preset: str) -> None:
     for seed in config.seeds:
         setting = transfers.setting(config, seed=seed)
         by_pgd, by_fgsm = (
-            transfers(config, setting, attack, setting.x)
+            attacked(config, setting, attack, setting.x)
             for attack in (attacks.pgd(config), attacks.fgsm())
         )
         found[seed] = (
@@ -65,9 +62,9 @@ def main(config: networks.Config, preset: str) -> None:
     rows.summaries(sheet, found, printed={}, signs=CLAIMS)
 
 
-def transfers(config, setting: Setting, attack, x) -> list[transfers.Transfers]:
-    """Of all sources; the attacks of `architectures.py` are found."""
-    return transfers.transfers(
+def attacked(config, setting: Setting, attack, x) -> list[transfers.Transfers]:
+    """Attacks all sources; those of Table 1 are read where they were made before."""
+    return transfers.both_ways(
         config,
         setting.target,
         setting.sources,
@@ -87,12 +84,12 @@ def other_data(config, sheet, setting: Setting, by_pgd) -> dict[str, Value]:
     """Claim 1."""
     test = networks.images(config, config.source_data, "test")
     test = networks.part(test, config.num_attacked, seed=0)
-    elsewhere = transfers(config, setting, attacks.pgd(config), attacks.pixels(test))
+    elsewhere = attacked(config, setting, attacks.pgd(config), attacks.pixels(test))
     here, there = (measures.means(alphas(found)) for found in (by_pgd, elsewhere))
     per_model(sheet, setting, "alpha1 on target data", here)
     per_model(sheet, setting, "alpha1 on source data", there)
     right = accuracies(setting)
-    return rows(
+    return write_rows(
         sheet,
         setting,
         {
@@ -132,7 +129,7 @@ def faster_attack(config, sheet, setting: Setting, by_pgd, by_fgsm) -> dict:
     computed["processor time of PGD over FGSM"] = lambda: Value(
         seconds(setting, attacks.pgd(config)) / seconds(setting, attacks.fgsm())
     )
-    return rows(sheet, setting, computed)
+    return write_rows(sheet, setting, computed)
 
 
 def surrogates(sheet, setting: Setting, by_pgd) -> dict[str, Value]:
@@ -144,7 +141,7 @@ def surrogates(sheet, setting: Setting, by_pgd) -> dict[str, Value]:
     per_model(sheet, setting, "share of answers changed", changed)
     right = accuracies(setting)
     chosen = changed[int(np.argmax(right))]
-    return rows(
+    return write_rows(
         sheet,
         setting,
         {
@@ -187,7 +184,7 @@ def baseline(sheet, setting: Setting, by_pgd) -> dict[str, Value]:
             computed[cell] = lambda pair=pair: rows.over_samples(
                 *pair, seed=setting.seed
             )
-    return rows(sheet, setting, computed)
+    return write_rows(sheet, setting, computed)
 
 
 def accuracies(setting: Setting) -> list[float]:
@@ -211,7 +208,7 @@ def per_model(sheet, setting: Setting, cell: str, values) -> None:
         )
 
 
-def rows(sheet, setting: Setting, computed) -> dict[str, Value]:
+def write_rows(sheet, setting: Setting, computed) -> dict[str, Value]:
     """Rows by their names, judged where something is claimed."""
     return {
         cell: rows.row(sheet, cell, compute, seed=setting.seed, claim=CLAIMS.get(cell))
@@ -229,5 +226,4 @@ def seconds(setting: Setting, attack) -> float:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in networks.PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(networks.PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,7 +1,7 @@
 """Figures 2 and 3 of paper A: six curves on the task of radial basis functions.
 
-Run: `python experiments/adversarial/figure2_figure3_synthetic.py cpu`; a few minutes on 2 cores at the
-sizes of the paper, without any data. A killed run goes on.
+Run: `python -m experiments.adversarial.figure2_figure3_synthetic cpu`; a few minutes on
+2 cores at the sizes of the paper, without any data. A killed run goes on.
 
 A target network of width 100 and sources of widths 100 (the target itself), 50 and 200
 learn one regression. Each source is then moved away, W + t V with t in [0, 1] and V
@@ -19,17 +19,14 @@ data; 2000 steps, or ten times the weight decay, would explain a fifth at most.
 import dataclasses
 import functools
 import json
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from flax import nnx
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from experiments.adversarial.support import curves, drawings, rows
 from experiments.adversarial.support.curves import GRADIENT, KNOWLEDGE
@@ -108,18 +105,18 @@ def run(config: Config, preset: str, seed: int) -> None:
             )
     for width in config.widths:
         file = table.path.parent / f"synthetic-{width}-{seed}.{preset}.json"
-        curves = kept(
+        lines = kept(
             file,
             settings,
             lambda width=width: measured_curves(
                 config, train(config.target_width), train(width), fitting, width, seed
             ),
         )
-        write_agreement(sheet, curves, width, seed)
+        write_agreement(sheet, lines, width, seed)
         if seed == config.seeds[0]:
             panels = [
-                {name: curves[f"{name}, attack {i}"] for name in ALPHAS}
-                | {name: curves[name] for name in (GRADIENT, KNOWLEDGE)}
+                {name: lines[f"{name}, attack {i}"] for name in ALPHAS}
+                | {name: lines[name] for name in (GRADIENT, KNOWLEDGE)}
                 for i in (1, 2)
             ]
             titles = [f"source of width {width}, attack {i}" for i in (1, 2)]
@@ -230,5 +227,4 @@ def write_agreement(sheet, curves: dict, width: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

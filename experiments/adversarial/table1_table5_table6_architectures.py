@@ -1,8 +1,9 @@
 """Tables 1, 5 and 6, Figures 4 and 5 of paper A: five architectures, attacks T->S.
 
-Run: `python experiments/adversarial/table1_table5_table6_architectures.py cpu --data-dir DIR` with CIFAR-10
-and STL-10, or the ten classes `tin10`, prepared there; half an hour of one core for the
-networks, which the other scripts share, and the attacks. A killed run goes on.
+Run: `python -m experiments.adversarial.table1_table5_table6_architectures cpu
+--data-dir DIR` with CIFAR-10 and STL-10, or the ten classes `tin10`, prepared there;
+half an hour of one core for the networks, which the other scripts share, and the
+attacks. A killed run goes on.
 
 Sources of five architectures learn CIFAR-10, get a new last layer for the second data
 set, and are fed with attacks on a ResNet-18 that learned the second data set. The paper
@@ -13,12 +14,6 @@ theory; Table 1 is shown for the outputs after it as well.
 The headline cells (Tables 1 and 6) have all seeds, Table 5 has the first, n = 1.
 """
 
-import sys
-from pathlib import Path
-
-import tyro
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from experiments.adversarial.support import (
     attacks,
@@ -30,9 +25,10 @@ from experiments.adversarial.support import (
 )
 from experiments.adversarial.support.attacks import Attack
 from experiments.adversarial.support.measures import Printed
+from experiments.adversarial.support.networks import PRESETS
 from experiments.adversarial.support.transfers import Setting
 from experiments.harness import Value
-from jtransfer import attacks
+from jtransfer.attacks import L2, LINF
 
 HEAD = " after the new head"
 SIGNS = {f"{measures.POOLED}{HEAD}": -1.0}
@@ -90,14 +86,14 @@ PAPER = {
 
 def attacks_of(config: networks.Config) -> dict[str, Attack]:
     """The attack of each table; for MI the paper states neither radius nor decay."""
-    steps, linf = config.num_steps, attacks.LINF
+    steps = config.num_steps
     return {
         "table1": attacks.pgd(config),
         "table6": attacks.fgsm(),
-        "table5-pgd2": Attack("PGD", linf, 2 / 255, steps),
-        "table5-pgd4": Attack("PGD", linf, 4 / 255, steps),
-        "table5-mi": Attack("MI", linf, 0.1, steps, 1.0, random_start=False),
-        "table5-l2": Attack("PGD-L2", attacks.L2, 1.0, steps),
+        "table5-pgd2": Attack("PGD", LINF, 2 / 255, steps),
+        "table5-pgd4": Attack("PGD", LINF, 4 / 255, steps),
+        "table5-mi": Attack("MI", LINF, 0.1, steps, 1.0, random_start=False),
+        "table5-l2": Attack("PGD-L2", L2, 1.0, steps),
     }
 
 
@@ -126,7 +122,7 @@ def measured(config, sheet, attack, setting: Setting) -> dict[str, Value]:
 
 def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
     """The rows that take the outputs of `models`: the sources or their new heads."""
-    transfers = transfers.transfers(
+    both_ways = transfers.both_ways(
         config,
         setting.target,
         models,
@@ -137,7 +133,7 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
     )
     pairs = {
         name: transfer.from_target
-        for name, transfer in zip(setting.accuracies, transfers, strict=True)
+        for name, transfer in zip(setting.accuracies, both_ways, strict=True)
     }
     found = measures.table_rows(
         sheet,
@@ -162,5 +158,4 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in networks.PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(networks.PRESETS), name)
+    harness.run_script(main, PRESETS)

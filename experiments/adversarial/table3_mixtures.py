@@ -1,7 +1,7 @@
 """Table 3 and Figure 8 of paper A: sources on animals and vehicles, attacks S->T.
 
-Run: `python experiments/adversarial/table3_mixtures.py cpu --data-dir DIR` with CIFAR-10 and
-STL-10, or the ten classes `tin10`, prepared there. A killed run goes on.
+Run: `python -m experiments.adversarial.table3_mixtures cpu --data-dir DIR` with
+CIFAR-10 and STL-10, or the ten classes `tin10`, prepared there. A killed run goes on.
 
 Five networks learn parts of CIFAR-10 of equal size with 0 to 100% vehicles, get a new
 last layer for the vehicles of the second data set, and are attacked there. The attacks
@@ -9,13 +9,8 @@ are fed to a network that learned the vehicles of the second data set. The paper
 that the source that transfers better also has the attacks that transfer better.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from experiments.adversarial.support import (
     attacks,
@@ -26,6 +21,7 @@ from experiments.adversarial.support import (
     transfers,
 )
 from experiments.adversarial.support.measures import Printed
+from experiments.adversarial.support.networks import PRESETS
 from experiments.harness import Value
 from jtransfer import data
 
@@ -77,11 +73,11 @@ def measured(config: networks.Config, sheet, seed: int) -> dict[str, Value]:
     losses = np.stack(
         [attacks.cross_entropies(head, x, labels) for head in heads], axis=1
     )
-    transfers = transfers.transfers(
+    both_ways = transfers.both_ways(
         config, target, sources, attacks.pgd(config), x, seed=seed
     )
     pairs, accuracies, fooled = {}, {}, {}
-    for share, head, transfer in zip(SHARES, heads, transfers, strict=True):
+    for share, head, transfer in zip(SHARES, heads, both_ways, strict=True):
         name = f"{share:.0%} vehicles"
         pairs[name] = transfer.to_target
         accuracies[name] = attacks.accuracy(head, test)
@@ -153,5 +149,4 @@ def vehicles(config: networks.Config, split: str) -> data.Images:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in networks.PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(networks.PRESETS), name)
+    harness.run_script(main, PRESETS)

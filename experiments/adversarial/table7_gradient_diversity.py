@@ -1,7 +1,8 @@
 """Table 7 and Figure 7 of paper A: sources tuned away from the target's gradients.
 
-Run: `python experiments/adversarial/table7_gradient_diversity.py cpu --data-dir DIR` with
-CIFAR-10 and STL-10, or the ten classes `tin10`, prepared there. A killed run goes on.
+Run: `python -m experiments.adversarial.table7_gradient_diversity cpu --data-dir DIR`
+with CIFAR-10 and STL-10, or the ten classes `tin10`, prepared there. A killed run goes
+on.
 
 One source is fine-tuned with the loss
 
@@ -18,17 +19,13 @@ One seed, n = 1.
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from flax import nnx
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from experiments.adversarial.support import (
     attacks,
@@ -39,9 +36,11 @@ from experiments.adversarial.support import (
     transfers,
 )
 from experiments.adversarial.support.measures import Printed
-from jtransfer import attacks, data, models, networks, training
+from experiments.adversarial.support.networks import PRESETS
+from jtransfer import data, models, training
 from jtransfer._internal import linalg
-from jtransfer.distillation import activations
+from jtransfer.attacks import prediction_loss
+from jtransfer.distillation import cross_entropy
 from jtransfer.models import Variables
 from jtransfer.training import schedules
 
@@ -78,11 +77,11 @@ def main(config: networks.Config, preset: str) -> None:
     losses = np.stack(
         [attacks.cross_entropies(head, x, labels) for head in heads], axis=1
     )
-    transfers = transfers.transfers(
+    both_ways = transfers.both_ways(
         config, target, sources, attacks.pgd(config), x, seed=seed
     )
     names = [f"rho {rho}" for rho in RHOS]
-    pairs = {n: t.from_target for n, t in zip(names, transfers, strict=True)}
+    pairs = {n: t.from_target for n, t in zip(names, both_ways, strict=True)}
     accuracies = [attacks.accuracy(head, test) for head in heads]
     alphas = measures.alphas(pairs.values())
     cosines = [attacks.gradient_cosines(s, target, x) for s in sources]
@@ -186,8 +185,8 @@ def diverse(architecture, statistics) -> Callable:
     def objective(params, stats, batch, key):
         """Value, parts and new statistics of a batch."""
         x = preprocess(batch["images"], key)
-        found, new_stats = train_fn(params, stats, x, None)
-        value, parts = activations.cross_entropy(found, batch)
+        (logits, _), new_stats = train_fn(params, stats, x, None)
+        value = cross_entropy(logits, batch["labels"])
         # In evaluation mode: the batch must not mix the gradients of its images.
         weights = Variables(params, stats), mean[None, None], std[None, None]
         cosine = penalty(
@@ -195,7 +194,7 @@ def diverse(architecture, statistics) -> Callable:
             batch["target_images"].astype(jnp.float32) / 255,
             batch["target_gradients"],
         )
-        parts = {**parts, "cross_entropy": value, "cosine": cosine}
+        parts = {"cross_entropy": value, "cosine": cosine}
         return value + batch["rho"] * cosine, (parts, new_stats)
 
     return objective
@@ -217,12 +216,11 @@ def penalty(f: Callable, x: jax.Array, gradients: jax.Array) -> jax.Array:
     """
 
     def cosine(x, gradient):
-        own = jax.grad(attacks.prediction_loss(f, x))(x)
+        own = jax.grad(prediction_loss(f, x))(x)
         return linalg.unit(own.ravel()) @ linalg.unit(gradient.ravel())
 
     return jnp.mean(jax.vmap(cosine)(x, gradients))
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in networks.PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(networks.PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,22 +1,20 @@
 """Figure 3 of selective cross-task distillation: how fast the gradient converges.
 
-Run: `python experiments/cross_task/figure3_convergence.py cpu --data-dir DIR`; a minute, most of
-it the training of the two networks, CIFAR-100 prepared in DIR.
-256 problems: a teacher on all classes, a student, temperature 3, epsilon .1. The error
-of eps log v(t) in variation seminorm and in L2, with Proposition 4.3's bound. Three
-costs: that of the package, with centres of length one on both sides; the paper's,
-where only the teacher's are; and one scaled to a largest entry of .1. The paper takes
-t = 100 as the truth; we also measure against t = 2000.
+Run: `python -m experiments.cross_task.figure3_convergence cpu --data-dir DIR`; a
+minute, most of it the training of the two networks, CIFAR-100 prepared in DIR. 256
+problems: a teacher on all classes, a student, temperature 3, epsilon .1. The error of
+eps log v(t) in variation seminorm and in L2, with Proposition 4.3's bound. Three costs:
+that of the package, with centres of length one on both sides; the paper's, where only
+the teacher's are; and one scaled to a largest entry of .1. The paper takes t = 100 as
+the truth; we also measure against t = 2000.
 """
 
 import dataclasses
 import functools
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.outputs import (
@@ -221,5 +219,4 @@ def draw(table, curves) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

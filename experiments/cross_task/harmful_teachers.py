@@ -1,7 +1,7 @@
 """Section 7 of selective cross-task distillation: does any score notice a bad teacher?
 
-Run: `python experiments/cross_task/harmful_teachers.py cpu --data-dir DIR` after
-`double_window.py`, whose teachers and settings it takes; minutes on one core.
+Run: `python -m experiments.cross_task.harmful_teachers cpu --data-dir DIR` after
+`table11_double_window.py`, whose teachers and settings it takes; minutes on one core.
 Target 1, whose own teacher 1 is turned bad in two ways. Its head is permuted: the
 features are right and all answers wrong. Or it is a nasty teacher, trained to be right
 while its soft outputs, at temperature 20, leave those of the honest one. With Eq. (8)
@@ -10,12 +10,10 @@ centres of the classes they do not, which is what we distil from it with.
 """
 
 import functools
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.assessments import NAMES, evidence, values
@@ -174,5 +172,4 @@ def judge_score(found, score, everyone, seen) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,22 +1,21 @@
 """Table 10 and Figure 10: a teacher of something else, and teachers far apart.
 
-Run: `python experiments/cross_task/table10_figure10_unrelated.py cpu --data-dir DIR`; ten minutes on one
-core; `scene15`, `tindogs`, `tin10` and CIFAR-100 prepared in DIR; a killed run goes on.
-Stand-ins throughout. Table 10: the teacher knows scenes and the students learn dogs, in
-the paper birds and dogs; it says that Sinkhorn distillation never does harm. Figure 10:
-five teachers that are five targets (scenes, dogs, ten things of Tiny ImageNet, animals
-and other things of CIFAR-100; in the paper scenes, dogs, birds, cars, aircraft). Each
-student is taught by the teacher that Approximation II puts first. A teacher has learned
-from images of its own set that its student gets too.
+Run: `python -m experiments.cross_task.table10_figure10_unrelated cpu --data-dir DIR`;
+ten minutes on one core; `scene15`, `tindogs`, `tin10` and CIFAR-100 prepared in DIR; a
+killed run goes on. Stand-ins throughout. Table 10: the teacher knows scenes and the
+students learn dogs, in the paper birds and dogs; it says that Sinkhorn distillation
+never does harm. Figure 10: five teachers that are five targets (scenes, dogs, ten
+things of Tiny ImageNet, animals and other things of CIFAR-100; in the paper scenes,
+dogs, birds, cars, aircraft). Each student is taught by the teacher that Approximation
+II puts first. A teacher has learned from images of its own set that its student gets
+too.
 """
 
 import dataclasses
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.assessments import fictitious
@@ -263,5 +262,4 @@ def draw(table, names, scores, means) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,24 +1,22 @@
 """Table 11, Figures 7 and 8: which score finds the best teacher.
 
-Run: `python experiments/cross_task/table11_double_window.py cpu --data-dir DIR`; half an hour
-on one core, CIFAR-100 prepared in DIR; a killed run goes on. The paper's repository is
-of CUB, ours of CIFAR-100: five windows of 50 classes, ten classes apart, and two
-families make ten teachers; each window is a target as well, its student the smallest
-network, distilled from each teacher by Algorithm 2. The true worth of a teacher is the
-mean test accuracy of its students over the seeds. Beside the paper's scores stand two
-that cost nothing (how many classes the two share, how good a teacher is at its own),
-what all these tell of teachers of one family, whose networks are alike but for their
-classes, and what the students of one seed tell of those of the others: how far the
-accuracies are the teachers' doing and not chance. A score may do better, for the mean
-over all seeds is less a matter of chance than one seed is.
+Run: `python -m experiments.cross_task.table11_double_window cpu --data-dir DIR`; half
+an hour on one core, CIFAR-100 prepared in DIR; a killed run goes on. The paper's
+repository is of CUB, ours of CIFAR-100: five windows of 50 classes, ten classes apart,
+and two families make ten teachers; each window is a target as well, its student the
+smallest network, distilled from each teacher by Algorithm 2. The true worth of a
+teacher is the mean test accuracy of its students over the seeds. Beside the paper's
+scores stand two that cost nothing (how many classes the two share, how good a teacher
+is at its own), what all these tell of teachers of one family, whose networks are alike
+but for their classes, and what the students of one seed tell of those of the others:
+how far the accuracies are the teachers' doing and not chance. A score may do better,
+for the mean over all seeds is less a matter of chance than one seed is.
 """
 
 import functools
-import sys
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.assessments import (
@@ -256,5 +254,4 @@ def between_seeds(found: Found):
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

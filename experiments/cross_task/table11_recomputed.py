@@ -1,20 +1,19 @@
 """Table 11 of selective cross-task distillation, from the paper's own Tables 16 to 20.
 
-Run: `python experiments/cross_task/table11_recomputed.py`; seconds, no data, one preset.
-The paper correlates four scores of ten teachers with the accuracy of the student of
-each, and prints all numbers that enter. From these the column of its own score comes
-out lower than printed on tasks 1, 4 and 5, by more than rounding explains, and level
-with LogME (mean .706 against .699; printed .72 against .69).
+Run: `python -m experiments.cross_task.table11_recomputed`; seconds, no data, one
+preset. The paper correlates four scores of ten teachers with the accuracy of the
+student of each, and prints all numbers that enter. From these the column of its own
+score comes out lower than printed on tasks 1, 4 and 5, by more than rounding explains,
+and level with LogME (mean .706 against .699; printed .72 against .69).
 """
 
 import csv
 import dataclasses
-import sys
 from pathlib import Path
 
 import numpy as np
-import tyro
 
+from experiments import harness
 from experiments.cross_task.support.correlations import (
     bootstrapped,
     difference,
@@ -45,8 +44,15 @@ class Config:
     results: Path = RESULTS
 
 
-def main(config: Config) -> None:
-    """Writes a row for each printed correlation, and for what was not printed."""
+PRESETS = {name: ("seconds", Config()) for name in ("smoke", "cpu", "paper")}
+
+
+def main(config: Config, preset: str) -> None:
+    """Writes a row for each printed correlation, and for what was not printed.
+
+    The numbers are the paper's own, so the rows are those of `paper` in every preset.
+    """
+    del preset
     table = Table("cross_task", "table11_printed", "paper", config.results)
     sheet = Sheet(table, {"source": PRINTED.name})
     columns = printed()
@@ -131,5 +137,4 @@ def against_printed(found: Value, value: float) -> str:
 
 
 if __name__ == "__main__":
-    presets = ("smoke", "cpu", "paper")
-    main(tyro.cli(Config, args=[word for word in sys.argv[1:] if word not in presets]))
+    harness.run_script(main, PRESETS)

@@ -1,18 +1,17 @@
 """Tables 12 and 13, Figure 9: the fictitious student, its likeness and its price.
 
-Run: `python experiments/cross_task/table12_table13_fictitious.py cpu --data-dir DIR` after
-`double_window.py`, whose teachers and students it takes; minutes on one core.
-The first target and all ten teachers. Table 12: how far the linear model on a teacher's
-features is from the student that the teacher brings up, both at the temperature of the
-score (which the paper does not state). Table 13: seconds a teacher of each score,
-compiled, without the teacher's forward pass, which all need and which has its own row.
+Run: `python -m experiments.cross_task.table12_table13_fictitious cpu --data-dir DIR`
+after `table11_double_window.py`, whose teachers and students it takes; minutes on one
+core. The first target and all ten teachers. Table 12: how far the linear model on a
+teacher's features is from the student that the teacher brings up, both at the
+temperature of the score (which the paper does not state). Table 13: seconds a teacher
+of each score, compiled, without the teacher's forward pass, which all need and which
+has its own row.
 """
 
 import functools
-import sys
 
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.assessments import (
@@ -155,5 +154,4 @@ def figure9(table, config, entry, target) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,18 +1,16 @@
 """Figure 5 and Table 14: students of other and other classes, one teacher.
 
-Run: `python experiments/cross_task/table14_figure5_sliding_window.py cpu --data-dir DIR`; ten minutes
-on one core, CIFAR-100 prepared in DIR; a killed run goes on. The teacher knows the
-first window of 50 classes; the students' windows move on by ten classes each, so it
-knows 100% of their classes down to none. The smallest student has three seeds, the
-others one. Accuracies of different windows are not comparable: the test sets differ.
-AML, MGD and WCoRD are not part of the package.
+Run: `python -m experiments.cross_task.table14_figure5_sliding_window cpu --data-dir
+DIR`; ten minutes on one core, CIFAR-100 prepared in DIR; a killed run goes on. The
+teacher knows the first window of 50 classes; the students' windows move on by ten
+classes each, so it knows 100% of their classes down to none. The smallest student has
+three seeds, the others one. Accuracies of different windows are not comparable: the
+test sets differ. AML, MGD and WCoRD are not part of the package.
 """
 
 import dataclasses
-import sys
 
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.methods import printed, student
@@ -213,5 +211,4 @@ def draw(table, config, curves, overlaps) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

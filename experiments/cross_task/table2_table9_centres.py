@@ -1,21 +1,19 @@
 """Tables 2 and 9: what a teacher's class centres know.
 
-Run: `python experiments/cross_task/table2_table9_centres.py cpu --data-dir DIR`; minutes on one core,
-CIFAR-10 and CIFAR-100 prepared in DIR; a killed run goes on.
-Table 2: a network on CIFAR-10 as it is, as a nearest-class-mean classifier with the
-true centres (Eq. 6), and with its classifier's columns, scaled, for centres (Eq. 8).
-Table 9: how well K-means of the centres of a student's classes, by the teacher's
-features and by those of an untrained network, finds the superclasses of CIFAR-100 (K is
-their number in the window, which the paper leaves open). NMI grows with the number of
-clusters, so the mean over random partitions with clusters of the same sizes is beside.
+Run: `python -m experiments.cross_task.table2_table9_centres cpu --data-dir DIR`;
+minutes on one core, CIFAR-10 and CIFAR-100 prepared in DIR; a killed run goes on. Table
+2: a network on CIFAR-10 as it is, as a nearest-class-mean classifier with the true
+centres (Eq. 6), and with its classifier's columns, scaled, for centres (Eq. 8). Table
+9: how well K-means of the centres of a student's classes, by the teacher's features and
+by those of an untrained network, finds the superclasses of CIFAR-100 (K is their number
+in the window, which the paper leaves open). NMI grows with the number of clusters, so
+the mean over random partitions with clusters of the same sizes is beside.
 """
 
 import dataclasses
-import sys
 
 import jax
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.outputs import centers, embedding, head_centers
@@ -179,5 +177,4 @@ def by_chance(truth: np.ndarray, draws: int = 200) -> Value:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,17 +1,15 @@
 """Tables 4 and 6: the same classes for teacher and student, one family and two.
 
-Run: `python experiments/cross_task/table4_table6_standard.py cpu --data-dir DIR`; ten minutes on one
-core, CIFAR-100 prepared in DIR; a killed run goes on. All 100 classes. Table 4 has a
-teacher of the students' family (the first student has its architecture, and for it
-there is self-distillation, BAN), Table 6 one of another. SFTN, AFD, SEED, SSKD, WCoRD
-and MGD are not part of the package.
+Run: `python -m experiments.cross_task.table4_table6_standard cpu --data-dir DIR`; ten
+minutes on one core, CIFAR-100 prepared in DIR; a killed run goes on. All 100 classes.
+Table 4 has a teacher of the students' family (the first student has its architecture,
+and for it there is self-distillation, BAN), Table 6 one of another. SFTN, AFD, SEED,
+SSKD, WCoRD and MGD are not part of the package.
 """
 
 import dataclasses
-import sys
 
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.methods import METHODS, NOT_HERE, printed, student
@@ -153,5 +151,4 @@ def write(config, found, name, teacher_shape, taught_by, target) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,20 +1,18 @@
 """Table 8 and Figure 6: which cost matrix, and which settings.
 
-Run: `python experiments/cross_task/table8_figure6_ablations.py cpu --data-dir DIR`; ten minutes on one
-core, CIFAR-100 prepared in DIR; a killed run goes on.
-The teacher knows 60% of the classes of the student. Costs: I zero for the same class,
-II by an untrained network, III zero within a superclass, IV by a shallower teacher, and
-the paper's own, here in three forms: with all centres of length one (what the package
-does), as the paper prints it, and with the teacher's true centres. Figure 6 moves one
-of temperature, weight and epsilon at a time.
+Run: `python -m experiments.cross_task.table8_figure6_ablations cpu --data-dir DIR`; ten
+minutes on one core, CIFAR-100 prepared in DIR; a killed run goes on. The teacher knows
+60% of the classes of the student. Costs: I zero for the same class, II by an untrained
+network, III zero within a superclass, IV by a shallower teacher, and the paper's own,
+here in three forms: with all centres of length one (what the package does), as the
+paper prints it, and with the teacher's true centres. Figure 6 moves one of temperature,
+weight and epsilon at a time.
 """
 
 import dataclasses
 import functools
-import sys
 
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.outputs import centers, class_cost, head_centers
@@ -220,5 +218,4 @@ def write_figure6(config, found, student_accuracy) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

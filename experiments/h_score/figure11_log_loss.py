@@ -1,12 +1,12 @@
 """Figure 11: H-score against log-loss over twenty synthesised source tasks.
 
-Run: `python experiments/h_score/figure11_log_loss.py cpu`; a minute, the sizes of the paper.
-The target is a random stochastic matrix P(Y0 | X) of 20 symbols and labels, source i
-has P(Yi | X) in proportion to P(Y0 | X) + i lambda I. The source's optimal features are
-scored on examples of the target, and a linear softmax is trained on them. Expected:
-log-loss = H(Y) - H-score / 2 in nats, a line of slope -1/2, close to independence; so
-the same is run with targets mixed with noise. Not stated in the paper: the sizes,
-lambda, P(X) (here uniform), the number of features, the training.
+Run: `python -m experiments.h_score.figure11_log_loss cpu`; a minute, the sizes of the
+paper. The target is a random stochastic matrix P(Y0 | X) of 20 symbols and labels,
+source i has P(Yi | X) in proportion to P(Y0 | X) + i lambda I. The source's optimal
+features are scored on examples of the target, and a linear softmax is trained on them.
+Expected: log-loss = H(Y) - H-score / 2 in nats, a line of slope -1/2, close to
+independence; so the same is run with targets mixed with noise. Not stated in the paper:
+the sizes, lambda, P(X) (here uniform), the number of features, the training.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import numpy as np
 from experiments import harness
 from experiments.h_score.support import figures
 from jtransfer import class_moments, h_score, hgr
-from jtransfer.distillation import activations
+from jtransfer.distillation import cross_entropy
 from jtransfer.ranking import correlations
 from jtransfer.scores import softmax_classifier
 
@@ -109,9 +109,7 @@ def measured(config: Config, weight: float, *, seed: int) -> Points:
     points = []
     for i in range(config.num_sources):
         joint = stochastic(target + i * config.step * np.eye(size)) / size
-        found = hgr.modes(
-            jnp.asarray(joint), num_modes=config.num_features
-        )
+        found = hgr.modes(jnp.asarray(joint), num_modes=config.num_features)
         points.append(
             point(
                 *(jnp.take(found.x_functions, x, axis=0) for x, _ in (train, fresh)),
@@ -145,7 +143,7 @@ def point(features, fresh_features, labels, fresh_labels, *, num_classes, weight
 
     def loss(features, labels):
         logits = features @ head.weights + head.bias[None]
-        return activations.cross_entropy((logits, {}), {"labels": labels})[0]
+        return cross_entropy(logits, labels)
 
     return score, loss(features, labels), loss(fresh_features, fresh_labels)
 
@@ -179,4 +177,4 @@ def draw(figure, drawn: dict[float, Points]) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

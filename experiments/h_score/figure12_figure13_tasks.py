@@ -1,14 +1,14 @@
 """Section 5.2: which task to transfer from, on tasks derived from photographs.
 
-Run: `python experiments/h_score/figure12_figure13_tasks.py cpu --data-dir DIR` with CIFAR-10 and scene15
-prepared there; 12 minutes on a core, in pieces. Seven tasks on grey, blurred and noisy
-images (`_derived_tasks.py`) stand in for the eight of Taskonomy. An encoder is trained
-for each, its features are scored for every task, and a decoder for every task is
-trained on them: ranking of the sources by H-score and by the decoders' accuracy
-(Figures 7, 12, 13), all pairs of sources (Figure 8), H-scores by pixel of single
-sources and of pairs (Figure 9), clusters of tasks. Expected: rankings alike for every
-target, and each task its own best source. Scores are those of the images on which the
-decoders are trained, other images than those of the encoders.
+Run: `python -m experiments.h_score.figure12_figure13_tasks cpu --data-dir DIR` with
+CIFAR-10 and scene15 prepared there; 12 minutes on a core, in pieces. Seven tasks on
+grey, blurred and noisy images (`support/derived_tasks.py`) stand in for the eight of
+Taskonomy. An encoder is trained for each, its features are scored for every task, and a
+decoder for every task is trained on them: ranking of the sources by H-score and by the
+decoders' accuracy (Figures 7, 12, 13), all pairs of sources (Figure 8), H-scores by
+pixel of single sources and of pairs (Figure 9), clusters of tasks. Expected: rankings
+alike for every target, and each task its own best source. Scores are those of the
+images on which the decoders are trained, other images than those of the encoders.
 """
 
 import numpy as np
@@ -260,4 +260,4 @@ def draw_heat(figure, tasks, maps: np.ndarray, rows: list) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,12 +1,13 @@
 """Figures 14 and 15: how many levels the label images of the pixel tasks need.
 
-Run: `python experiments/h_score/figure14_figure15_quantisation.py cpu --data-dir DIR` after `tasks.py`
-with the same preset, whose encoders it uses; 2 minutes on a core. Label images are
-rebuilt from palettes of 2 to 32 levels: the share of their variance that is left, the
-shares of strong edges (the top tenth of the gradients) and of weak ones (between the
-median and that) that are not put with the darkest level, and whether the ranking of the
-sources by H-score is that of 16 levels. The paper says that 5 levels lose most edges
-(of another kind, 3D occlusion edges) and 16 keep them.
+Run: `python -m experiments.h_score.figure14_figure15_quantisation cpu --data-dir DIR`
+after `figure12_figure13_tasks.py` with the same preset, whose encoders it uses; 2
+minutes on a core. Label images are rebuilt from palettes of 2 to 32 levels: the share
+of their variance that is left, the shares of strong edges (the top tenth of the
+gradients) and of weak ones (between the median and that) that are not put with the
+darkest level, and whether the ranking of the sources by H-score is that of 16 levels.
+The paper says that 5 levels lose most edges (of another kind, 3D occlusion edges) and
+16 keep them.
 """
 
 import numpy as np
@@ -153,4 +154,4 @@ def draw_pictures(figure, of: Pools, few: dict, many: dict) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

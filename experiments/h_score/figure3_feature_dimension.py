@@ -1,11 +1,12 @@
 """Figure 3: H-score and mutual information against the number of features.
 
-Run: `python experiments/h_score/figure3_feature_dimension.py cpu`; seconds, the sizes of the paper.
-Random joint tables of 64 inputs and 6 labels, entries U(0, 1) (the paper states the
-labels alone): the largest H-score of k features, the H-score on fresh examples of k
-features that ACE found in others, and twice the information in nats. Expected: level
-from |Y| - 1 = 5 features on, for the divergence transition matrix has no sixth mode;
-the paper says 6. That the score stays below 2 I holds for these tables and not for all.
+Run: `python -m experiments.h_score.figure3_feature_dimension cpu`; seconds, the sizes
+of the paper. Random joint tables of 64 inputs and 6 labels, entries U(0, 1) (the paper
+states the labels alone): the largest H-score of k features, the H-score on fresh
+examples of k features that ACE found in others, and twice the information in nats.
+Expected: level from |Y| - 1 = 5 features on, for the divergence transition matrix has
+no sixth mode; the paper says 6. That the score stays below 2 I holds for these tables
+and not for all.
 """
 
 import dataclasses
@@ -159,4 +160,4 @@ def draw(figure, curves: Curves) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,13 +1,13 @@
 """Figures 4a and 4b: H-score of layers of an ImageNet network for CIFAR-100.
 
-Run: `python experiments/h_score/figure4ab_layers.py cpu --data-dir DIR` with CIFAR-100 prepared
-there and the extra [imagenet]; 6 minutes on a core, 4 of them for the features. The
-H-score of five layers against the log-loss and the accuracy of a linear softmax on
-them, and the same for other numbers of images. Expected: the higher the score, the
-lower the loss. Unlike in the paper: EfficientNet-Lite0 instead of ResNet-50, fewer
-images, made 64 pixels wide. Chosen here, for the paper does not state them: the mean
-over the pixels of a map, momentum .9, the learning rate, whitened features (neither
-score nor what a softmax can express depends on that).
+Run: `python -m experiments.h_score.figure4ab_layers cpu --data-dir DIR` with CIFAR-100
+prepared there and the extra [imagenet]; 6 minutes on a core, 4 of them for the
+features. The H-score of five layers against the log-loss and the accuracy of a linear
+softmax on them, and the same for other numbers of images. Expected: the higher the
+score, the lower the loss. Unlike in the paper: EfficientNet-Lite0 instead of ResNet-50,
+fewer images, made 64 pixels wide. Chosen here, for the paper does not state them: the
+mean over the pixels of a map, momentum .9, the learning rate, whitened features
+(neither score nor what a softmax can express depends on that).
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ class Config:
     base_width: int | None = None
     """Of an untrained network instead of the pretrained one."""
     network: Path | None = None
-    """Folder of a pretrained ResNet-50 instead, see `_imagenet.py`."""
+    """Folder of a pretrained ResNet-50 instead, see `support/imagenet.py`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of the images and the split; the first alone for Figure 4b."""
     data_dir: str | None = None
@@ -107,7 +107,7 @@ def point(config: Config, table, images: Set, layer: int, size: int, *, seed: in
 
     shared = {"seed": seed, "config": figures.settings(config)}
     return [
-        harness.measured(
+        harness.write_row(
             table,
             f"{name}, {layers_of(config)[layer]}, n = {size}",
             lambda name=name: harness.Value(numbers()[name]),
@@ -160,4 +160,4 @@ def draw_sizes(figure, of_sizes: dict[int, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

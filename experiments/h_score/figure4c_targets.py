@@ -1,13 +1,13 @@
 """Figure 4c: transferability of an ImageNet network to targets of few classes.
 
-Run: `python experiments/h_score/figure4c_targets.py cpu --data-dir DIR` after `figure4.py` with
-the same preset; 3 minutes on a core, one of them for the features of test images.
-Targets of 3, 5, 10 and 20 classes of CIFAR-100, drawn five times each: T(S, T) =
-H(f_S) / H(f_opt) of the last of the five layers against the accuracy of a linear
-softmax on it. Expected: the higher, the better. f_opt is found by soft HGR: f has one
-hidden layer on the features of all five layers, g a vector for each class, both have
-one feature less than there are classes. The paper states neither those networks nor
-the learning rates.
+Run: `python -m experiments.h_score.figure4c_targets cpu --data-dir DIR` after
+`figure4ab_layers.py` with the same preset; 3 minutes on a core, one of them for the
+features of test images. Targets of 3, 5, 10 and 20 classes of CIFAR-100, drawn five
+times each: T(S, T) = H(f_S) / H(f_opt) of the last of the five layers against the
+accuracy of a linear softmax on it. Expected: the higher, the better. f_opt is found by
+soft HGR: f has one hidden layer on the features of all five layers, g a vector for each
+class, both have one feature less than there are classes. The paper states neither those
+networks nor the learning rates.
 
 Both H-scores are measured on test images, with features that were fitted to the
 training images (f_S by ridge regression on the classes): on the images that a feature
@@ -56,7 +56,7 @@ class Config:
     base_width: int | None = None
     """Of an untrained network instead of the pretrained one."""
     network: Path | None = None
-    """Folder of a pretrained ResNet-50 instead, see `_imagenet.py`."""
+    """Folder of a pretrained ResNet-50 instead, see `support/imagenet.py`."""
     data_dir: str | None = None
     out: Path = Path("runs/h_score")
     results: Path = harness.RESULTS
@@ -152,7 +152,7 @@ def point(config: Config, table, train: Set, test: Set, count: int, draw: int):
     }
     shared = {"seed": draw, "config": figures.settings(config)}
     return [
-        harness.measured(table, f"{name}, {count} classes", compute, **shared)["value"]
+        harness.write_row(table, f"{name}, {count} classes", compute, **shared)["value"]
         for name, compute in numbers.items()
     ]
 
@@ -213,4 +213,4 @@ def draw_targets(figure, config: Config, points: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,11 +1,11 @@
 """Table 1 and Figure 7: the ranking by H-score against the one by task affinity.
 
-Run: `python experiments/h_score/figure7_table1_recomputed.py cpu`; seconds, for nothing is trained: both
-scores of the 8 x 8 pairs of Taskonomy tasks are the printed ones (`table1.csv`). The
-Spearman correlations and discounted gains of Figure 7 (which the text does not print)
-are computed from the printed ranks, the ranks are held against the printed values, and
-what the paper says of its rankings against the ranks. Relevance, for the gains, is 7
-for the source of the highest affinity down to 0.
+Run: `python -m experiments.h_score.figure7_table1_recomputed cpu`; seconds, for nothing
+is trained: both scores of the 8 x 8 pairs of Taskonomy tasks are the printed ones
+(`table1.csv`). The Spearman correlations and discounted gains of Figure 7 (which the
+text does not print) are computed from the printed ranks, the ranks are held against the
+printed values, and what the paper says of its rankings against the ranks. Relevance,
+for the gains, is 7 for the source of the highest affinity down to 0.
 """
 
 import csv
@@ -195,4 +195,4 @@ def draw(figure, tasks, spearman, gains, chance: float) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

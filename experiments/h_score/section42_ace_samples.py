@@ -1,13 +1,13 @@
 """Section 4.2: how many samples ACE needs against the plug-in matrix.
 
-Run: `python experiments/h_score/section42_ace_samples.py cpu`; a minute. Joint tables of 64 x 64
-symbols with exactly k modes (a hidden variable of k + 1 states between X and Y). From n
-samples: the sum of the k squared correlations that ACE finds, and the squared norm of
-the whole empirical divergence transition matrix; both estimate the same H(f_opt). (ACE
-finds the modes of that very matrix: what saves samples is that k of its 63 modes are
-kept.) Also the H-score, under the true table, of the features of ACE. The paper says
-that ACE needs 1/k of the samples of the direct estimate. Not stated: tables, the
-meaning of the error, k.
+Run: `python -m experiments.h_score.section42_ace_samples cpu`; a minute. Joint tables
+of 64 x 64 symbols with exactly k modes (a hidden variable of k + 1 states between X and
+Y). From n samples: the sum of the k squared correlations that ACE finds, and the
+squared norm of the whole empirical divergence transition matrix; both estimate the same
+H(f_opt). (ACE finds the modes of that very matrix: what saves samples is that k of its
+63 modes are kept.) Also the H-score, under the true table, of the features of ACE. The
+paper says that ACE needs 1/k of the samples of the direct estimate. Not stated: tables,
+the meaning of the error, k.
 """
 
 import dataclasses
@@ -117,9 +117,7 @@ def estimates(joint, x, y, key, *, num_modes, num_steps) -> jax.Array:
     sizes = {"num_x": num_x, "num_y": num_y}
     matrix = hgr.divergence_transition_matrix(joint)
     truth = jnp.sum(matrix**2)
-    found = hgr.ace(
-        x, y, key, num_modes=num_modes, num_steps=num_steps, **sizes
-    )
+    found = hgr.ace(x, y, key, num_modes=num_modes, num_steps=num_steps, **sizes)
     counted = hgr.joint_distribution(x, y, **sizes)
     plug_in = jnp.sum(hgr.divergence_transition_matrix(counted) ** 2)
     # The H-score of functions of x under the true table: the squared length of what
@@ -176,4 +174,4 @@ def draw(figure, config: Config, drawn: dict[int, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,27 +1,23 @@
 """Figure 1: a student of one variable, given values, noisy values, or slopes as well.
 
-Run: `python experiments/jacobian_matching/figure1_curves.py cpu`; half a minute on one core,
-no data needed. A teacher, sin(3 x) + x / 2 on [-2, 2], is known at a few points drawn
-at random. Networks of one hidden layer learn it from its values alone, from its values
-at these points under noise, or from its values and slopes there (Proposition 1 with
-weight 1 for the slopes). The paper shows a sketch and no number; ours is the mean
+Run: `python -m experiments.jacobian_matching.figure1_curves cpu`; half a minute on one
+core, no data needed. A teacher, sin(3 x) + x / 2 on [-2, 2], is known at a few points
+drawn at random. Networks of one hidden layer learn it from its values alone, from its
+values at these points under noise, or from its values and slopes there (Proposition 1
+with weight 1 for the slopes). The paper shows a sketch and no number; ours is the mean
 squared error over the whole interval, and the picture is that of the first seed. We
 expect noise and slopes to lower the error.
 """
 
 import dataclasses
 import functools
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import training
 from jtransfer import distillation
@@ -69,7 +65,7 @@ def main(config: Config, preset: str) -> None:
     errors = {}
     for way in WAYS:
         for seed in range(config.num_seeds):
-            row = harness.measured(
+            row = harness.write_row(
                 table,
                 f"mean squared error, {way}",
                 lambda way=way, seed=seed: error(fits(way)[1][seed]),
@@ -82,7 +78,7 @@ def main(config: Config, preset: str) -> None:
         gain = training.paired_difference(
             np.log10(errors["values"]), np.log10(errors[way])
         )
-        harness.measured(
+        harness.write_row(
             table,
             f"log10 of the error, values minus {way}",
             lambda gain=gain: gain,
@@ -178,5 +174,4 @@ def draw(table: harness.Table, fits: dict) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

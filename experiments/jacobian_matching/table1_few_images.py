@@ -1,9 +1,9 @@
 """Table 1: a small student from few images, with and without Jacobian matching.
 
-Run: `python experiments/jacobian_matching/table1_few_images.py cpu --data-dir DIR` with CIFAR-100
-prepared there; half an hour on one core, and a killed run goes on. A VGG-9 learns the
-whole training set, a VGG-4 learns from a few images a class and from the teacher, whose
-logits and Jacobians on these images are computed once.
+Run: `python -m experiments.jacobian_matching.table1_few_images cpu --data-dir DIR` with
+CIFAR-100 prepared there; half an hour on one core, and a killed run goes on. A VGG-9
+learns the whole training set, a VGG-4 learns from a few images a class and from the
+teacher, whose logits and Jacobians on these images are computed once.
 
 The losses are sums over outputs and inputs and means over images, with the weights 1 or
 0 as printed. "Jacobians" are gradients of the correct class's logit by the normalised
@@ -17,18 +17,15 @@ whether the narrow student is what hides the effect.
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import cifar_students, losses, training
-from jtransfer import distillation, training, transfer
+from jtransfer import distillation, transfer
+from jtransfer.training import NonFiniteLoss
 from jtransfer.transfer import teacher_outputs
 
 SIZES = (1, 5, 10, 50, 100, 500)
@@ -153,7 +150,7 @@ def main(config: Config, preset: str) -> None:
     """Measures what is missing: the teacher, the cells, the comparisons."""
     table = harness.Table(training.PAPER, "table1", preset, config.results)
     measured = functools.partial(
-        harness.measured, table, config=training.settings(config)
+        harness.write_row, table, config=training.settings(config)
     )
     lesson = cifar_students.taught(config)
     teacher = functools.partial(
@@ -265,7 +262,7 @@ def unstable(config: Config, lesson: cifar_students.Lesson, measured: Callable) 
     )
     try:
         run()
-    except training.NonFiniteLoss as fault:
+    except NonFiniteLoss as fault:
         step = harness.Value(fault.step)
         measured(f"{way.name}: first step that is not finite", lambda: step, seed=seed)
         return
@@ -309,5 +306,4 @@ def weighted(
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

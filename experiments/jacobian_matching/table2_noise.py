@@ -1,20 +1,19 @@
 """Table 2: which regulariser keeps the accuracy when test images become noisy.
 
-Run: `python experiments/jacobian_matching/table2_noise.py cpu --data-dir DIR` with CIFAR-100
-prepared there; a quarter of an hour on one core, and a killed run goes on. VGG-9s are
-trained with cross-entropy and lambda times the squared norm of the gradient of the
-correct class's logit by the normalised image (Proposition 2, one output as in section
-4.1; which outputs the paper takes it does not say), with an L2 penalty (1e-3 times the
-kernels is added to their gradients) or with dropout before the classifier. Gaussian
-noise is added to the normalised test images. `low` and `high` of an accuracy are its
-deviation over the draws of the noise below and above the mean. `cpu` takes the first 20
-classes, a narrow network and a few epochs. We expect the penalty to lose less accuracy
-to noise than L2 and dropout do.
+Run: `python -m experiments.jacobian_matching.table2_noise cpu --data-dir DIR` with
+CIFAR-100 prepared there; a quarter of an hour on one core, and a killed run goes on.
+VGG-9s are trained with cross-entropy and lambda times the squared norm of the gradient
+of the correct class's logit by the normalised image (Proposition 2, one output as in
+section 4.1; which outputs the paper takes it does not say), with an L2 penalty (1e-3
+times the kernels is added to their gradients) or with dropout before the classifier.
+Gaussian noise is added to the normalised test images. `low` and `high` of an accuracy
+are its deviation over the draws of the noise below and above the mean. `cpu` takes the
+first 20 classes, a narrow network and a few epochs. We expect the penalty to lose less
+accuracy to noise than L2 and dropout do.
 """
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +21,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from flax import nnx
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import losses, training
-from jtransfer import data, models, training, transfer
+from jtransfer import data, models, transfer
+from jtransfer.training import preprocessing
 
 DEVIATIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 BATCH_SIZE = 500
@@ -116,7 +113,7 @@ def main(config: Config, preset: str) -> None:
     """Trains what is missing, and tests each network under noise."""
     table = harness.Table(training.PAPER, "table2", preset, config.results)
     measured = functools.partial(
-        harness.measured, table, config=training.settings(config)
+        harness.write_row, table, config=training.settings(config)
     )
     train, test = training.task(
         "cifar100",
@@ -126,7 +123,7 @@ def main(config: Config, preset: str) -> None:
         num_test=config.num_test,
     )
     statistics = data.channel_statistics(train.images)
-    task = Task(train, test, training.preprocessing(statistics))
+    task = Task(train, test, preprocessing(statistics))
     found = {}
     for name, way in WAYS.items():
         several = name in (PENALTY, *RIVALS)
@@ -240,5 +237,4 @@ def _hits(variables, x, labels, key, deviation, *, apply_fn):
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

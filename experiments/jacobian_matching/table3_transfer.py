@@ -1,15 +1,15 @@
 """Table 3: scenes from few images, with a teacher of other classes and architecture.
 
-Run: `python experiments/jacobian_matching/table3_transfer.py cpu --data-dir DIR` with CIFAR-100
-and scene15 prepared there; half an hour on one core, and a killed run goes on. A VGG-9
-with two heads learns scenes from labels and, with its second head and its attention
-maps, from a residual network. All terms have the weight 10, as printed (that of
-attention is not), and are sums over maps and inputs, and means over images. Squares of
-activations are means over the teacher's classes: the paper does not say which, and the
-cross-entropy does not fall beside their sum, which one more row shows.
-Jacobians are those of the attention peak after the first stage of the teacher and the
-second max-pooling of the student, Eq. (10), window a fifth of the map's side. Matching
-output Jacobians instead (section 5.1.1: it did not train) is run once.
+Run: `python -m experiments.jacobian_matching.table3_transfer cpu --data-dir DIR` with
+CIFAR-100 and scene15 prepared there; half an hour on one core, and a killed run goes
+on. A VGG-9 with two heads learns scenes from labels and, with its second head and its
+attention maps, from a residual network. All terms have the weight 10, as printed (that
+of attention is not), and are sums over maps and inputs, and means over images. Squares
+of activations are means over the teacher's classes: the paper does not say which, and
+the cross-entropy does not fall beside their sum, which one more row shows. Jacobians
+are those of the attention peak after the first stage of the teacher and the second
+max-pooling of the student, Eq. (10), window a fifth of the map's side. Matching output
+Jacobians instead (section 5.1.1: it did not train) is run once.
 
 `cpu`: the teacher, a narrow ResNet-18, learns CIFAR-100 in place of ImageNet at 32 x 32
 pixels, the scenes are 15 classes of grey images of 64 x 64. We expect matching of
@@ -18,16 +18,11 @@ activations to help, Jacobians to help a little more, and neither to reach the o
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import losses, scenes, training
 
@@ -132,7 +127,7 @@ def main(config: Config, preset: str) -> None:
     """Measures what is missing."""
     table = harness.Table(training.PAPER, "table3", preset, config.results)
     measured = functools.partial(
-        harness.measured, table, config=training.settings(config)
+        harness.write_row, table, config=training.settings(config)
     )
     lesson = scenes.taught(config)
     peak = (0, max(1, scenes.map_side(lesson, 0) // 5))
@@ -272,5 +267,4 @@ def once(config: Config, lesson: scenes.Lesson, measured: Callable) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

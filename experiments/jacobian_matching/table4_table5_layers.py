@@ -1,24 +1,20 @@
 """Tables 4 and 5: at which depth, and over which window, Jacobians are matched.
 
-Run: `python experiments/jacobian_matching/table4_table5_layers.py cpu --data-dir DIR` after
-`table3.py cpu`, whose teacher it uses (or trains); ten minutes on one core, and a
-killed run goes on. The loss is the cross-entropy and Eq. (10) on the attention peak,
-both with the weight 10: the paper does not say which terms are on. Ten images a class,
-two subsets. Beside the accuracy stands by how many percent the Jacobian loss fell from
-the first epoch to the last. We expect the shallowest depth to have the largest fall.
+Run: `python -m experiments.jacobian_matching.table4_table5_layers cpu --data-dir DIR`
+after `table3_transfer.py cpu`, whose teacher it uses (or trains); ten minutes on one
+core, and a killed run goes on. The loss is the cross-entropy and Eq. (10) on the
+attention peak, both with the weight 10: the paper does not say which terms are on. Ten
+images a class, two subsets. Beside the accuracy stands by how many percent the Jacobian
+loss fell from the first epoch to the last. We expect the shallowest depth to have the
+largest fall.
 """
 
 import dataclasses
 import functools
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import losses, scenes, training
 
@@ -86,7 +82,7 @@ def main(config: Config, preset: str) -> None:
     for cell in CELLS:
         table = harness.Table(training.PAPER, cell.table, preset, config.results)
         measured = functools.partial(
-            harness.measured, table, config=training.settings(config)
+            harness.write_row, table, config=training.settings(config)
         )
         side = scenes.map_side(lesson, cell.level)
         window = 1 if cell.parts is None else max(1, side // cell.parts)
@@ -116,7 +112,7 @@ def compare(config: Config, preset: str, found: dict) -> None:
     first, *deeper = (cell for cell in CELLS if cell.table == "table4")
     rival = max(deeper, key=lambda cell: np.mean(found[cell.name]))
     margin = training.paired_difference(found[first.name], found[rival.name])
-    harness.measured(
+    harness.write_row(
         harness.Table(training.PAPER, "table4", preset, config.results),
         f"reduction, {first.name} minus the best deeper one ({rival.name})",
         lambda: margin,
@@ -146,5 +142,4 @@ def trained(config: Config, lesson, level: int, window: int, seed: int):
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

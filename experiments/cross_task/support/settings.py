@@ -8,14 +8,12 @@ find it.
 import dataclasses
 import functools
 import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from jtransfer import data
 from jtransfer.data import Images

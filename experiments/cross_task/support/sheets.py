@@ -52,11 +52,11 @@ def row(
     """
     options = {"seed": seed, "config": sheet.config, "paper_value": paper_value}
     if verdict is not None:
-        found = harness.stored(sheet.table, cell, seed=seed, config=sheet.config)
+        found = harness.stored_row(sheet.table, cell, seed=seed, config=sheet.config)
         value = compute() if found is None else _value(found)
         options["verdict"] = verdict(value)
-        return _value(harness.measured(sheet.table, cell, lambda: value, **options))
-    return _value(harness.measured(sheet.table, cell, compute, **options))
+        return _value(harness.write_row(sheet.table, cell, lambda: value, **options))
+    return _value(harness.write_row(sheet.table, cell, compute, **options))
 
 
 def _value(line):

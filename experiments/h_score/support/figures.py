@@ -2,24 +2,14 @@
 
 import dataclasses
 import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 
 PLACES = ("seeds", "data_dir", "out", "results")
 """Settings that change no number of a row; the seed has its own field there."""
-
-
-def run(main: Callable, presets: dict) -> None:
-    """Calls the `main` of a script with the settings of its command line."""
-    name = next((word for word in sys.argv[1:] if word in presets), "cpu")
-    main(tyro.extras.overridable_config_cli(presets), name)
 
 
 def settings(config) -> dict:
@@ -34,7 +24,7 @@ def row(table, cell: str, found: harness.Value | float, config, **fields) -> dic
     """The row of a number that is known already."""
     found = found if isinstance(found, harness.Value) else harness.Value(float(found))
     shared = {"seed": 0, "config": settings(config), **fields}
-    return harness.measured(table, cell, lambda: found, **shared)
+    return harness.write_row(table, cell, lambda: found, **shared)
 
 
 def mean(values) -> harness.Value:

@@ -47,7 +47,7 @@ class Config:
     """Side of the blocks of pixels of which label maps keep one."""
     num_levels: int = 16
     levels: tuple[int, ...] = (2, 5, 8, 16, 32)
-    """Of the sweep in `quantisation.py`."""
+    """Of the sweep in `figure14_figure15_quantisation.py`."""
     num_scenes: int | None = None
     """Of each of three parts: the training scenes and two halves of the test scenes;
     None for all."""

@@ -1,6 +1,6 @@
 """A VGG-9 that has learnt CIFAR-100, and VGG-4s that learn from it.
 
-Functions take the `Config` of `table1.py`.
+Functions take the `Config` of `table1_few_images.py`.
 """
 
 import dataclasses
@@ -12,8 +12,9 @@ from flax import nnx
 
 from experiments import harness
 from experiments.jacobian_matching.support import losses, training
-from jtransfer import data, models, networks, training, transfer
+from jtransfer import data, models, networks, transfer
 from jtransfer.networks import Architecture, Network
+from jtransfer.training import evaluated, preprocessing, supervised
 from jtransfer.transfer import teacher_outputs
 
 
@@ -62,9 +63,9 @@ def taught(config) -> Lesson:
     model = networks.model(architecture, rngs=nnx.Rngs(0))
     apply_fn, variables = models.functional(model)
     statistics = data.channel_statistics(train.images)
-    augmenting = training.preprocessing(statistics, augment=data.augmented)
+    augmenting = preprocessing(statistics, augment=data.augmented)
     result = training.fitted(
-        training.supervised(models.trainable(model)[0], preprocess=augmenting),
+        supervised(models.trainable(model)[0], preprocess=augmenting),
         variables,
         {"images": train.images, "labels": train.labels},
         plan=config.teacher,
@@ -73,16 +74,14 @@ def taught(config) -> Lesson:
         made_by=[dataclasses.asdict(architecture), len(train.labels)],
     )
     teacher = Network(architecture, result.best, statistics, train.class_names, {})
-    preprocess = training.preprocessing(statistics)
+    preprocess = preprocessing(statistics)
     return Lesson(train, test, teacher, apply_fn, preprocess)
 
 
 def tested(lesson: Lesson, apply_fn: Callable, variables) -> harness.Value:
     """The accuracy of a network on the test images."""
     images, labels, _ = lesson.test
-    found = training.evaluated(
-        apply_fn, variables, images, labels, preprocess=lesson.preprocess
-    )
+    found = evaluated(apply_fn, variables, images, labels, preprocess=lesson.preprocess)
     return training.accuracy(found["accuracy"], len(labels))
 
 

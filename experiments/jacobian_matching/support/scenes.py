@@ -17,7 +17,8 @@ from flax import nnx
 
 from experiments import harness
 from experiments.jacobian_matching.support import training
-from jtransfer import data, distillation, models, training, transfer
+from jtransfer import data, distillation, models, transfer
+from jtransfer.training import evaluated, preprocessing, supervised
 
 NUM_MAPS = 4
 """Of the teacher, from the shallowest on; the student has one before them."""
@@ -127,7 +128,7 @@ def taught(config: Config) -> Lesson:
             rngs=nnx.Rngs(0),
         ),
     )
-    preprocess = training.preprocessing(statistics)
+    preprocess = preprocessing(statistics)
     return Lesson(
         train, test, num_classes, teacher_fn, teacher_variables, oracle, preprocess
     )
@@ -136,9 +137,9 @@ def taught(config: Config) -> Lesson:
 def pretrained(config, source, statistics, name, model) -> tuple:
     """Trains a network on the source; returns its `apply_fn` and variables."""
     apply_fn, variables = models.functional(model)
-    preprocess = training.preprocessing(statistics, augment=data.augmented)
+    preprocess = preprocessing(statistics, augment=data.augmented)
     result = training.fitted(
-        training.supervised(models.trainable(model)[0], preprocess=preprocess),
+        supervised(models.trainable(model)[0], preprocess=preprocess),
         variables,
         {"images": source.images, "labels": source.labels},
         plan=config.pretraining,
@@ -262,7 +263,7 @@ def student(
         folder=config.out / "scenes-students" / name.replace(" ", "-"),
         made_by=[name, len(images.labels), training.settings(config)],
     )
-    found = training.evaluated(
+    found = evaluated(
         apply_fn,
         result.best,
         lesson.test.images,

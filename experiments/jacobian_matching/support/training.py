@@ -5,13 +5,11 @@ import dataclasses
 import functools
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from jtransfer import data, models, training
 from jtransfer.data import Images
