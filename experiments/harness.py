@@ -5,6 +5,7 @@ paper_value, verdict, config, versions, device, seconds`, one JSON line each in
 `experiments/results/<paper>/<table>.<preset>.jsonl`.
 """
 
+import dataclasses
 import importlib.metadata
 import json
 import sys
@@ -21,6 +22,8 @@ import tyro
 from jtransfer.data import DataError
 
 RESULTS = Path(__file__).parent / "results"
+PLACES = ("data_dir", "out", "results")
+"""Settings of all scripts that change no number."""
 
 
 class Table(NamedTuple):
@@ -66,6 +69,18 @@ def run_script(main: Callable, presets: dict) -> None:
         raise SystemExit(2) from None
 
 
+def settings(config, *left_out: str) -> dict:
+    """The settings of a config that may change a number, as JSON has them.
+
+    Args:
+      config: a dataclass.
+      *left_out: names of fields that change none, beside `PLACES`.
+    """
+    fields = dataclasses.asdict(config)
+    kept = {k: v for k, v in fields.items() if k not in (*PLACES, *left_out)}
+    return json.loads(json.dumps(kept, default=str))
+
+
 def rows(table: Table) -> list[dict]:
     """Returns the rows that a table has so far; a half-written last line is dropped."""
     if not table.path.exists():
@@ -96,7 +111,7 @@ def write_row(
     seed: int,
     config: dict,
     paper_value: float | None = None,
-    verdict: str | None = None,
+    verdict: str | Callable[[Value], str] | None = None,
 ) -> dict:
     """Computes one row and appends it, or reads it from an earlier run.
 
@@ -107,7 +122,7 @@ def write_row(
       seed: the seed that `compute` uses.
       config: the settings; a row with other settings is another row.
       paper_value: the number that the paper prints, or None.
-      verdict: a plain sentence, or None.
+      verdict: a plain sentence, a rule that makes one of the value, or None.
 
     Returns:
       The row.
@@ -127,7 +142,7 @@ def write_row(
         "low": value.low,
         "high": value.high,
         "paper_value": paper_value,
-        "verdict": verdict,
+        "verdict": verdict(value) if callable(verdict) else verdict,
         "config": config,
         "versions": versions(),
         "device": jax.devices()[0].device_kind,
@@ -140,7 +155,8 @@ def write_row(
         table.path.write_text(kept, encoding="utf-8")
     with table.path.open("a", encoding="utf-8") as file:
         print(json.dumps(row), file=file, flush=True)
-    print(json.dumps({key: row[key] for key in ("cell", "value", "low", "high")}))
+    shown = ("cell", "value", "low", "high", "paper_value", "verdict")
+    print(json.dumps({key: row[key] for key in shown}), flush=True)
     return row
 
 
@@ -187,7 +203,7 @@ def share(count: int, total: int) -> Value:
     """Returns `count / total` with its 95% interval of Wilson."""
     test = scipy.stats.binomtest(int(count), total)
     interval = test.proportion_ci(method="wilson")
-    return Value(count / total, float(interval.low), float(interval.high))
+    return Value(int(count) / total, float(interval.low), float(interval.high))
 
 
 def bootstrap_interval(

@@ -18,11 +18,10 @@ from experiments.cross_task.support.settings import (
     task,
 )
 from experiments.cross_task.support.training import (
-    SINKHORN,
     Model,
-    teacher,
-    trained,
-    transport_constants,
+    sinkhorn_way,
+    train,
+    train_teacher,
 )
 from jtransfer import data
 from jtransfer.data import Images
@@ -91,13 +90,13 @@ class Entry(NamedTuple):
     """Of its classes, by its own training images, of length one."""
 
 
-def repository(config: DoubleWindow) -> list[Entry]:
-    """The teachers, all windows of one family first."""
+def train_repository(config: DoubleWindow) -> list[Entry]:
+    """Trains the teachers, or reads them; all windows of one family first."""
     entries = []
     for family, shape in enumerate(config.families):
         for window, classes in enumerate(class_sets(config)):
             source = task(config, config.dataset, classes, config.teacher_per_class)
-            model = teacher(config, shape, source)
+            model = train_teacher(config, shape, source)
             entries.append(
                 Entry(
                     model,
@@ -128,17 +127,16 @@ def class_sets(config: DoubleWindow):
     )[: config.num_windows]
 
 
-def student(
-    config: DoubleWindow, taught_by: Model, cost, train: Images, *, seed: int
+def train_student(
+    config: DoubleWindow, taught_by: Model, cost, images: Images, *, seed: int
 ) -> Model:
-    """A student of a teacher, by Algorithm 2."""
-    return trained(
+    """Trains a student of a teacher by Algorithm 2, or reads it."""
+    return train(
         config,
         config.student,
-        train,
-        SINKHORN,
+        images,
+        sinkhorn_way(config, cost),
         config.student_training,
         seed=seed,
         taught_by=taught_by,
-        constants=transport_constants(config, cost),
     )
