@@ -20,7 +20,6 @@ from experiments.adversarial.support import (
     drawings,
     measures,
     networks,
-    rows,
     transfers,
 )
 from experiments.adversarial.support.attacks import Attack
@@ -28,6 +27,8 @@ from experiments.adversarial.support.measures import Printed
 from experiments.adversarial.support.networks import PRESETS
 from experiments.adversarial.support.transfers import Setting
 from experiments.harness import Value
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet, write_seed_means
 from jtransfer.attacks import L2, LINF
 
 HEAD = " after the new head"
@@ -100,29 +101,39 @@ def attacks_of(config: networks.Config) -> dict[str, Attack]:
 def main(config: networks.Config, preset: str) -> None:
     """Fills one table after another, first those of all seeds."""
     for name, attack in attacks_of(config).items():
-        table = harness.Table("adversarial", name, preset, config.results)
-        sheet = rows.Sheet(table, networks.settings(config))
+        sheet = networks.new_sheet(config, name, preset)
         seeds = config.seeds if name in ("table1", "table6") else config.seeds[:1]
         print(f"{name}: {attack.name}, radius {attack.epsilon:.4f}", flush=True)
-        found = {
-            seed: measured(config, sheet, attack, transfers.setting(config, seed=seed))
+        by_seed = {
+            seed: write_seed(
+                config, sheet, attack, transfers.prepare_setting(config, seed=seed)
+            )
             for seed in seeds
         }
-        known = measures.correlations(PAPER[name])
-        rows.summaries(sheet, found, printed=known, signs=SIGNS)
+        printed = measures.correlations(PAPER[name])
+        write_seed_means(sheet, by_seed, printed=printed, signs=SIGNS)
 
 
-def measured(config, sheet, attack, setting: Setting) -> dict[str, Value]:
-    """All rows of one seed; returns those that are averaged over the seeds."""
-    found = side(config, sheet, attack, setting, setting.sources)
+def write_seed(
+    config: networks.Config, sheet: Sheet, attack: Attack, setting: Setting
+) -> dict[str, Value]:
+    """Writes all rows of one seed; returns those that are averaged over the seeds."""
+    values = write_side(config, sheet, attack, setting, setting.sources)
     if sheet.table.table == "table1":
-        found |= side(config, sheet, attack, setting, setting.heads, HEAD)
-    return found
+        values |= write_side(config, sheet, attack, setting, setting.heads, HEAD)
+    return values
 
 
-def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
-    """The rows that take the outputs of `models`: the sources or their new heads."""
-    both_ways = transfers.both_ways(
+def write_side(
+    config: networks.Config,
+    sheet: Sheet,
+    attack: Attack,
+    setting: Setting,
+    models: tuple[Model, ...],
+    suffix: str = "",
+) -> dict[str, Value]:
+    """Writes the rows by the outputs of `models`: the sources or their new heads."""
+    both_ways = transfers.attack_both_ways(
         config,
         setting.target,
         models,
@@ -135,7 +146,7 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
         name: transfer.from_target
         for name, transfer in zip(setting.accuracies, both_ways, strict=True)
     }
-    found = measures.table_rows(
+    values = measures.write_models(
         sheet,
         pairs,
         setting.accuracies,
@@ -146,7 +157,7 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
         signs=SIGNS,
     )
     if setting.seed == config.seeds[0]:
-        drawings.scatter(
+        drawings.draw_scatter(
             sheet,
             measures.alphas(pairs.values()),
             setting.losses,
@@ -154,7 +165,7 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
             f"{attack.name}, radius {attack.epsilon:.3g}{suffix}",
             name=suffix.strip().replace(" ", "-"),
         )
-    return found
+    return values
 
 
 if __name__ == "__main__":

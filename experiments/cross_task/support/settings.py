@@ -153,9 +153,12 @@ def superclasses(config: Config) -> np.ndarray:
 
 
 def new_sheet(config: Config, name: str, preset: str) -> Sheet:
-    """A table of this paper, with the settings that may change a number in it."""
+    """A table of this paper, with the settings that may change a number in it.
+
+    What a script moves one at a time stands in the names of its cells.
+    """
     table = harness.Table("cross_task", name, preset, config.results)
-    return Sheet(table, harness.settings(config, "seeds"))
+    return Sheet(table, harness.settings(config, "seeds", "moved"))
 
 
 def write_cub_not_run(config: Config, name: str, preset: str, script: str) -> None:
