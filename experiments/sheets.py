@@ -25,7 +25,7 @@ def write_row(
     *,
     seed: int = 0,
     paper_value: float | None = None,
-    verdict: Callable[[Value], str] | None = None,
+    verdict: str | Callable[[Value], str] | None = None,
 ) -> Value:
     """Computes one number and writes its row, or reads it from an earlier run.
 
@@ -35,7 +35,7 @@ def write_row(
       compute: returns it.
       seed: of the run.
       paper_value: what the paper prints.
-      verdict: a rule that makes a sentence of the value.
+      verdict: a sentence, or a rule that makes one of the value.
 
     Returns:
       The value.

@@ -227,7 +227,7 @@ def measured_curves(
 
 
 def write_agreement(sheet: Sheet, lines: dict, width: int, seed: int) -> None:
-    """Writes rank correlations along t, for each V: what the figures show to the eye."""
+    """Writes rank correlations along t for each V: what the figures show."""
 
     def along(a: str, b: str) -> np.ndarray:
         pairs = zip(lines[a], lines[b], strict=True)

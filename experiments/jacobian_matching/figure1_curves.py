@@ -20,6 +20,7 @@ import optax
 
 from experiments import harness
 from experiments.jacobian_matching.support import training
+from experiments.sheets import Sheet, write_known, write_row
 from jtransfer import distillation
 
 GRID = np.linspace(-2, 2, 401, dtype=np.float32)[:, None]
@@ -52,39 +53,39 @@ PRESETS = {
 def main(config: Config, preset: str) -> None:
     """Fits every seed in each of the three ways; writes rows and the picture."""
     table = harness.Table("jacobian_matching", "figure1", preset, config.results)
-    settings = training.settings(config)
-    found = {}
+    sheet = Sheet(table, harness.settings(config))
 
-    def fits(way):
-        if way not in found:
-            keys = jax.random.split(jax.random.key(0), config.num_seeds)
-            fit = functools.partial(student, config=config, way=way)
-            found[way] = jax.device_get(jax.jit(jax.vmap(fit))(keys))
-        return found[way]
+    @functools.cache
+    def fits(way: str) -> tuple[np.ndarray, np.ndarray]:
+        keys = jax.random.split(jax.random.key(0), config.num_seeds)
+        fit = functools.partial(student, config=config, way=way)
+        return jax.device_get(jax.jit(jax.vmap(fit))(keys))
 
-    errors = {}
-    for way in WAYS:
-        for seed in range(config.num_seeds):
-            row = harness.write_row(
-                table,
+    def error_of(way: str, seed: int) -> harness.Value:
+        return error(fits(way)[1][seed])
+
+    errors = {
+        way: [
+            write_row(
+                sheet,
                 f"mean squared error, {way}",
-                lambda way=way, seed=seed: error(fits(way)[1][seed]),
+                functools.partial(error_of, way, seed),
                 seed=seed,
-                config=settings,
-            )
-            errors.setdefault(way, []).append(row["value"])
+            ).value
+            for seed in range(config.num_seeds)
+        ]
+        for way in WAYS
+    }
     for way in WAYS[1:]:
         # Errors are spread over decades, so their logarithms are compared.
         gain = training.paired_difference(
             np.log10(errors["values"]), np.log10(errors[way])
         )
-        harness.write_row(
-            table,
+        write_known(
+            sheet,
             f"log10 of the error, values minus {way}",
-            lambda gain=gain: gain,
-            seed=0,
-            config=settings,
-            verdict=training.verdict(gain, f"{way} lower the error"),
+            gain,
+            verdict=functools.partial(training.verdict, claim=f"{way} lower the error"),
         )
     if not (table.path.parent / f"figure1.{preset}.svg").exists():
         draw(table, {way: fits(way) for way in WAYS})

@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments import harness
 from experiments.jacobian_matching.support import losses, scenes, training
+from experiments.sheets import Sheet, write_known, write_row
 
 
 class Cell(NamedTuple):
@@ -76,65 +77,65 @@ PRESETS = {
 
 def main(config: Config, preset: str) -> None:
     """Measures what is missing."""
-    lesson = scenes.taught(config)
-    run = functools.cache(functools.partial(trained, config, lesson))
-    found = {}
+    lesson = scenes.prepare_lesson(config)
+    settings = harness.settings(config)
+    run_of = functools.cache(functools.partial(train_student, config, lesson))
+    reductions = {}
     for cell in CELLS:
         table = harness.Table(training.PAPER, cell.table, preset, config.results)
-        measured = functools.partial(
-            harness.write_row, table, config=training.settings(config)
-        )
+        sheet = Sheet(table, settings)
         side = scenes.map_side(lesson, cell.level)
         window = 1 if cell.parts is None else max(1, side // cell.parts)
         for seed in config.seeds:
-            measured(
+            run = functools.partial(run_of, cell.level, window, seed)
+            write_row(
+                sheet,
                 f"{cell.name}: accuracy",
-                lambda level=cell.level, window=window, seed=seed: (
-                    run(level, window, seed).accuracy
-                ),
+                functools.partial(scenes.accuracy_of, run),
                 seed=seed,
                 paper_value=cell.accuracy,
             )
-            row = measured(
+            reduction = write_row(
+                sheet,
                 f"{cell.name}: reduction of the Jacobian loss",
-                lambda level=cell.level, window=window, seed=seed: harness.Value(
-                    run(level, window, seed).reduction
-                ),
+                functools.partial(scenes.reduction_of, run),
                 seed=seed,
                 paper_value=cell.reduction,
             )
-            found.setdefault(cell.name, []).append(row["value"])
-    compare(config, preset, found)
+            reductions.setdefault(cell.name, []).append(reduction.value)
+    table = harness.Table(training.PAPER, "table4", preset, config.results)
+    write_comparison(config, Sheet(table, settings), reductions)
 
 
-def compare(config: Config, preset: str, found: dict) -> None:
-    """Says whether the Jacobian loss falls most at the shallowest depth."""
+def write_comparison(
+    config: Config, sheet: Sheet, reductions: dict[str, list[float]]
+) -> None:
+    """Writes whether the Jacobian loss falls most at the shallowest depth."""
     first, *deeper = (cell for cell in CELLS if cell.table == "table4")
-    rival = max(deeper, key=lambda cell: np.mean(found[cell.name]))
-    margin = training.paired_difference(found[first.name], found[rival.name])
-    harness.write_row(
-        harness.Table(training.PAPER, "table4", preset, config.results),
+    rival = max(deeper, key=lambda cell: np.mean(reductions[cell.name]))
+    claim = "the Jacobian loss falls most at the shallowest depth"
+    write_known(
+        sheet,
         f"reduction, {first.name} minus the best deeper one ({rival.name})",
-        lambda: margin,
+        training.paired_difference(reductions[first.name], reductions[rival.name]),
         seed=config.seeds[0],
-        config=training.settings(config),
         paper_value=round(first.reduction - max(c.reduction for c in deeper), 2),
-        verdict=training.verdict(
-            margin, "the Jacobian loss falls most at the shallowest depth"
-        ),
+        verdict=functools.partial(training.verdict, claim=claim),
     )
 
 
-def trained(config: Config, lesson, level: int, window: int, seed: int):
-    """One student."""
+def train_student(
+    config: Config, lesson: scenes.Lesson, level: int, window: int, seed: int
+) -> scenes.Run:
+    """Trains one student with Jacobians matched at one depth over one window."""
     images = scenes.subset(lesson, config.per_class, seed)
-    about = functools.partial(scenes.attention, level=level, window=window)
-    return scenes.student(
+    ask = functools.partial(scenes.attention, level=level, window=window)
+    return scenes.train_student(
         config,
         lesson,
         images,
-        scenes.said(lesson, images, about),
-        losses.transferred(peak=(level, window)),
+        functools.partial(scenes.teacher_answers, lesson, images, ask),
+        losses.TransferLoss(peak=(level, window)),
         plan=config.student,
         seed=seed,
         name=f"depth {level} window {window}",

@@ -35,7 +35,7 @@ class Way(NamedTuple):
     name: str
     loss: Callable
     outputs: Callable
-    """What the loss needs to know of the teacher, see `jtransfer.transfer.teacher_outputs`."""
+    """What the teacher is asked, see `jtransfer.transfer.teacher_outputs`."""
 
 
 class Run(NamedTuple):
@@ -46,7 +46,7 @@ class Run(NamedTuple):
     history: list[dict]
 
 
-def taught(config) -> Lesson:
+def prepare_lesson(config) -> Lesson:
     """Reads the data, and trains the teacher or reads it too."""
     train, test = training.task(
         "cifar100",
@@ -64,34 +64,36 @@ def taught(config) -> Lesson:
     apply_fn, variables = models.functional(model)
     statistics = data.channel_statistics(train.images)
     augmenting = preprocessing(statistics, augment=data.augmented)
-    result = training.fitted(
+    result = training.fit(
         supervised(models.trainable(model)[0], preprocess=augmenting),
         variables,
         {"images": train.images, "labels": train.labels},
         plan=config.teacher,
         seed=0,
         folder=config.out / "teacher",
-        made_by=[dataclasses.asdict(architecture), len(train.labels)],
+        made_of=[dataclasses.asdict(architecture), len(train.labels)],
     )
     teacher = Network(architecture, result.best, statistics, train.class_names, {})
     preprocess = preprocessing(statistics)
     return Lesson(train, test, teacher, apply_fn, preprocess)
 
 
-def tested(lesson: Lesson, apply_fn: Callable, variables) -> harness.Value:
+def test_accuracy(lesson: Lesson, apply_fn: Callable, variables) -> harness.Value:
     """The accuracy of a network on the test images."""
     images, labels, _ = lesson.test
     found = evaluated(apply_fn, variables, images, labels, preprocess=lesson.preprocess)
-    return training.accuracy(found["accuracy"], len(labels))
+    return training.accuracy(measured["accuracy"], len(labels))
 
 
-def accuracy(config, lesson, way: Way, size: int, seed: int) -> harness.Value:
-    """The test accuracy of one student."""
-    run = student(config, lesson, way, size, seed)
-    return tested(lesson, run.apply_fn, run.variables)
+def student_accuracy(
+    config, lesson: Lesson, way: Way, size: int, seed: int
+) -> harness.Value:
+    """The test accuracy of one student, which is trained if need be."""
+    run = train_student(config, lesson, way, size, seed)
+    return test_accuracy(lesson, run.apply_fn, run.variables)
 
 
-def student(config, lesson: Lesson, way: Way, size: int, seed: int) -> Run:
+def train_student(config, lesson: Lesson, way: Way, size: int, seed: int) -> Run:
     """Trains one student."""
     images = subset(lesson, size, seed)
     model = models.VGG(
@@ -104,18 +106,18 @@ def student(config, lesson: Lesson, way: Way, size: int, seed: int) -> Run:
     objective = transfer.student_objective(
         model, way.loss, preprocess=lesson.preprocess
     )
-    result = training.fitted(
-        losses.keyed(objective),
+    result = training.fit(
+        losses.Keyed(objective),
         variables,
         {
             "images": images.images,
             "labels": images.labels,
-            **outputs(config, lesson, way, size, seed),
+            **teacher_answers(config, lesson, way, size, seed),
         },
         plan=dict(config.student)[size],
         seed=seed,
         folder=config.out / "students" / f"{size}-{seed}",
-        made_by=[way.name, training.settings(config)],
+        made_of=[way.name, harness.settings(config)],
         constants={"teacher_variables": lesson.teacher.variables},
     )
     return Run(apply_fn, result.best, result.history)
@@ -132,8 +134,10 @@ def subset(lesson: Lesson, size: int, seed: int) -> data.Images:
     return data.examples_at(lesson.train, chosen)
 
 
-def outputs(config, lesson, way: Way, size: int, seed: int) -> dict[str, np.ndarray]:
-    """What the teacher says about a student's images, computed once."""
+def teacher_answers(
+    config, lesson: Lesson, way: Way, size: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The teacher's outputs for a student's images, computed once."""
     images = subset(lesson, size, seed)
     return teacher_outputs.compute_teacher_outputs(
         way.outputs,
