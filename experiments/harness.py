@@ -22,8 +22,8 @@ import tyro
 from jtransfer.data import DataError
 
 RESULTS = Path(__file__).parent / "results"
-PLACES = ("data_dir", "out", "results")
-"""Settings of all scripts that change no number."""
+NOT_IN_ROWS = ("data_dir", "out", "results", "cells")
+"""Settings of all scripts that change no number: places, and which cells are run."""
 
 
 class Table(NamedTuple):
@@ -74,10 +74,10 @@ def settings(config, *left_out: str) -> dict:
 
     Args:
       config: a dataclass.
-      *left_out: names of fields that change none, beside `PLACES`.
+      *left_out: names of fields that change none, beside `NOT_IN_ROWS`.
     """
     fields = dataclasses.asdict(config)
-    kept = {k: v for k, v in fields.items() if k not in (*PLACES, *left_out)}
+    kept = {k: v for k, v in fields.items() if k not in (*NOT_IN_ROWS, *left_out)}
     return json.loads(json.dumps(kept, default=str))
 
 

@@ -1,4 +1,4 @@
-"""What paper A claims beside its tables: other data, FGSM, surrogates, a baseline.
+"""Claims of paper A beside its tables: other data, FGSM, surrogates, a baseline.
 
 Run: `python -m experiments.adversarial.claims_of_the_text cpu --data-dir DIR` after
 `table1_table5_table6_architectures.py`, whose networks and attacks it finds in `--out`.

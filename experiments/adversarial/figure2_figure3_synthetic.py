@@ -59,9 +59,9 @@ class Config:
     num_steps: int = 16_000
     """Of AdamW with a cosine from .003, weight decay .1 and batches of 128."""
     num_directions: int = 5
-    """How many V; their spread is shown."""
+    """Number of V; their spread is shown."""
     num_scales: int = 21
-    """How many t in [0, 1]."""
+    """Number of t in [0, 1]."""
     seeds: tuple[int, ...] = (0,)
     results: Path = harness.RESULTS
 

@@ -33,7 +33,7 @@ from jtransfer.attacks import L2, LINF
 
 HEAD = " after the new head"
 SIGNS = {f"{measures.POOLED}{HEAD}": -1.0}
-"""What the paper claims without a number."""
+"""Signs that the paper claims without a number."""
 
 
 def printed(pearson, alpha1, alpha2, product) -> Printed:

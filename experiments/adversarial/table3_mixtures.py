@@ -51,7 +51,7 @@ BY_SHARE = {
     for measure in ("accuracy", measures.ALPHA1)
 }
 SIGNS = {BY_FOOLED: 1.0}
-"""What the paper claims in section 5 without a number."""
+"""Signs that section 5 of the paper claims without a number."""
 
 
 def main(config: networks.Config, preset: str) -> None:

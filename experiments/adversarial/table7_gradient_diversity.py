@@ -58,7 +58,7 @@ PAPER = Printed(
     },
 )
 SIGNS = {measures.POOLED: -1.0}
-"""What the paper claims without a number."""
+"""Signs that the paper claims without a number."""
 
 
 def main(config: networks.Config, preset: str) -> None:

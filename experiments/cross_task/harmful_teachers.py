@@ -42,7 +42,7 @@ from jtransfer import distillation, transfer
 from jtransfer.transfer import teacher_outputs
 
 NASTY_TEMPERATURE, NASTY_WEIGHT = 20.0, 0.005
-"""Those of "Undistillable: Making A Nasty Teacher That CANNOT Teach Students" (Ma et
+"""Settings of "Undistillable: Making A Nasty Teacher That CANNOT Teach Students" (Ma et
 al., 2021) for CIFAR-100."""
 
 

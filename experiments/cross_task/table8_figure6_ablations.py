@@ -78,7 +78,7 @@ class Ablations(Config):
     """The paper's is WRN-(16,2), of the family of the teacher."""
     students: tuple[tuple[str, int | None], ...] = (("vgg4", 8),)
     """The last has Figure 6."""
-    moved: tuple[tuple[str, tuple[float, ...]], ...] = SETTINGS
+    cells: tuple[tuple[str, tuple[float, ...]], ...] = SETTINGS
     """Settings of Figure 6, one moved at a time, and their values."""
 
 
@@ -92,7 +92,7 @@ PRESETS = {
             teacher=("vgg4", 2),
             shallow=("vgg4", 1),
             students=(("vgg4", 1),),
-            moved=(("weight", (1.0, 10.0)), ("epsilon", (0.1, 1.0))),
+            cells=(("weight", (1.0, 10.0)), ("epsilon", (0.1, 1.0))),
         ),
     ),
     "cpu": ("minutes on one core", Ablations(**CPU | {"seeds": (0, 1, 2)})),
@@ -208,7 +208,7 @@ def write_figure6(
 ) -> None:
     """Writes the accuracy of the last student with one setting moved at a time."""
     shape, curves = config.students[-1], {}
-    for name, choices in config.moved:
+    for name, choices in config.cells:
         curves[name] = [
             [
                 write_row(
@@ -230,7 +230,7 @@ def write_figure6(
 
 def draw_figure6(config: Ablations, sheet: Sheet, curves: dict[str, list]) -> None:
     """Draws the accuracy over each setting, a dot a seed."""
-    choices = dict(config.moved)
+    choices = dict(config.cells)
     figure, (panels,) = axes(1, len(curves), size=(8, 2.6))
     for panel, (name, curve) in zip(panels, curves.items(), strict=True):
         for seed in range(len(config.seeds)):

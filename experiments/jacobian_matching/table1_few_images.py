@@ -53,7 +53,7 @@ PAIRS = (
     ("CE", "CE + Jacobians"),
     ("CE + activations", "CE + activations + Jacobians"),
 )
-"""What is compared over several seeds."""
+"""Losses that are compared over several seeds, without and with Jacobians."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,8 @@ class Config:
     """Of matching under noise; 1 is what the weight 1 of the Jacobians stands for."""
     num_draws: int = 2
     """Of the noise, an image and step."""
+    cells: tuple[str, ...] = tuple(WEIGHTS)
+    """Names of the printed rows that are run; among them those of `PAIRS`."""
     data_dir: str | None = None
     out: Path = training.OUT
     results: Path = harness.RESULTS
@@ -110,6 +112,7 @@ PRESETS = {
             seeds=(0,),
             compared=(5,),
             sigmas=(0.1,),
+            cells=sum(PAIRS, ()),
         ),
     ),
     "cpu": (
@@ -158,8 +161,8 @@ def main(config: Config, preset: str) -> None:
     write_row(sheet, "teacher", teacher, paper_value=64.78)
     write_sizes(config, lesson, sheet)
     accuracies = {}
-    for name, weights in WEIGHTS.items():
-        way = weighted(name, weights)
+    for name in config.cells:
+        way = weighted(name, WEIGHTS[name])
         for size, _ in config.student:
             several = size in config.compared and name in sum(PAIRS, ())
             for seed in config.seeds if several else config.seeds[:1]:
@@ -229,8 +232,11 @@ def draw(config: Config, table: harness.Table, accuracies: dict) -> None:
     training.draw_beside(
         table,
         [str(size) for size in counts],
-        {name: [PRINTED[name][SIZES.index(n)] for n in counts] for name in WEIGHTS},
-        {name: [accuracies[name, n] for n in counts] for name in WEIGHTS},
+        {
+            name: [PRINTED[name][SIZES.index(n)] for n in counts]
+            for name in config.cells
+        },
+        {name: [accuracies[name, n] for n in counts] for name in config.cells},
         xlabel="images a class",
     )
 

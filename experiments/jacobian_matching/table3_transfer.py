@@ -86,6 +86,8 @@ class Config(scenes.Config):
     """Of subset, weights and order."""
     once: int = 10
     """Images a class of the rows that are measured once."""
+    cells: tuple[str, ...] = tuple(WAYS)
+    """Names of the rows that are run."""
 
 
 def _plans(steps: dict, batch_size: int, learning_rate: float = 1e-3) -> tuple:
@@ -101,7 +103,13 @@ def _plans(steps: dict, batch_size: int, learning_rate: float = 1e-3) -> tuple:
 PRESETS = {
     "smoke": (
         "seconds",
-        Config(**scenes.SMOKE, student=_plans({1: 2}, 8), seeds=(0,), once=1),
+        Config(
+            **scenes.SMOKE,
+            student=_plans({1: 2}, 8),
+            seeds=(0,),
+            once=1,
+            cells=("CE", "CE + activations + attention + Jacobians"),
+        ),
     ),
     "cpu": (
         "half an hour on one core",
@@ -155,7 +163,8 @@ def write_subset(
         functools.partial(scenes.teacher_answers, lesson, images, ask)
     )
     accuracies = {}
-    for name, way in WAYS.items():
+    for name in config.cells:
+        way = WAYS[name]
         loss = losses.TransferLoss(
             activations="activations" in way.matched,
             num_maps=scenes.NUM_MAPS if "attention" in way.matched else 0,
@@ -202,6 +211,8 @@ def write_comparisons(config: Config, accuracies: dict, sheet: Sheet) -> None:
     """Writes mean differences over all sizes and subsets."""
     cells = [(size, seed) for size, _ in config.student for seed in config.seeds]
     for lower, higher, claim in PAIRS:
+        if not {lower, higher} <= set(config.cells):
+            continue
         gain = training.paired_difference(
             [accuracies[higher, *cell] for cell in cells],
             [accuracies[lower, *cell] for cell in cells],
@@ -228,10 +239,13 @@ def draw(config: Config, table: harness.Table, accuracies: dict) -> None:
     training.draw_beside(
         table,
         ["all" if size is None else str(size) for size in counts],
-        {name: [printed(name, size) or np.nan for size in counts] for name in WAYS},
+        {
+            name: [printed(name, size) or np.nan for size in counts]
+            for name in config.cells
+        },
         {
             name: [[accuracies[name, n, seed] for seed in seeds] for n in counts]
-            for name in WAYS
+            for name in config.cells
         },
         xlabel="images a class",
     )

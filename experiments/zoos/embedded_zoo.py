@@ -57,7 +57,7 @@ class Split(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What one network learns."""
+    """A data set that one network of the zoo learns, and how long."""
 
     name: str
     source: str

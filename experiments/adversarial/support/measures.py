@@ -32,7 +32,7 @@ POOLED = "Pearson over samples, pooled"
 
 
 class Printed(NamedTuple):
-    """What the paper prints of a table, model by model."""
+    """Numbers that the paper prints in a table, model by model."""
 
     accuracies: tuple[float, ...]
     columns: dict[str, tuple[float, ...]]

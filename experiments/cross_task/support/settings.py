@@ -21,7 +21,7 @@ PRINTED = Path(__file__).parents[1] / "printed"
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How a network is trained: by SGD with momentum, the rate falling to a fifth."""
+    """Settings of SGD with momentum, whose rate falls to a fifth at each decay."""
 
     num_epochs: int
     """0 leaves the network as it was drawn."""
@@ -153,12 +153,9 @@ def superclasses(config: Config) -> np.ndarray:
 
 
 def new_sheet(config: Config, name: str, preset: str) -> Sheet:
-    """A table of this paper, with the settings that may change a number in it.
-
-    What a script moves one at a time stands in the names of its cells.
-    """
+    """A table of this paper, with the settings that may change a number in it."""
     table = harness.Table("cross_task", name, preset, config.results)
-    return Sheet(table, harness.settings(config, "seeds", "moved"))
+    return Sheet(table, harness.settings(config, "seeds"))
 
 
 def write_cub_not_run(config: Config, name: str, preset: str, script: str) -> None:

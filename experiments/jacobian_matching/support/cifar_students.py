@@ -30,12 +30,12 @@ class Lesson(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How a student learns."""
+    """A way of learning: a loss, and the outputs of the teacher that it needs."""
 
     name: str
     loss: Callable
     outputs: Callable
-    """What the teacher is asked, see `jtransfer.transfer.teacher_outputs`."""
+    """The teacher's, see `jtransfer.transfer.teacher_outputs`."""
 
 
 class Run(NamedTuple):
@@ -81,7 +81,9 @@ def prepare_lesson(config) -> Lesson:
 def test_accuracy(lesson: Lesson, apply_fn: Callable, variables) -> harness.Value:
     """The accuracy of a network on the test images."""
     images, labels, _ = lesson.test
-    found = evaluated(apply_fn, variables, images, labels, preprocess=lesson.preprocess)
+    measured = evaluated(
+        apply_fn, variables, images, labels, preprocess=lesson.preprocess
+    )
     return training.accuracy(measured["accuracy"], len(labels))
 
 

@@ -141,7 +141,7 @@ class TransferLoss:
     error of Proposition 1."""
 
     def __call__(self, student: transfer.Student, batch) -> tuple[jax.Array, dict]:
-        """Returns the value and its parts; what is matched of Jacobians: `jacobians`."""
+        """Returns the value and its parts, those of Jacobians as `jacobians`."""
         own = distillation.cross_entropy(student.logits, batch["labels"])
         parts = {"cross_entropy": own}
         if self.activations:

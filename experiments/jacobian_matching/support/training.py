@@ -48,7 +48,7 @@ def task(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """How long, and with which steps, a network is trained."""
+    """Length and steps of the training of a network."""
 
     num_steps: int
     batch_size: int
