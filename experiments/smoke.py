@@ -191,7 +191,8 @@ def main(parts: list[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        with contextlib.redirect_stderr(io.StringIO()):
+        quiet = io.StringIO()
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             for made_up in DATA:
                 write_data(made_up, folder / "data")
         for name in names:

@@ -138,7 +138,7 @@ def write_second_order(config: Config, table, singles, pairs, *, seed: int) -> N
 def write_chances(
     config: Config, table, of: Pools, source: Grids, *, seed: int
 ) -> None:
-    """Writes the H-score of unrelated features, the accuracy of the commonest answer."""
+    """Writes the H-score of unrelated features, and the commonest answer's accuracy."""
     num_features = source.transfer[0].size
     for task in config.tasks:
         flat = [
