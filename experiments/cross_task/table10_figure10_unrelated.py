@@ -31,8 +31,8 @@ from experiments.cross_task.support.settings import (
     Config,
     Task,
     Training,
+    domain_task,
     new_sheet,
-    task,
 )
 from experiments.cross_task.support.training import accuracy, train_teacher
 from experiments.harness import Value
@@ -46,18 +46,6 @@ from experiments.sheets import (
     write_row,
 )
 
-LIVING = (
-    "aquatic_mammals",
-    "fish",
-    "insects",
-    "large_carnivores",
-    "large_omnivores_and_herbivores",
-    "medium_mammals",
-    "non-insect_invertebrates",
-    "people",
-    "reptiles",
-    "small_mammals",
-)
 DOMAINS = ("scene15", "tindogs", "tin10", "animals", "things")
 TABLE_10 = {
     "Student": (0.7235, 0.7069, 0.7011, 0.6857),
@@ -114,23 +102,10 @@ def main(config: Unrelated, preset: str) -> None:
     write_figure10(config, new_sheet(config, "figure10", preset))
 
 
-def domain(config: Unrelated, name: str, per_class: int | None):
-    """The task of one of `DOMAINS`; parts of CIFAR-100 have ten superclasses each."""
-    if name not in ("animals", "things"):
-        return task(config, name, None, per_class)
-    whole = task(config, "cifar100", None, 1, label_key="coarse_label").train
-    classes = [
-        label
-        for label, superclass in enumerate(whole.class_names)
-        if (superclass in LIVING) == (name == "animals")
-    ]
-    return task(config, "cifar100", classes, per_class, label_key="coarse_label")
-
-
 def write_table10(config: Unrelated, sheet: Sheet) -> None:
     """Writes the accuracies of students of dogs, taught by a teacher of scenes."""
-    source = domain(config, "scene15", config.teacher_per_class)
-    target = domain(config, "tindogs", config.per_class)
+    source = domain_task(config, "scene15", config.teacher_per_class)
+    target = domain_task(config, "tindogs", config.per_class)
     teacher = train_teacher(config, config.teacher, source)
     write_row(
         sheet,
@@ -179,11 +154,11 @@ def write_figure10(config: Unrelated, sheet: Sheet) -> None:
     names = config.domains
     teachers = {
         name: train_teacher(
-            config, config.teacher, domain(config, name, config.teacher_per_class)
+            config, config.teacher, domain_task(config, name, config.teacher_per_class)
         )
         for name in names
     }
-    targets = {name: domain(config, name, config.per_class) for name in names}
+    targets = {name: domain_task(config, name, config.per_class) for name in names}
     scores = np.array(
         [
             [

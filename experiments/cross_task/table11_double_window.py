@@ -13,20 +13,13 @@ how far the accuracies are the teachers' doing and not chance. A score may do be
 for the mean over all seeds is less a matter of chance than one seed is.
 """
 
-import dataclasses
 import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments import harness
-from experiments.cross_task.support.assessments import (
-    NAMES,
-    Evidence,
-    evidence,
-    scorers,
-    transport_score,
-)
+from experiments.cross_task.support.assessments import NAMES
 from experiments.cross_task.support.correlations import (
     bootstrapped,
     correlation_verdict,
@@ -37,15 +30,12 @@ from experiments.cross_task.support.correlations import (
     within_families,
 )
 from experiments.cross_task.support.figures import draw_figure7, draw_figure8
-from experiments.cross_task.support.outputs import embedding_and_logits
 from experiments.cross_task.support.repository import (
     PRESETS,
     DoubleWindow,
-    Entry,
-    class_sets,
+    TeacherOfTask,
     targets,
     train_repository,
-    train_student,
 )
 from experiments.cross_task.support.settings import (
     CUB,
@@ -54,10 +44,8 @@ from experiments.cross_task.support.settings import (
     write_cub_not_run,
 )
 from experiments.cross_task.support.training import ALONE, accuracy, train
-from experiments.harness import Value
 from experiments.kept_networks import Model
 from experiments.sheets import Sheet, write_known, write_row
-from jtransfer import data
 
 COMPARED = {
     **NAMES,
@@ -102,7 +90,7 @@ def main(config: DoubleWindow, preset: str) -> None:
     accuracies, scores = [], {name: [] for name in COMPARED}
     for k, target in enumerate(tasks):
         line = [
-            Cell(config, k, h, target, entry, alone[k], source_accuracies[h])
+            TeacherOfTask(config, k, h, target, entry, alone[k], source_accuracies[h])
             for h, entry in enumerate(entries)
         ]
         accuracies.append([write_accuracies(sheet, cell) for cell in line])
@@ -144,75 +132,7 @@ def write_baseline(config, sheet: Sheet, k: int, target: Task) -> list[Model]:
     return students
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Cell:
-    """A task and a teacher, and what is computed of them when it is asked for."""
-
-    config: DoubleWindow
-    task: int
-    teacher: int
-    target: Task
-    entry: Entry
-    alone: list[Model]
-    """Students of the task without a teacher."""
-    source_accuracy: float
-
-    @property
-    def name(self) -> str:
-        """End of the names of its rows."""
-        return f"task {self.task + 1}, teacher {self.teacher + 1}"
-
-    @functools.cached_property
-    def evidence(self) -> Evidence:
-        """Outputs and costs of the teacher."""
-        entry = self.entry
-        return evidence(
-            self.config, entry.model.network, entry.own_centers, self.target.train
-        )
-
-    @functools.cached_property
-    def students(self) -> list[Model]:
-        """Students of the teacher, one a seed."""
-        return [
-            train_student(
-                self.config,
-                self.entry.model,
-                self.evidence.cost,
-                self.target.train,
-                seed=seed,
-            )
-            for seed in self.config.seeds
-        ]
-
-    def student_accuracy(self, index: int) -> Value:
-        """The test accuracy of the student of one seed."""
-        return accuracy(self.students[index], self.target.test)
-
-    def score(self, name: str) -> Value:
-        """One of the scores that need no trained student."""
-        return Value(float(scorers(self.evidence)[name]()))
-
-    def score_of_students(self, name: str) -> Value:
-        """Minus Eq. (24) for trained students, the mean over their seeds."""
-        students = self.alone if name == "sinkhorn_1" else self.students
-        images, given = self.target.train.images, self.evidence
-        outputs = [
-            embedding_and_logits(student.network, images)[1] for student in students
-        ]
-        return harness.mean_interval(
-            [float(transport_score(given, logits, given.cost)) for logits in outputs]
-        )
-
-    def known(self, name: str) -> Value:
-        """The share of the classes known, or the teacher's own accuracy."""
-        if name == "source_accuracy":
-            return Value(self.source_accuracy)
-        classes = class_sets(self.config)
-        own, target = classes[self.entry.window], classes[self.task]
-        return Value(data.class_overlap(own, target))
-
-
-def write_accuracies(sheet: Sheet, cell: Cell) -> list[float]:
+def write_accuracies(sheet: Sheet, cell: TeacherOfTask) -> list[float]:
     """Writes the accuracies of the students of a teacher, one a seed."""
     return [
         write_row(
@@ -225,7 +145,7 @@ def write_accuracies(sheet: Sheet, cell: Cell) -> list[float]:
     ]
 
 
-def write_scores(sheet: Sheet, cell: Cell) -> dict[str, float]:
+def write_scores(sheet: Sheet, cell: TeacherOfTask) -> dict[str, float]:
     """Writes the scores of a teacher for a task, by the names of `COMPARED`."""
     rules = {
         **dict.fromkeys(NAMES, cell.score),

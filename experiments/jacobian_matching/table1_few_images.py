@@ -17,17 +17,17 @@ whether the narrow student is what hides the effect.
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from experiments import harness
-from experiments.jacobian_matching.support import cifar_students, losses, training
+from experiments.jacobian_matching.support import (
+    cifar_students,
+    other_losses,
+    training,
+)
 from experiments.sheets import Sheet, write_known, write_row
-from jtransfer import distillation, transfer
-from jtransfer.training import NonFiniteLoss
-from jtransfer.transfer import teacher_outputs
 
 SIZES = (1, 5, 10, 50, 100, 500)
 """Images a class in the paper."""
@@ -162,7 +162,7 @@ def main(config: Config, preset: str) -> None:
     write_sizes(config, lesson, sheet)
     accuracies = {}
     for name in config.cells:
-        way = weighted(name, WEIGHTS[name])
+        way = cifar_students.weighted(name, WEIGHTS[name])
         for size, _ in config.student:
             several = size in config.compared and name in sum(PAIRS, ())
             for seed in config.seeds if several else config.seeds[:1]:
@@ -184,8 +184,8 @@ def main(config: Config, preset: str) -> None:
     write_gains(config, accuracies, sheet)
     draw(config, table, accuracies)
     if config.others is not None:
-        write_others(config, lesson, sheet)
-        write_unstable(config, lesson, sheet)
+        other_losses.write_others(config, lesson, WEIGHTS, sheet)
+        other_losses.write_unstable(config, lesson, sheet)
 
 
 def write_sizes(config: Config, lesson: cifar_students.Lesson, sheet: Sheet) -> None:
@@ -193,7 +193,7 @@ def write_sizes(config: Config, lesson: cifar_students.Lesson, sheet: Sheet) -> 
 
     A student whose outputs and Jacobians are zero has these losses.
     """
-    way = weighted("", WEIGHTS["CE + Jacobians"])
+    way = cifar_students.weighted("", WEIGHTS["CE + Jacobians"])
     size, seed = config.compared[-1], config.seeds[0]
     answers = cifar_students.teacher_answers(config, lesson, way, size, seed)
     for name in ("teacher_logits", "teacher_jacobians"):
@@ -239,91 +239,6 @@ def draw(config: Config, table: harness.Table, accuracies: dict) -> None:
         {name: [accuracies[name, n] for n in counts] for name in config.cells},
         xlabel="images a class",
     )
-
-
-def write_others(config: Config, lesson: cifar_students.Lesson, sheet: Sheet) -> None:
-    """Writes rows that the paper does not print, one seed."""
-    size, seed = config.others, config.seeds[0]
-    both = "CE + activations + Jacobians"
-    largest, full = teacher_outputs.largest_jacobian, teacher_outputs.full_jacobian
-    ways = [
-        weighted(f"{both} of the largest output", WEIGHTS[both], largest),
-        weighted(f"{both} of all outputs", WEIGHTS[both], full),
-        cifar_students.Way("CE + soft targets", losses.SoftTargetLoss(False), full),
-    ]
-    for sigma in config.sigmas:
-        loss = losses.NoiseLoss(lesson.apply_fn, sigma, config.num_draws)
-        name = f"CE + activations under noise of deviation {sigma:g}"
-        ways.append(cifar_students.Way(name, loss, teacher_outputs.logits))
-    for way in ways:
-        write_row(
-            sheet,
-            f"{way.name}, {size} a class",
-            functools.partial(
-                cifar_students.student_accuracy, config, lesson, way, size, seed
-            ),
-            seed=seed,
-        )
-
-
-def write_unstable(config: Config, lesson: cifar_students.Lesson, sheet: Sheet) -> None:
-    """Writes what soft targets with Eq. (2) do, which rewards large Jacobians."""
-    size, seed = config.others, config.seeds[0]
-    way = cifar_students.Way(
-        "CE + soft targets + Eq. (2)",
-        losses.SoftTargetLoss(True),
-        teacher_outputs.full_jacobian,
-    )
-    try:
-        run = cifar_students.train_student(config, lesson, way, size, seed)
-    except NonFiniteLoss as fault:
-        cell = f"{way.name}: first step that is not finite"
-        write_known(sheet, cell, fault.step, seed=seed)
-        return
-    write_row(
-        sheet,
-        f"{way.name}, {size} a class",
-        functools.partial(
-            cifar_students.test_accuracy, lesson, run.apply_fn, run.variables
-        ),
-        seed=seed,
-    )
-    answers = cifar_students.teacher_answers(config, lesson, way, size, seed)
-    logits, jacobians = answers["teacher_logits"], answers["teacher_jacobians"]
-    term = "Jacobian term of Eq. (2)"
-    copied = write_known(
-        sheet,
-        f"{term}, of a copy of the teacher",
-        distillation.printed_cross_entropy_match_jacobians(
-            logits, logits, jacobians, jacobians
-        ),
-        seed=seed,
-    ).value
-    last = run.history[-1]["equation_2"]
-    words = "below" if last < copied else "not below"
-    write_known(
-        sheet,
-        f"{term}, last step of training",
-        last,
-        seed=seed,
-        verdict=f"The term ends {words} its value for a copy of the teacher.",
-    )
-
-
-def weighted(
-    name: str,
-    weights: tuple[float, float, float],
-    outputs: Callable = teacher_outputs.label_jacobian,
-) -> cifar_students.Way:
-    """One of the printed losses."""
-    method = transfer.activations_and_jacobians_method(
-        label_weight=weights[0],
-        logits_weight=weights[1],
-        jacobian_weight=weights[2],
-        outputs=outputs,
-        chunk_size=20,
-    )
-    return cifar_students.Way(name, method.loss, method.outputs)
 
 
 if __name__ == "__main__":

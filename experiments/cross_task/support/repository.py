@@ -1,11 +1,19 @@
 """The double sliding window: ten teachers, five targets, and a student of each pair."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
 
-from experiments.cross_task.support.outputs import centers
+from experiments import harness
+from experiments.cross_task.support.assessments import (
+    Evidence,
+    evidence,
+    scorers,
+    transport_score,
+)
+from experiments.cross_task.support.outputs import centers, embedding_and_logits
 from experiments.cross_task.support.settings import (
     CPU,
     CUB,
@@ -18,11 +26,13 @@ from experiments.cross_task.support.settings import (
     task,
 )
 from experiments.cross_task.support.training import (
-    Model,
+    accuracy,
     sinkhorn_way,
     train,
     train_teacher,
 )
+from experiments.harness import Value
+from experiments.kept_networks import Model
 from jtransfer import data
 from jtransfer.data import Images
 
@@ -140,3 +150,71 @@ def train_student(
         seed=seed,
         taught_by=taught_by,
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TeacherOfTask:
+    """A teacher and a task, with the numbers of both, computed when they are needed."""
+
+    config: DoubleWindow
+    task: int
+    teacher: int
+    target: Task
+    entry: Entry
+    alone: list[Model]
+    """Students of the task without a teacher."""
+    source_accuracy: float
+
+    @property
+    def name(self) -> str:
+        """End of the names of its rows."""
+        return f"task {self.task + 1}, teacher {self.teacher + 1}"
+
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """Outputs and costs of the teacher."""
+        entry = self.entry
+        return evidence(
+            self.config, entry.model.network, entry.own_centers, self.target.train
+        )
+
+    @functools.cached_property
+    def students(self) -> list[Model]:
+        """Students of the teacher, one a seed."""
+        return [
+            train_student(
+                self.config,
+                self.entry.model,
+                self.evidence.cost,
+                self.target.train,
+                seed=seed,
+            )
+            for seed in self.config.seeds
+        ]
+
+    def student_accuracy(self, index: int) -> Value:
+        """The test accuracy of the student of one seed."""
+        return accuracy(self.students[index], self.target.test)
+
+    def score(self, name: str) -> Value:
+        """One of the scores that need no trained student."""
+        return Value(float(scorers(self.evidence)[name]()))
+
+    def score_of_students(self, name: str) -> Value:
+        """Minus Eq. (24) for trained students, the mean over their seeds."""
+        students = self.alone if name == "sinkhorn_1" else self.students
+        images, given = self.target.train.images, self.evidence
+        outputs = [
+            embedding_and_logits(student.network, images)[1] for student in students
+        ]
+        return harness.mean_interval(
+            [float(transport_score(given, logits, given.cost)) for logits in outputs]
+        )
+
+    def known(self, name: str) -> Value:
+        """The share of the classes known, or the teacher's own accuracy."""
+        if name == "source_accuracy":
+            return Value(self.source_accuracy)
+        classes = class_sets(self.config)
+        own, target = classes[self.entry.window], classes[self.task]
+        return Value(data.class_overlap(own, target))

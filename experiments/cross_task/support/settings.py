@@ -95,6 +95,18 @@ CUB_SIZES = PAPER | {
     "weight": 100.0,
 }
 """The paper does not say how large its images of CUB are."""
+LIVING = (
+    "aquatic_mammals",
+    "fish",
+    "insects",
+    "large_carnivores",
+    "large_omnivores_and_herbivores",
+    "medium_mammals",
+    "non-insect_invertebrates",
+    "people",
+    "reptiles",
+    "small_mammals",
+)
 NUM_CLASSES = {"cifar100": 100, CUB: 200}
 
 
@@ -126,6 +138,19 @@ def task(
     size = None if per_class is None else per_class * len(train.class_names)
     order = data.block_balanced_order(train.labels, seed=0)[:size]
     return Task(data.examples_at(train, order), test)
+
+
+def domain_task(config: Config, name: str, per_class: int | None) -> Task:
+    """A data set, or of CIFAR-100 the ten superclasses of `animals` or of `things`."""
+    if name not in ("animals", "things"):
+        return task(config, name, None, per_class)
+    whole = task(config, "cifar100", None, 1, label_key="coarse_label").train
+    classes = [
+        label
+        for label, superclass in enumerate(whole.class_names)
+        if (superclass in LIVING) == (name == "animals")
+    ]
+    return task(config, "cifar100", classes, per_class, label_key="coarse_label")
 
 
 @functools.lru_cache(maxsize=16)

@@ -149,3 +149,19 @@ def teacher_answers(
         folder=config.out / "outputs",
         progress=False,
     )
+
+
+def weighted(
+    name: str,
+    weights: tuple[float, float, float],
+    outputs: Callable = teacher_outputs.label_jacobian,
+) -> Way:
+    """One of the printed losses: weights of labels, activations and Jacobians."""
+    method = transfer.activations_and_jacobians_method(
+        label_weight=weights[0],
+        logits_weight=weights[1],
+        jacobian_weight=weights[2],
+        outputs=outputs,
+        chunk_size=20,
+    )
+    return Way(name, method.loss, method.outputs)
