@@ -12,12 +12,11 @@ images on which the decoders are trained, other images than those of the encoder
 """
 
 import numpy as np
-import scipy.cluster.hierarchy
 
 from experiments import harness
-from experiments.h_score.support import figures
+from experiments.h_score.support import figures, task_figures
 from experiments.h_score.support.dense_scores import chance_accuracy, chance_score
-from experiments.h_score.support.derived_tasks import answers, num_answers
+from experiments.h_score.support.derived_tasks import DEPTH, answers, num_answers
 from experiments.h_score.support.task_transfer import (
     PRESETS,
     Config,
@@ -32,9 +31,6 @@ from experiments.h_score.support.task_transfer import (
 from jtransfer.ranking import correlations, task_structure
 from jtransfer.scores import dense_h_score
 from jtransfer.scores.higher_order import source_subsets
-
-DEPTH = "denoising"
-"""The task that stands in for depth: one brightness a pixel."""
 
 
 def main(config: Config, preset: str) -> None:
@@ -187,7 +183,7 @@ def write_heat_maps(
     rows = [(a, b, by_pixel(flat[a], flat[b])) for a, b in shown]
     figures.write_figure(
         table,
-        draw_heat,
+        task_figures.draw_heat,
         config.tasks,
         maps,
         rows,
@@ -207,7 +203,7 @@ def write_matrices(config: Config, table, scores, accuracies) -> None:
     means = scores.mean(axis=0), accuracies.mean(axis=0)
     figures.write_figure(
         table,
-        draw_ranks,
+        task_figures.draw_ranks,
         config.tasks,
         *means,
         name="ranks",
@@ -215,7 +211,7 @@ def write_matrices(config: Config, table, scores, accuracies) -> None:
     )
     figures.write_figure(
         table,
-        draw_bars,
+        task_figures.draw_bars,
         config.tasks,
         *means,
         name="bars",
@@ -223,58 +219,8 @@ def write_matrices(config: Config, table, scores, accuracies) -> None:
     )
     linkage = task_structure.task_linkage(means[0])
     figures.write_figure(
-        table, draw_tree, config.tasks, linkage, name="tree", size=(5, 2.6)
+        table, task_figures.draw_tree, config.tasks, linkage, name="tree", size=(5, 2.6)
     )
-
-
-def draw_ranks(figure, tasks, scores: np.ndarray, accuracies: np.ndarray) -> None:
-    """Ranks of the sources for each target by both, 1 being the best."""
-    panels = figure.subplots(1, 2)
-    for axes, matrix, title in zip(
-        panels, (scores, accuracies), ("by H-score", "by accuracy"), strict=True
-    ):
-        ranks = (-matrix).argsort(axis=0).argsort(axis=0).T + 1
-        axes.imshow(ranks, cmap="viridis_r")
-        for (t, s), rank in np.ndenumerate(ranks):
-            axes.text(s, t, rank, ha="center", va="center", color="white")
-        axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
-        axes.set_yticks(range(len(tasks)), tasks)
-        axes.set(xlabel="source", ylabel="target", title=title)
-
-
-def draw_bars(figure, tasks, scores: np.ndarray, accuracies: np.ndarray) -> None:
-    """The sources of three targets in the order of each score."""
-    shown = [task for task in ("object", "scene", DEPTH) if task in tasks]
-    panels = figure.subplots(2, len(shown), squeeze=False)
-    for column, task in zip(panels.T, shown, strict=True):
-        target = tasks.index(task)
-        for axes, matrix, label in zip(
-            column, (scores, accuracies), ("H-score", "accuracy"), strict=True
-        ):
-            order = np.argsort(matrix[:, target])
-            axes.barh([tasks[s] for s in order], matrix[order, target])
-            axes.set(xlabel=label)
-        column[0].set_title(f"target {task}")
-
-
-def draw_tree(figure, tasks, linkage: np.ndarray) -> None:
-    """Dendrogram of the tasks by their H-scores over all sources."""
-    axes = figure.subplots()
-    scipy.cluster.hierarchy.dendrogram(
-        linkage, labels=tasks, ax=axes, orientation="right", color_threshold=0
-    )
-
-
-def draw_heat(figure, tasks, maps: np.ndarray, rows: list) -> None:
-    """H-scores by pixel of two sources and of both together, one pair a row."""
-    panels = figure.subplots(2, 3)
-    for row, (a, b, both) in zip(panels, rows, strict=True):
-        shown = (maps[a], maps[b], both)
-        names = (tasks[a], tasks[b], "both")
-        for axes, values, name in zip(row, shown, names, strict=True):
-            image = axes.imshow(values, vmin=maps.min(), vmax=rows[0][2].max())
-            axes.set(title=f"{name}, mean {values.mean():.2f}", xticks=[], yticks=[])
-    figure.colorbar(image, ax=panels)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ PIXEL_TASKS = ("edges", "corners", "colour", "denoising")
 CLASS_TASKS = {"blur": len(BLURS), "object": 10, "scene": 15}
 """Tasks with one label an image, and how many labels there are."""
 TASKS = (*PIXEL_TASKS, *CLASS_TASKS)
+DEPTH = "denoising"
+"""The task that stands in for depth: one brightness a pixel."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 

@@ -19,7 +19,7 @@ from flax import nnx
 from jtransfer import data, models, networks, training
 from jtransfer.networks import pretrained
 from jtransfer.training import schedules
-from jtransfer.transfer import _fingerprints
+from jtransfer.transfer import teacher_outputs
 
 STAGES = tuple(f"feature_maps.{stage}" for stage in range(2, 7))
 """The last five of the seven stages, instead of the paper's blocks 4a to 4f."""
@@ -93,7 +93,7 @@ def kept_features(
     """Features of some images, which are computed and written if need be."""
     which = config.base_width or "imagenet"
     if config.network is not None:
-        which = _fingerprints.network_fingerprint(network(config))[:8]
+        which = teacher_outputs.network_fingerprint(network(config))[:8]
     name = f"{split}-{config.image_size}px-{which}-{start}-{start + len(images)}.npz"
     file = config.out / "features" / name
     if not file.exists():
