@@ -36,7 +36,7 @@ class Table(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where the rows lie."""
+        """The file of the rows, JSON lines."""
         return self.folder / self.paper / f"{self.table}.{self.preset}.jsonl"
 
 

@@ -96,7 +96,7 @@ def alphas(both_ways: list[Transfers]) -> np.ndarray:
 def write_other_data(
     config: networks.Config, sheet: Sheet, setting: Setting, by_pgd: list[Transfers]
 ) -> dict[str, Value]:
-    """Writes the rows of claim 1."""
+    """Writes the rows of claim 1: alpha1 on source data beside that on target data."""
     test = networks.images(config, config.source_data, "test")
     test = attacks.pixels(networks.part(test, config.num_attacked, seed=0))
     elsewhere = attack_sources(config, setting, attacks.pgd(config), test)
@@ -185,7 +185,7 @@ def write_surrogates(
 def write_baseline(
     sheet: Sheet, setting: Setting, by_pgd: list[Transfers]
 ) -> dict[str, Value]:
-    """Writes the rows of claim 4."""
+    """Writes the rows of claim 4: cosines of loss gradients as a baseline."""
     cosines = np.stack(
         [
             attacks.gradient_cosines(source, setting.target, setting.x)
@@ -224,7 +224,7 @@ def regret(scores, right) -> Value:
 
 
 def write_sources(sheet: Sheet, setting: Setting, cell: str, values) -> None:
-    """Writes one row a source."""
+    """Writes a number of each source, one row a source."""
     for name, value in zip(setting.accuracies, values, strict=True):
         write_known(sheet, f"{cell}, {name}", float(value), seed=setting.seed)
 

@@ -112,7 +112,7 @@ def write_rankings(
 
 
 def write_second_order(config: Config, table, singles, pairs, *, seed: int) -> None:
-    """Writes which pairs are the best."""
+    """Writes how often the best pair of sources is that of the two best sources."""
     subsets = source_subsets(len(config.tasks), order=2)
     best = subsets[pairs.argmax(axis=0)]
     leading = np.sort(np.argsort(-singles, axis=0)[:2].T, axis=1)

@@ -168,7 +168,7 @@ def of_classes(images: Set, classes: np.ndarray) -> Set:
 
 
 def rows_of(images: Set, indices: np.ndarray) -> Set:
-    """Some of the images."""
+    """Features and labels of the images at some indices."""
     layers = tuple(layer[indices] for layer in images.features)
     return Set(layers, images.labels[indices])
 

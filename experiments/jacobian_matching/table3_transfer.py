@@ -132,7 +132,7 @@ PRESETS = {
 
 
 def main(config: Config, preset: str) -> None:
-    """Measures what is missing."""
+    """Trains students of all subsets and ways, writes rows and the figure."""
     table = harness.Table(training.PAPER, "table3", preset, config.results)
     sheet = Sheet(table, harness.settings(config))
     lesson = scenes.prepare_lesson(config)

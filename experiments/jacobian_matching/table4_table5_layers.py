@@ -84,7 +84,7 @@ PRESETS = {
 
 
 def main(config: Config, preset: str) -> None:
-    """Measures what is missing."""
+    """Trains a student for each column of both tables and writes the rows."""
     lesson = scenes.prepare_lesson(config)
     settings = harness.settings(config)
     run_of = functools.cache(functools.partial(train_student, config, lesson))

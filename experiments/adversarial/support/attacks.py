@@ -44,7 +44,7 @@ class Attack(NamedTuple):
 
 
 def pgd(config: Config) -> Attack:
-    """The attack of Tables 1, 3 and 7."""
+    """PGD of radius .1 in the largest change of a pixel: Tables 1, 3 and 7."""
     return Attack("PGD", attacks.LINF, 0.1, config.num_steps)
 
 
@@ -54,7 +54,7 @@ def fgsm() -> Attack:
 
 
 def pixels(images: Images) -> np.ndarray:
-    """Images in [0, 1]."""
+    """Pixels of stored images as floats in [0, 1], `[n, h, w, c]`."""
     return (images.images / np.float32(255)).astype(np.float32)
 
 

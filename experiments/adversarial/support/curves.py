@@ -86,7 +86,7 @@ def _function(num_features, width, num_outputs):
 
 
 def moved(variables: Variables, direction, scale) -> Variables:
-    """The network W + t V."""
+    """A network moved away from W to W + t V."""
     params = jax.tree.map(lambda w, v: w + scale * v, variables.params, direction)
     return Variables(params, variables.stats)
 

@@ -63,12 +63,12 @@ class Evidence(NamedTuple):
 
     @property
     def labels(self) -> np.ndarray:
-        """Of the images, `[n]`."""
+        """Labels of the images, `[n]`."""
         return self.train.labels
 
     @property
     def num_classes(self) -> int:
-        """Of the student."""
+        """Number of classes of the student."""
         return len(self.train.class_names)
 
 

@@ -167,7 +167,7 @@ class TeacherOfTask:
 
     @property
     def name(self) -> str:
-        """End of the names of its rows."""
+        """End of the names of the rows of this teacher and task."""
         return f"task {self.task + 1}, teacher {self.teacher + 1}"
 
     @functools.cached_property

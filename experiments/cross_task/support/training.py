@@ -29,7 +29,7 @@ from jtransfer.transfer import losses, teacher_outputs
 
 
 class Way(NamedTuple):
-    """A way to teach, under a name."""
+    """A method of teaching, and what is trained beside the student."""
 
     name: str
     method: transfer.Method

@@ -34,7 +34,7 @@ class Sizes:
 
 
 def encoder_params(rng: np.random.Generator, sizes: Sizes) -> list:
-    """Fresh kernels and biases."""
+    """Untrained kernels and biases of an encoder, one pair a layer."""
     widths = (1, sizes.width, 2 * sizes.width, 2 * sizes.width, sizes.num_channels)
     return _layers(rng, widths, kernels=(3, 3, 3, 1))
 

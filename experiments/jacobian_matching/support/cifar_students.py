@@ -39,7 +39,7 @@ class Way(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A trained student."""
+    """A trained student and the log of its training."""
 
     apply_fn: Callable
     variables: models.Variables
@@ -96,7 +96,7 @@ def student_accuracy(
 
 
 def train_student(config, lesson: Lesson, way: Way, size: int, seed: int) -> Run:
-    """Trains one student."""
+    """Trains a VGG-4 on a few images a class, or reads its checkpoint."""
     images = subset(lesson, size, seed)
     model = models.VGG(
         depth=4,

@@ -171,7 +171,7 @@ def teacher_answers(lesson: Lesson, images: data.Images, ask: Callable) -> dict:
 
 
 class Run(NamedTuple):
-    """A trained student."""
+    """Accuracy of a trained student, and the fall of its Jacobian loss."""
 
     accuracy: harness.Value
     """On the test scenes, in percent."""
