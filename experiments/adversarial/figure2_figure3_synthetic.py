@@ -43,7 +43,6 @@ from jtransfer import training
 from jtransfer.data import synthetic
 from jtransfer.models import OneHiddenLayer, Variables, trainable
 from jtransfer.ranking import correlations
-from jtransfer.training import schedules
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,7 +175,7 @@ def train_network(config: Config, task, width: int, *, seed: int) -> Variables:
         rngs=nnx.Rngs(seed),
     )
     train_fn, params, stats = trainable(model)
-    rate = schedules.cosine_decay(3e-3, num_steps=config.num_steps)
+    rate = optax.cosine_decay_schedule(3e-3, config.num_steps)
     result = training.fit(
         training.supervised(train_fn, squared_error, inputs="inputs"),
         Variables(params, stats),

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 from flax import nnx
 
 from experiments import harness, kept_networks
@@ -232,9 +233,9 @@ def _optimizer(settings: Training, per_epoch: int):
     epochs = settings.decay_epochs
     if epochs is None:
         epochs = [settings.num_epochs * quarter / 4 for quarter in (1, 2, 3)]
-    steps = sorted({int(epoch * per_epoch) for epoch in epochs})
+    falls = {int(epoch * per_epoch): 0.2 for epoch in epochs}
     return schedules.sgd(
-        schedules.step_decay(settings.learning_rate, steps=steps, factor=0.2),
+        optax.piecewise_constant_schedule(settings.learning_rate, falls),
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )

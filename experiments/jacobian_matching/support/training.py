@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import optax
 
 from experiments import harness, kept_networks
 from jtransfer import data, models, training
@@ -67,13 +68,8 @@ class Training:
 @functools.cache
 def optimizer(plan: Training):
     """Returns the optimiser of a plan: one object, so that `fit` compiles once."""
-    import optax
-
-    rate = schedules.step_decay(
-        plan.learning_rate,
-        steps=[round(share * plan.num_steps) for share in plan.decays],
-        factor=0.1,
-    )
+    falls = {round(share * plan.num_steps): 0.1 for share in plan.decays}
+    rate = optax.piecewise_constant_schedule(plan.learning_rate, falls)
     if plan.momentum is not None:
         return schedules.sgd(
             rate, momentum=plan.momentum, weight_decay=plan.weight_decay
