@@ -17,10 +17,12 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-# Every experiment with presets at its smallest, on made-up images, in one process;
+# Every experiment with presets at its smallest, on made-up images, in two processes;
 # minutes, most of it compiling.
 smoke: $(VENV)/.installed-experiments
-	$(BIN)/python -m experiments.smoke
+	$(BIN)/python -m experiments.smoke adversarial h_score zoos & first=$$!; \
+	  $(BIN)/python -m experiments.smoke cross_task jacobian_matching; second=$$?; \
+	  wait $$first && test $$second = 0
 
 # Prints ratios measured in one run; minutes.
 benchmarks: $(VENV)/.installed-test

@@ -67,7 +67,7 @@ PRESETS = {
             window_step=96,
             teacher=("vgg4", 2),
             students=(("vgg4", 1),),
-            baselines_of=(0,),
+            baselines_of=(),
             headline=0,
         ),
     ),
