@@ -1,12 +1,14 @@
-"""What the experiments share: rows on disk, resuming, seeds, intervals and figures.
+"""Rows on disk, resuming, presets, intervals and figures of all experiments.
 
 A row is one number of a table: `paper, table, cell, preset, seed, value, low, high,
 paper_value, verdict, config, versions, device, seconds`, one JSON line each in
 `experiments/results/<paper>/<table>.<preset>.jsonl`.
 """
 
+import dataclasses
 import importlib.metadata
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +17,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import scipy.stats
+import tyro
+
+from jtransfer.data import DataError
 
 RESULTS = Path(__file__).parent / "results"
+NOT_IN_ROWS = ("data_dir", "out", "results", "cells")
+"""Settings of all scripts that change no number: places, and which cells are run."""
 
 
 class Table(NamedTuple):
@@ -29,7 +36,7 @@ class Table(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where the rows lie."""
+        """The file of the rows, JSON lines."""
         return self.folder / self.paper / f"{self.table}.{self.preset}.jsonl"
 
 
@@ -41,20 +48,53 @@ class Value(NamedTuple):
     high: float | None = None
 
 
+def run_script(main: Callable, presets: dict) -> None:
+    """Runs the `main` of a script with the settings of its command line.
+
+    The first word that names a preset chooses it, `cpu` without one; options change
+    single settings. Data that are not there, and packages that are not installed, are
+    one line on stderr and exit code 2.
+
+    Args:
+      main: ``main(config, preset)``, which writes the rows.
+      presets: a sentence and a config by the name of the preset.
+    """
+    preset = next((word for word in sys.argv[1:] if word in presets), "cpu")
+    arguments = sys.argv[1:] if preset in sys.argv[1:] else [preset, *sys.argv[1:]]
+    config = tyro.extras.overridable_config_cli(presets, args=arguments)
+    try:
+        main(config, preset)
+    except (DataError, ModuleNotFoundError) as error:
+        print(f"not run: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def settings(config, *left_out: str) -> dict:
+    """The settings of a config that may change a number, as JSON has them.
+
+    Args:
+      config: a dataclass.
+      *left_out: names of fields that change none, beside `NOT_IN_ROWS`.
+    """
+    fields = dataclasses.asdict(config)
+    kept = {k: v for k, v in fields.items() if k not in (*NOT_IN_ROWS, *left_out)}
+    return json.loads(json.dumps(kept, default=str))
+
+
 def rows(table: Table) -> list[dict]:
     """Returns the rows that a table has so far; a half-written last line is dropped."""
     if not table.path.exists():
         return []
-    found = []
+    kept = []
     for line in table.path.read_text(encoding="utf-8").splitlines():
         try:
-            found.append(json.loads(line))
+            kept.append(json.loads(line))
         except ValueError:
             break
-    return found
+    return kept
 
 
-def stored(table: Table, cell: str, *, seed: int, config: dict) -> dict | None:
+def stored_row(table: Table, cell: str, *, seed: int, config: dict) -> dict | None:
     """Returns the row of a cell from an earlier run with the same settings, or None."""
     config = json.loads(json.dumps(config, default=str))
     for row in rows(table):
@@ -63,7 +103,7 @@ def stored(table: Table, cell: str, *, seed: int, config: dict) -> dict | None:
     return None
 
 
-def measured(
+def write_row(
     table: Table,
     cell: str,
     compute: Callable[[], Value],
@@ -71,24 +111,24 @@ def measured(
     seed: int,
     config: dict,
     paper_value: float | None = None,
-    verdict: str | None = None,
+    verdict: str | Callable[[Value], str] | None = None,
 ) -> dict:
-    """Computes one row and appends it, or finds it from an earlier run.
+    """Computes one row and appends it, or reads it from an earlier run.
 
     Args:
       table: the table.
       cell: what the number is.
       compute: returns it.
       seed: the seed that `compute` uses.
-      config: the settings; a row with other settings does not count as found.
+      config: the settings; a row with other settings is another row.
       paper_value: the number that the paper prints, or None.
-      verdict: a plain sentence, or None.
+      verdict: a plain sentence, a rule that makes one of the value, or None.
 
     Returns:
       The row.
     """
-    if (found := stored(table, cell, seed=seed, config=config)) is not None:
-        return found
+    if (kept := stored_row(table, cell, seed=seed, config=config)) is not None:
+        return kept
     config = json.loads(json.dumps(config, default=str))
     start = time.perf_counter()
     value = compute()
@@ -102,21 +142,37 @@ def measured(
         "low": value.low,
         "high": value.high,
         "paper_value": paper_value,
-        "verdict": verdict,
+        "verdict": verdict(value) if callable(verdict) else verdict,
         "config": config,
         "versions": versions(),
         "device": jax.devices()[0].device_kind,
         "seconds": round(time.perf_counter() - start, 2),
     }
     table.path.parent.mkdir(parents=True, exist_ok=True)
-    kept = "".join(json.dumps(found) + "\n" for found in rows(table))
+    kept = "".join(json.dumps(line) + "\n" for line in rows(table))
     if table.path.exists() and table.path.stat().st_size != len(kept.encode()):
         # A killed run may have left half a line, which the next would be glued to.
         table.path.write_text(kept, encoding="utf-8")
     with table.path.open("a", encoding="utf-8") as file:
         print(json.dumps(row), file=file, flush=True)
-    print(json.dumps({key: row[key] for key in ("cell", "value", "low", "high")}))
+    shown = ("cell", "value", "low", "high", "paper_value", "verdict")
+    print(json.dumps({key: row[key] for key in shown}), flush=True)
     return row
+
+
+def write_known(table: Table, cell: str, value: Value, **fields) -> dict:
+    """Appends the row of a number that needs no computing; see `write_row`.
+
+    Args:
+      table: the table.
+      cell: what the number is.
+      value: the number.
+      **fields: of `write_row`.
+
+    Returns:
+      The row.
+    """
+    return write_row(table, cell, lambda: value, **fields)
 
 
 def versions() -> dict[str, str]:
@@ -147,7 +203,7 @@ def share(count: int, total: int) -> Value:
     """Returns `count / total` with its 95% interval of Wilson."""
     test = scipy.stats.binomtest(int(count), total)
     interval = test.proportion_ci(method="wilson")
-    return Value(count / total, float(interval.low), float(interval.high))
+    return Value(int(count) / total, float(interval.low), float(interval.high))
 
 
 def bootstrap_interval(

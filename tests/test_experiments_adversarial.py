@@ -1,34 +1,31 @@
 """Tests of experiments/adversarial."""
 
+import dataclasses
 import json
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-experiments = Path(__file__).parents[1] / "experiments"
-sys.path += [str(experiments), str(experiments / "adversarial")]
-gradient_diversity = pytest.importorskip(
-    "gradient_diversity", reason="experiments are not here"
-)
-import _rows  # noqa: E402
-import _transfers  # noqa: E402
-import synthetic  # noqa: E402
-from harness import Value  # noqa: E402
-
-from jtransfer import training  # noqa: E402
-from jtransfer.distillation import activations
+pytest.importorskip("experiments.harness", reason="experiments are not here")
+from experiments import sheets
+from experiments.adversarial import figure2_figure3_synthetic as synthetic
+from experiments.adversarial import table7_gradient_diversity as gradient_diversity
+from experiments.adversarial.support import attacks, transfers
+from experiments.harness import Value
+from experiments.kept_networks import Model
+from jtransfer import training
+from jtransfer.attacks import L2, LINF
+from jtransfer.distillation import cross_entropy
 from jtransfer.ranking import correlations
-from jtransfer.training.schedules import sgd  # noqa: E402
+from jtransfer.training.schedules import sgd
 
 
 def test_synthetic_smoke(tmp_path):
     pytest.importorskip("matplotlib", reason="it is in the extra [experiments]")
     _, config = synthetic.PRESETS["smoke"]
-    config = synthetic.dataclasses.replace(config, results=tmp_path)
+    config = dataclasses.replace(config, results=tmp_path)
     synthetic.main(config, "smoke")
     folder = tmp_path / "adversarial"
     lines = (folder / "synthetic.smoke.jsonl").read_text().splitlines()
@@ -36,7 +33,7 @@ def test_synthetic_smoke(tmp_path):
     assert rows["R^2 on fresh data, width 4"]["value"] < 1
     judged = rows["Spearman of both distances, width 4"]
     assert -1 <= judged["low"] <= judged["value"] <= judged["high"] <= 1
-    assert judged["verdict"] == _rows.verdict(Value(*_interval(judged)), 1)
+    assert judged["verdict"] == sheets.verdict(Value(*_interval(judged)), 1)
     curves = json.loads((folder / "synthetic-4-0.smoke.json").read_text())["curves"]
     # The source of this width is the target at t = 0: nothing is left to match.
     for name, lines in curves.items():
@@ -125,9 +122,9 @@ def test_cosine_falls_as_rho_grows():
 
     def objective(params, stats, batch, key):
         logits = two_layers(params, batch["images"])
-        value, parts = activations.cross_entropy((logits, {}), batch)
+        value = cross_entropy(logits, batch["labels"])
         found = cosine(params, batch["images"], batch["gradients"])
-        return value + batch["rho"] * found, ({**parts, "cosine": found}, stats)
+        return value + batch["rho"] * found, ({"cosine": found}, stats)
 
     optimizer = sgd(0.02)
     cosines = [
@@ -151,14 +148,14 @@ def test_pearson_over_samples_resamples_images():
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(400, 1))
     a, b = (shared + rng.normal(size=(400, 3)) for _ in range(2))
-    found = _rows.over_samples(a, b, seed=0)
+    found = sheets.over_samples(a, b, seed=0)
     assert found.value == pytest.approx(correlations.pearson(a.ravel(), b.ravel()))
     assert found.low < found.value < found.high
     # What the three models share makes the interval wider than that of 1200 samples.
-    alone = _rows.over_samples(a.ravel(), b.ravel(), seed=0)
+    alone = sheets.over_samples(a.ravel(), b.ravel(), seed=0)
     assert alone.value == pytest.approx(found.value)
     assert found.high - found.low > 1.15 * (alone.high - alone.low)
-    assert _rows.over_samples(np.ones(9), np.arange(9), seed=0).value == 0
+    assert sheets.over_samples(np.ones(9), np.arange(9), seed=0).value == 0
 
 
 def test_verdict_needs_the_sign_and_an_interval_without_zero():
@@ -171,14 +168,14 @@ def test_verdict_needs_the_sign_and_an_interval_without_zero():
         Value(float("nan"), -0.1, 0.1): "Not reproduced",
     }
     for value, word in words.items():
-        assert _rows.verdict(value, -0.51).startswith(word)
+        assert sheets.verdict(value, -0.51).startswith(word)
 
 
 def test_intervals_over_seeds_and_over_models():
-    found = _rows.over_seeds([Value(0.1), Value(0.2), Value(0.3)])
+    found = sheets.over_seeds([Value(0.1), Value(0.2), Value(0.3)])
     assert found.value == pytest.approx(0.2)
     assert found.high - 0.2 == pytest.approx(4.3027 * 0.1 / np.sqrt(3), rel=1e-4)
-    found = _rows.over_models([1, 2, 3, 4, 5], [1, 3, 2, 5, 4])
+    found = sheets.over_models([1, 2, 3, 4, 5], [1, 3, 2, 5, 4])
     assert found.value == pytest.approx(0.8)
     assert np.arctanh(found.high) == pytest.approx(
         np.arctanh(0.8) + 1.96 / np.sqrt(2), rel=1e-6
@@ -193,18 +190,26 @@ def test_transfers_of_known_networks(tmp_path, monkeypatch):
         made.append(model.name)
         return model.network * np.ones_like(x)
 
-    monkeypatch.setattr(_transfers, "deltas", deltas)
-    monkeypatch.setattr(_transfers, "logits", lambda model, x: model.network * x)
-    model = _transfers.Model
-    target, others = model("t", 1.0), (model("a", 2.0), model("b", 3.0))
+    monkeypatch.setattr(transfers, "deltas", deltas)
+    monkeypatch.setattr(transfers, "logits", lambda model, x: model.network * x)
+    target, others = Model("t", 1.0), (Model("a", 2.0), Model("b", 3.0))
     config = type("Config", (), {"out": tmp_path})
-    attack = _transfers.Attack("PGD", None, 0.1, 2)
+    attack = attacks.Attack("PGD", None, 0.1, 2)
     x = np.zeros((4, 2))
     for _ in range(2):
-        found = _transfers.transfers(config, target, others, attack, x, seed=0)
+        found = transfers.attack_both_ways(config, target, others, attack, x, seed=0)
     assert made == ["t", "a", "b"]
     assert len(list((tmp_path / "outputs").iterdir())) == 3
     pairs = {other.name: found[i] for i, other in enumerate(others)}
     values = [float(part[0, 0]) for part in pairs["b"].from_target]
     assert values == [1, 3, 9]
     assert [float(part[0, 0]) for part in pairs["b"].to_target] == [9, 3, 1]
+
+
+def test_which_attacks_are_those_of_pairs():
+    plain = attacks.Attack("PGD", LINF, 0.1, 20)
+    assert plain.is_that_of_pairs
+    assert not plain._replace(norm=L2).is_that_of_pairs
+    assert not plain._replace(decay=1.0).is_that_of_pairs
+    assert not plain._replace(random_start=False).is_that_of_pairs
+    assert not attacks.fgsm().is_that_of_pairs

@@ -1,40 +1,23 @@
 """Tests of experiments/cross_task: the scripts that train nothing, and the rules."""
 
 import dataclasses
-import importlib.util
-import sys
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "experiments/cross_task"
-if not FOLDER.exists():
-    pytest.skip("experiments are not here", allow_module_level=True)
-sys.path.append(str(FOLDER))
-import _assessing  # noqa: E402
-import _correlations  # noqa: E402
-import _sheets  # noqa: E402
-from harness import Table, Value, mean_interval, rows  # noqa: E402
-
-from jtransfer import sinkhorn  # noqa: E402
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(
-        f"cross_task_{name}", FOLDER / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    # Where dataclasses look up the annotations of their fields.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+harness = pytest.importorskip("experiments.harness", reason="experiments are not here")
+from experiments import sheets
+from experiments.cross_task import figure3_convergence as figure3
+from experiments.cross_task import table11_recomputed as table11
+from experiments.cross_task import table14_figure5_sliding_window as sliding
+from experiments.cross_task.support import assessments, correlations
+from experiments.harness import Table, Value, mean_interval, rows
+from jtransfer import sinkhorn
+from jtransfer.data import Images
 
 
 def test_printed_table_11_disagrees_with_the_printed_tables_16_to_20(tmp_path):
-    table11 = script("table11_printed")
-    table11.main(table11.Config(tmp_path))
+    table11.main(table11.Config(tmp_path), "paper")
     table = Table("cross_task", "table11_printed", "paper", tmp_path)
     found = {row["cell"]: row for row in rows(table)}
     columns = table11.printed()
@@ -49,18 +32,17 @@ def test_printed_table_11_disagrees_with_the_printed_tables_16_to_20(tmp_path):
     assert disagree == [f"sinkhorn, task {task}" for task in (1, 4, 5)]
     difference = found["sinkhorn less logme, average, 95% bootstrap over teachers"]
     assert difference["low"] < 0 < difference["value"] < difference["paper_value"]
-    table11.main(table11.Config(tmp_path))
+    table11.main(table11.Config(tmp_path), "paper")
     assert len(rows(table)) == len(found)
 
 
 def test_the_interval_of_rounding_holds_what_rounding_does():
-    table11 = script("table11_printed")
     rng = np.random.default_rng(0)
     pair = rng.uniform(size=(2, 10)).round(2)
     found = table11.rounding_interval(*pair)
     noise = rng.uniform(-0.005, 0.005, size=(500, 2, 10))
-    correlations = [np.corrcoef(*(pair + one))[0, 1] for one in noise]
-    assert found.low < min(correlations) < found.value < max(correlations) < found.high
+    noisy = [np.corrcoef(*(pair + one))[0, 1] for one in noise]
+    assert found.low < min(noisy) < found.value < max(noisy) < found.high
     # A half unit of the worst sign everywhere reaches the ends.
     slopes = [
         np.corrcoef(*(pair + step))[0, 1] - found.value
@@ -70,8 +52,6 @@ def test_the_interval_of_rounding_holds_what_rounding_does():
 
 
 def test_figure3_smoke(tmp_path):
-    pytest.importorskip("matplotlib", reason="it is in the extra [experiments]")
-    figure3 = script("figure3")
     images = np.random.default_rng(0).integers(256, size=(80, 8, 8, 3))
     labels = np.arange(80) % 10
     file = tmp_path / "images.npz"
@@ -108,38 +88,39 @@ def test_means_correlations_and_verdicts():
     half = 4.302653 * 0.1 / 3**0.5  # Student's t of two degrees of freedom
     assert found == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
     assert mean_interval([0.5]) == Value(0.5)
-    assert _sheets.gain(Value(0.02, 0.01, 0.03)).startswith("Better: +2.0")
-    assert _sheets.gain(Value(-0.02, -0.03, -0.01)).startswith("Worse: -2.0")
-    assert _sheets.gain(Value(0.02, -0.01, 0.05)).startswith("Not told apart")
-    assert _sheets.gain(Value(0.02)).endswith("no interval.")
+    assert sheets.gain(Value(0.02, 0.01, 0.03)).startswith("Better: +2.0")
+    assert sheets.gain(Value(-0.02, -0.03, -0.01)).startswith("Worse: -2.0")
+    assert sheets.gain(Value(0.02, -0.01, 0.05)).startswith("Not told apart")
+    assert sheets.gain(Value(0.02)).endswith("no interval.")
     rng = np.random.default_rng(1)
     scores, worth = rng.normal(size=(2, 6, 3))
     expected = np.mean([np.corrcoef(scores[:, k], worth[:, k])[0, 1] for k in range(3)])
-    assert _correlations.mean_pearson(scores, worth) == pytest.approx(expected)
-    assert _correlations.mean_pearson(np.ones((6, 3)), worth) == 0
-    assert _correlations.mean_regret(worth.T, worth.T) == 0
-    left = _correlations.within_families(np.array([[1, 3, 9, 5]]), np.arange(4) // 2)
+    assert correlations.mean_pearson(scores, worth) == pytest.approx(expected)
+    assert correlations.mean_pearson(np.ones((6, 3)), worth) == 0
+    assert correlations.mean_regret(worth.T, worth.T) == 0
+    left = correlations.within_families(np.array([[1, 3, 9, 5]]), np.arange(4) // 2)
     assert left.tolist() == [[-1, 1, 2, -2]]
-    assert _correlations.is_positive(Value(0.5, 0.1, 0.9)).startswith("Goes with")
-    assert _correlations.is_positive(Value(-0.5, -0.9, -0.1)).startswith("Goes against")
-    assert _correlations.is_positive(Value(0.5, -0.1, 0.9)).startswith("No evidence")
+    assert correlations.correlation_verdict(Value(0.5, 0.1, 0.9)).startswith(
+        "Goes with"
+    )
+    assert correlations.correlation_verdict(Value(-0.5, -0.9, -0.1)).startswith(
+        "Goes against"
+    )
+    assert correlations.correlation_verdict(Value(0.5, -0.1, 0.9)).startswith(
+        "No evidence"
+    )
 
 
 @pytest.mark.parametrize(("preset", "expected"), [("paper", 0.7417), ("cub", 0.6572)])
-def test_students_of_birds_stand_beside_the_table_of_birds(
-    preset, expected, tmp_path, monkeypatch
-):
-    sliding = script("sliding_window")
-    monkeypatch.setattr(sliding, "student", lambda *_, **__: None)
-    monkeypatch.setattr(sliding, "accuracy", lambda *_: Value(0.5))
-    config = sliding.PRESETS[preset][1]
-    found = _sheets.Sheet(Table("cross_task", "table", preset, tmp_path), {})
-    target, last = types.SimpleNamespace(test=None), len(config.students) - 1
-    for overlap in (0.0, 1.0):
-        shape = config.students[last]
-        what = last, "Ours"
-        sliding.accuracies(config, found, what, shape, None, target, overlap)
-    assert rows(found.table)[-1]["paper_value"] == pytest.approx(expected)
+def test_students_of_birds_stand_beside_the_table_of_birds(preset, expected):
+    _, config = sliding.PRESETS[preset]
+    last = len(config.students) - 1
+    (ours,) = (
+        line
+        for line in sliding.lines(config, [0.0, 1.0])
+        if (line.student, line.method) == (last, "Ours")
+    )
+    assert ours.printed[-1] == pytest.approx(expected)
 
 
 def test_the_price_of_approximation_2_holds_that_of_its_costs(monkeypatch):
@@ -147,15 +128,14 @@ def test_the_price_of_approximation_2_holds_that_of_its_costs(monkeypatch):
     features, head = rng.normal(size=(12, 3)), rng.normal(size=(4, 3))
     logits, labels = rng.normal(size=(12, 4)), np.arange(12, dtype=np.int32) % 3
     features, head, logits = (x.astype(np.float32) for x in (features, head, logits))
-    monkeypatch.setattr(_assessing, "fictitious", lambda x, *_: x)
+    monkeypatch.setattr(assessments, "fictitious_logits", lambda x, _: x)
     centers = sinkhorn.class_centers(features, labels, num_classes=3)
     cost = sinkhorn.cost_matrix(head, sinkhorn.normalized_centers(centers))
-    found = _assessing.Evidence(
+    given = assessments.Evidence(
+        Images(np.zeros((12, 1, 1, 3), np.uint8), labels, ("a", "b", "c")),
         features,
         logits,
-        labels,
-        num_classes=3,
-        head=head,
+        head,
         cost=None,
         true_cost=None,
         printed_cost=None,
@@ -163,5 +143,5 @@ def test_the_price_of_approximation_2_holds_that_of_its_costs(monkeypatch):
         temperature=3.0,
         epsilon=0.1,
     )
-    score = _assessing.values(found)["sinkhorn_2"]()
-    assert score == _assessing.transport(found, features, cost).score
+    score = assessments.scorers(given)["sinkhorn_2"]()
+    assert score == assessments.transport_score(given, features, cost)

@@ -1,9 +1,6 @@
 """Tests of experiments/h_score: scripts that need no data, labels, scores, rules."""
 
 import dataclasses
-import importlib.util
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,37 +8,23 @@ import numpy as np
 import pytest
 import scipy.special
 
+harness = pytest.importorskip("experiments.harness", reason="experiments are not here")
+from experiments.h_score import figure3_feature_dimension as figure3
+from experiments.h_score import figure7_table1_recomputed as table1
+from experiments.h_score import figure11_log_loss as figure11
+from experiments.h_score import figure12_figure13_tasks as tasks
+from experiments.h_score import figure14_figure15_quantisation as quantisation
+from experiments.h_score import section42_ace_samples as ace_samples
+from experiments.h_score.support import (
+    dense_scores,
+    derived_tasks,
+    encoders,
+    figures,
+    imagenet,
+)
 from jtransfer import class_moments, h_score, hgr
 from jtransfer.scores import dense_h_score
 from jtransfer.scores.higher_order import subset_h_scores
-
-FOLDER = Path(__file__).parents[1] / "experiments/h_score"
-if not FOLDER.exists():
-    pytest.skip("experiments are not here", allow_module_level=True)
-# At the end, for a script there has the name of a module beside these tests.
-sys.path.append(str(FOLDER))
-import _dense_scores  # noqa: E402
-import _derived_tasks  # noqa: E402
-import _encoders  # noqa: E402
-import _hscore  # noqa: E402
-import _imagenet  # noqa: E402
-import harness  # noqa: E402
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(
-        f"h_score_{name}", FOLDER / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    # Where dataclasses look up the annotations of their fields.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-figure3, figure11, table1 = map(script, ("figure3", "figure11", "table1"))
-ace_samples, quantisation = map(script, ("ace_samples", "quantisation"))
-tasks = script("tasks")
 
 
 @pytest.mark.parametrize("name", ["figure3", "figure11", "table1"])
@@ -54,9 +37,8 @@ def test_smoke(name, tmp_path):
         for row in harness.rows(harness.Table("h_score", name, "smoke", tmp_path))
     }
     assert all(np.isfinite(row["value"]) for row in rows.values())
-    if importlib.util.find_spec("matplotlib"):
-        for suffix in ("svg", "png"):
-            assert (tmp_path / f"h_score/{name}.smoke.{suffix}").stat().st_size > 5000
+    for suffix in ("svg", "png"):
+        assert (tmp_path / f"h_score/{name}.smoke.{suffix}").stat().st_size > 5000
     check = {"figure3": level, "figure11": points, "table1": printed}[name]
     check(rows)
 
@@ -137,13 +119,13 @@ def test_where_an_error_falls_to_the_tolerance():
 def test_a_step_is_an_edge_and_no_corner():
     step = np.zeros((1, 9, 9), np.float32)
     step[:, :, 5:] = 1
-    edges, corners = _derived_tasks.edge_map(step), _derived_tasks.corner_map(step)
+    edges, corners = derived_tasks.edge_map(step), derived_tasks.corner_map(step)
     np.testing.assert_allclose(edges[0, :, 4:6], 0.5)
     np.testing.assert_allclose(edges[0, :, [0, 1, 2, 3, 6, 7, 8]], 0)
     np.testing.assert_allclose(corners, 0, atol=1e-3)
     # Images do not mix, and rows are as columns.
     both = np.concatenate([step.transpose(0, 2, 1), 0 * step])
-    found = _derived_tasks.edge_map(both)
+    found = derived_tasks.edge_map(both)
     np.testing.assert_allclose(found[0], edges[0].T)
     np.testing.assert_allclose(found[1], 0)
 
@@ -151,7 +133,7 @@ def test_a_step_is_an_edge_and_no_corner():
 def test_a_quadrant_has_one_corner():
     quadrant = np.zeros((1, 11, 11), np.float32)
     quadrant[:, 5:, 5:] = 1
-    corners = _derived_tasks.corner_map(quadrant)[0]
+    corners = derived_tasks.corner_map(quadrant)[0]
     row, column = np.unravel_index(corners.argmax(), corners.shape)
     assert {row, column} <= {4, 5}
     assert corners.max() > 0.2
@@ -162,26 +144,26 @@ def test_grey_and_colour():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2, 4, 4, 3)).astype(np.uint8)
     expected = (images @ np.array([0.299, 0.587, 0.114])) / 255
-    np.testing.assert_allclose(_derived_tasks.grey(images), expected, rtol=1e-5)
+    np.testing.assert_allclose(derived_tasks.grey(images), expected, rtol=1e-5)
     same = np.broadcast_to(images[..., :1], images.shape)
-    np.testing.assert_allclose(_derived_tasks.colour_map(same), 0, atol=1e-6)
+    np.testing.assert_allclose(derived_tasks.colour_map(same), 0, atol=1e-6)
     red = np.zeros((1, 1, 1, 3), np.uint8)
     red[..., 0] = 255
-    np.testing.assert_allclose(_derived_tasks.colour_map(red).ravel(), [1, 0.5])
+    np.testing.assert_allclose(derived_tasks.colour_map(red).ravel(), [1, 0.5])
 
 
 def test_blur_keeps_the_mean_and_noise_its_deviation():
     flat = np.full((4, 32, 32), 0.5, np.float32)
     levels = np.arange(4)
-    found = _derived_tasks.corrupted(flat, levels, np.random.default_rng(0))
+    found = derived_tasks.corrupted(flat, levels, np.random.default_rng(0))
     np.testing.assert_allclose(found.mean(), 0.5, atol=0.01)
-    np.testing.assert_allclose(found.std(), _derived_tasks.NOISE, rtol=0.05)
+    np.testing.assert_allclose(found.std(), derived_tasks.NOISE, rtol=0.05)
     spot = np.zeros((4, 33, 33), np.float32)
     spot[:, 16, 16] = 1
     blurred = np.stack(
         [
-            _derived_tasks.blurred(one[None], s)[0]
-            for one, s in zip(spot, _derived_tasks.BLURS, strict=True)
+            derived_tasks.blurred(one[None], s)[0]
+            for one, s in zip(spot, derived_tasks.BLURS, strict=True)
         ]
     )
     np.testing.assert_allclose(blurred.sum(axis=(1, 2)), 1, rtol=1e-4)
@@ -193,7 +175,7 @@ def test_moments_of_a_dense_task_give_the_mean_of_its_scores():
     features = rng.standard_normal((40, 6)).astype(np.float32)
     maps = rng.integers(0, 3, (40, 2, 2)).astype(np.int32)
     maps[:, 0, 0] = features[:, 0] > 0
-    moments = _dense_scores.dense_moments(features, maps.reshape(40, 4), num_levels=3)
+    moments = dense_scores.dense_moments(features, maps.reshape(40, 4), num_levels=3)
     of_pixels = dense_h_score(features, maps, num_levels=3)
     assert float(h_score(moments)) == pytest.approx(float(of_pixels.mean()), rel=1e-4)
     # Sets of sources can be scored from them; a label is a map of one pixel.
@@ -201,7 +183,7 @@ def test_moments_of_a_dense_task_give_the_mean_of_its_scores():
     found = subset_h_scores(moments, jnp.array([[1]]), sizes=(2, 4))
     assert float(found[0]) == pytest.approx(float(single.mean()), rel=1e-4)
     labels = maps[:, 0, 0]
-    found = _dense_scores.dense_moments(features, labels[:, None], num_levels=3)
+    found = dense_scores.dense_moments(features, labels[:, None], num_levels=3)
     known = class_moments(features, labels, num_classes=3)
     assert float(h_score(found)) == pytest.approx(float(h_score(known)), rel=1e-4)
 
@@ -212,26 +194,26 @@ def test_scores_and_accuracies_by_chance():
     levels[:, 0] = 1
     draws = [
         h_score(
-            _dense_scores.dense_moments(
+            dense_scores.dense_moments(
                 rng.standard_normal((40, 6)).astype(np.float32), levels, num_levels=3
             )
         )
         for _ in range(40)
     ]
-    expected = _dense_scores.chance_score(levels, 6)
+    expected = dense_scores.chance_score(levels, 6)
     assert expected == pytest.approx(6 * 0.8 * 2 / 39)
     assert np.mean(draws) == pytest.approx(expected, rel=0.1)
     config = table1.Config()
     assert table1.chance_score(config) == pytest.approx(2048 * 15 / 19_999)
-    found = _dense_scores.chance_accuracy(
+    found = dense_scores.chance_accuracy(
         np.array([[0, 2], [0, 2], [1, 1]]), np.array([[0, 1], [1, 2]])
     )
     assert found == 0.5
 
 
 def test_a_decoder_puts_its_answers_where_their_place_in_the_grid_is():
-    sizes = _encoders.Sizes(1, 1, width=1, num_channels=4)
-    params = _encoders.decoder_params(
+    sizes = encoders.Sizes(1, 1, width=1, num_channels=4)
+    params = encoders.decoder_params(
         np.random.default_rng(0), sizes, side=3, scale=2, num_answers=5, dense=True
     )
     assert params[-1][0].shape == (1, 1, 2, 20)
@@ -243,7 +225,7 @@ def test_a_decoder_puts_its_answers_where_their_place_in_the_grid_is():
     features = np.zeros((1, 3, 3, 4), np.float32)
     features[0, 1, 2, 0] = 1
     layers = [(centre, np.zeros(2)), (spread, np.zeros(20))]
-    found = np.asarray(_encoders.decoded(layers, features, num_answers=5, dense=True))
+    found = np.asarray(encoders.decoded(layers, features, num_answers=5, dense=True))
     assert found.shape == (1, 6, 6, 5)
     expected = np.arange(20).reshape(2, 2, 5)
     np.testing.assert_array_equal(found[0, 2:4, 4:6], expected)
@@ -254,9 +236,9 @@ def test_whitened_and_standardised_features():
     rng = np.random.default_rng(0)
     features = rng.standard_normal((60, 3)) @ rng.standard_normal((3, 3)) + 5
     features = np.concatenate([features, features[:, :1], np.ones((60, 1))], axis=1)
-    whitened = _imagenet.whitening(features)(features)
+    whitened = imagenet.whitening(features)(features)
     np.testing.assert_allclose(np.cov(whitened.T), np.eye(3), atol=1e-4)
-    scaled = _imagenet.standardization(features)(features)
+    scaled = imagenet.standardization(features)(features)
     np.testing.assert_allclose(scaled.std(axis=0), [1, 1, 1, 1, 0], atol=1e-5)
 
 
@@ -275,21 +257,21 @@ def test_a_palette_keeps_variance_and_strong_edges():
 
 
 def test_settings_leave_out_places():
-    found = _hscore.settings(figure3.Config())
+    found = figures.settings(figure3.Config())
     assert "results" not in found
     assert found["num_tasks"] == 20
-    value = _hscore.mean([1.0, 3.0])
+    value = figures.mean([1.0, 3.0])
     assert (value.value, value.low, value.high) == (2, 1, 3)
 
 
 def test_means_of_other_seeds_are_other_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(_hscore, "drawn", lambda *args, **options: None)
+    monkeypatch.setattr(figures, "write_figure", lambda *args, **options: None)
     _, config = tasks.PRESETS["smoke"]
     config = dataclasses.replace(config, tasks=("edges", "object"), results=tmp_path)
     table = harness.Table("h_score", "tasks", "smoke", tmp_path)
     scores = np.arange(12.0).reshape(3, 2, 2)
     for count in (1, 3):
-        tasks.matrices(config, table, scores[:count], scores[:count] / 20)
+        tasks.write_matrices(config, table, scores[:count], scores[:count] / 20)
     rows = {row["cell"]: row for row in harness.rows(table)}
     assert len(rows) == 16
     row = rows["H-score, source edges, target object, mean over 3 seeds"]
@@ -300,7 +282,7 @@ def test_more_often_than_in_the_paper_is_not_as_often(tmp_path):
     _, config = tasks.PRESETS["smoke"]
     config = dataclasses.replace(config, tasks=("edges", "object"), results=tmp_path)
     table = harness.Table("h_score", "tasks", "smoke", tmp_path)
-    tasks.second_order(config, table, np.eye(2), np.ones((1, 2)), seed=0)
+    tasks.write_second_order(config, table, np.eye(2), np.ones((1, 2)), seed=0)
     (row,) = harness.rows(table)
     assert row["verdict"] == "At least as often as in the paper: for 2 of 2 targets."
 
@@ -312,10 +294,10 @@ def test_contradictions_name_the_pair():
 
 def test_encoders_train_in_one_call():
     rng = np.random.default_rng(0)
-    sizes = _encoders.Sizes(2, 2, width=1, num_channels=1, batch_size=4)
+    sizes = encoders.Sizes(2, 2, width=1, num_channels=1, batch_size=4)
     params = {
-        "encoder": _encoders.encoder_params(rng, sizes),
-        "decoder": _encoders.decoder_params(
+        "encoder": encoders.encoder_params(rng, sizes),
+        "decoder": encoders.decoder_params(
             rng, sizes, side=2, scale=1, num_answers=3, dense=False
         ),
     }
@@ -323,14 +305,14 @@ def test_encoders_train_in_one_call():
         "inputs": rng.random((8, 8, 8, 1), np.float32),
         "labels": np.arange(8, dtype=np.int32) % 3,
     }
-    found = _encoders.trained(
+    found = encoders.train(
         params, arrays, frozen=False, sizes=sizes, num_answers=3, seed=0
     )
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), params, found)
     assert all(change > 0 for change in jax.tree.leaves(moved["encoder"][-1]))
-    features = _encoders.features(found["encoder"], arrays["inputs"])
+    features = encoders.features(found["encoder"], arrays["inputs"])
     assert features.shape == (8, 2, 2, 1)
-    accuracy, loss = _encoders.quality(
+    accuracy, loss = encoders.quality(
         found["decoder"], features, arrays["labels"], num_answers=3
     )
     assert 0 <= accuracy <= 1

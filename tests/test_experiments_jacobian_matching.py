@@ -1,24 +1,17 @@
 """Tests of experiments/jacobian_matching: the script that needs no data, the rules."""
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
-SCRIPT = Path(__file__).parents[1] / "experiments/jacobian_matching/figure1_curves.py"
-if not SCRIPT.exists():
-    pytest.skip("experiments are not here", allow_module_level=True)
-spec = importlib.util.spec_from_file_location("jacobian_matching_figure1", SCRIPT)
-figure1 = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(figure1)
-_students, harness = figure1._students, figure1.harness
+harness = pytest.importorskip("experiments.harness", reason="experiments are not here")
+from experiments.jacobian_matching import figure1_curves as figure1
+from experiments.jacobian_matching.support import training
 
 
 def test_figure1_writes_rows_and_pictures(tmp_path):
-    pytest.importorskip("matplotlib", reason="pictures need the extra [experiments]")
     _, config = figure1.PRESETS["smoke"]
     config = dataclasses.replace(config, results=tmp_path)
     figure1.main(config, "smoke")
@@ -41,14 +34,14 @@ def test_figure1_writes_rows_and_pictures(tmp_path):
 
 
 def test_intervals():
-    found = _students.accuracy(0.3, 50)
+    found = training.accuracy(0.3, 50)
     expected = scipy.stats.binomtest(15, 50).proportion_ci(method="wilson")
     assert found.value == pytest.approx(30)
     assert (found.low, found.high) == pytest.approx(
         (100 * expected.low, 100 * expected.high)
     )
     first, second = np.array([3.0, 5.0, 4.0]), np.array([1.0, 1.5, 2.5])
-    found = _students.paired_difference(first, second)
+    found = training.paired_difference(first, second)
     expected = scipy.stats.ttest_rel(first, second).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
@@ -63,6 +56,6 @@ def test_intervals():
     ],
 )
 def test_verdict_follows_the_interval(difference, word):
-    sentence = _students.verdict(difference, "noise hurts")
+    sentence = training.verdict(difference, "noise hurts")
     assert word in sentence
     assert "noise hurts" in sentence

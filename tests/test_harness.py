@@ -1,5 +1,6 @@
 """Tests of experiments/harness.py."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -7,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-harness = pytest.importorskip("harness", reason="experiments are not here")
+harness = pytest.importorskip("experiments.harness", reason="experiments are not here")
 
 KEYS = [
     "paper",
@@ -37,12 +37,12 @@ def test_a_row_is_written_once_and_found_again(tmp_path):
         return harness.Value(0.5, 0.4, 0.6)
 
     arguments = {"seed": 0, "config": {"n": 3}, "paper_value": 0.7}
-    row = harness.measured(table, "cell", compute, **arguments)
+    row = harness.write_row(table, "cell", compute, **arguments)
     assert list(row) == KEYS
-    assert harness.measured(table, "cell", compute, **arguments) == row
+    assert harness.write_row(table, "cell", compute, **arguments) == row
     assert len(calls) == 1
-    harness.measured(table, "cell", compute, seed=1, config={"n": 3})
-    harness.measured(table, "cell", compute, seed=0, config={"n": 4})
+    harness.write_row(table, "cell", compute, seed=1, config={"n": 3})
+    harness.write_row(table, "cell", compute, seed=0, config={"n": 4})
     assert len(calls) == 3
     lines = table.path.read_text().splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [0, 1, 0]
@@ -51,19 +51,72 @@ def test_a_row_is_written_once_and_found_again(tmp_path):
 def test_a_half_written_line_is_computed_again(tmp_path):
     table = harness.Table("p", "t", "smoke", tmp_path)
     value = harness.Value(1.0)
-    harness.measured(table, "a", lambda: value, seed=0, config={})
+    harness.write_row(table, "a", lambda: value, seed=0, config={})
     with table.path.open("a") as file:
         file.write('{"paper": "p", "cel')
     assert len(harness.rows(table)) == 1
-    harness.measured(table, "b", lambda: value, seed=0, config={})
+    harness.write_row(table, "b", lambda: value, seed=0, config={})
     assert [row["cell"] for row in harness.rows(table)] == ["a", "b"]
 
 
 def test_bootstrap_interval_covers_the_mean():
     rng = np.random.default_rng(0)
     sample = rng.normal(size=200)
-    found = harness.bootstrap_interval(np.mean, sample, seed=0)
-    assert found.value == sample.mean()
-    assert found.low < found.value < found.high
+    mean = harness.bootstrap_interval(np.mean, sample, seed=0)
+    assert mean.value == sample.mean()
+    assert mean.low < mean.value < mean.high
     expected = 1.96 * sample.std() / np.sqrt(200)
-    assert found.high - found.value == pytest.approx(expected, rel=0.15)
+    assert mean.high - mean.value == pytest.approx(expected, rel=0.15)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Of a script that needs no data."""
+
+    size: int
+    results: Path = Path("results")
+
+
+PRESETS = {"smoke": ("seconds", Config(1)), "cpu": ("minutes", Config(2))}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], (Config(2), "cpu")),
+        (["smoke"], (Config(1), "smoke")),
+        (["smoke", "--size", "7"], (Config(7), "smoke")),
+    ],
+)
+def test_a_preset_is_chosen_by_its_name(words, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script", *words])
+    calls = []
+    harness.run_script(lambda *arguments: calls.append(arguments), PRESETS)
+    assert calls == [expected]
+
+
+def test_data_that_are_missing_are_one_line_and_exit_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["script", "smoke"])
+
+    def main(config, preset):
+        raise harness.DataError("no_such_set is not prepared in\nDIR")
+
+    with pytest.raises(SystemExit) as error:
+        harness.run_script(main, PRESETS)
+    assert error.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed == "not run: no_such_set is not prepared in DIR\n"
+
+
+def test_settings_leave_out_what_changes_no_number():
+    assert harness.settings(Config(3)) == {"size": 3}
+    assert harness.settings(Config(3), "size") == {}
+
+
+def test_a_verdict_may_be_a_rule(tmp_path):
+    table = harness.Table("p", "t", "smoke", tmp_path)
+    value = harness.Value(1.5)
+    row = harness.write_known(
+        table, "a", value, seed=0, config={}, verdict=lambda v: f"It is {v.value}."
+    )
+    assert row["verdict"] == "It is 1.5."

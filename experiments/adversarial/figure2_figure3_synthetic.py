@@ -1,7 +1,7 @@
 """Figures 2 and 3 of paper A: six curves on the task of radial basis functions.
 
-Run: `python experiments/adversarial/figure2_figure3_synthetic.py cpu`; a few minutes on 2 cores at the
-sizes of the paper, without any data. A killed run goes on.
+Run: `python -m experiments.adversarial.figure2_figure3_synthetic cpu`; a few minutes on
+2 cores at the sizes of the paper, without any data. A killed run goes on.
 
 A target network of width 100 and sources of widths 100 (the target itself), 50 and 200
 learn one regression. Each source is then moved away, W + t V with t in [0, 1] and V
@@ -19,26 +19,30 @@ data; 2000 steps, or ten times the weight decay, would explain a fifth at most.
 import dataclasses
 import functools
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from flax import nnx
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
-from experiments.adversarial.support import curves, drawings, rows
+from experiments.adversarial.support import curves, drawings
 from experiments.adversarial.support.curves import GRADIENT, KNOWLEDGE
 from experiments.harness import Value
+from experiments.sheets import (
+    Sheet,
+    over_seeds,
+    sign_verdict,
+    write_known,
+    write_row,
+)
 from jtransfer import training
 from jtransfer.data import synthetic
 from jtransfer.models import OneHiddenLayer, Variables, trainable
 from jtransfer.ranking import correlations
-from jtransfer.training import schedules
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,9 +58,9 @@ class Config:
     num_steps: int = 16_000
     """Of AdamW with a cosine from .003, weight decay .1 and batches of 128."""
     num_directions: int = 5
-    """How many V; their spread is shown."""
+    """Number of V; their spread is shown."""
     num_scales: int = 21
-    """How many t in [0, 1]."""
+    """Number of t in [0, 1]."""
     seeds: tuple[int, ...] = (0,)
     results: Path = harness.RESULTS
 
@@ -86,58 +90,65 @@ ALPHAS = ("alpha1 T->S", "alpha1 S->T", "alpha2 T->S", "alpha2 S->T")
 
 def main(config: Config, preset: str) -> None:
     """Trains the networks of each seed, measures, and draws."""
-    for seed in config.seeds:
-        run(config, preset, seed)
-
-
-def run(config: Config, preset: str, seed: int) -> None:
-    """One task."""
-    described = dataclasses.asdict(config)
-    settings = {k: described[k] for k in described if k not in ("results", "seeds")}
     table = harness.Table("adversarial", "synthetic", preset, config.results)
-    sheet = rows.Sheet(table, settings)
+    sheet = Sheet(table, harness.settings(config, "seeds"))
+    for seed in config.seeds:
+        write_seed(config, sheet, seed)
+
+
+def write_seed(config: Config, sheet: Sheet, seed: int) -> None:
+    """Writes rows, curves and figures of one task."""
     fitting, fresh = tasks(config, seed)
-    train = functools.cache(lambda width: fitted(config, fitting, width, seed))
+    network_of = functools.cache(
+        functools.partial(train_network, config, fitting, seed=seed)
+    )
     for width in dict.fromkeys((config.target_width, *config.widths)):
         for name, task in (("the data of the fit", fitting), ("fresh data", fresh)):
-            rows.row(
+            write_row(
                 sheet,
                 f"R^2 on {name}, width {width}",
-                lambda width=width, task=task: Value(explained(train(width), task)),
+                functools.partial(explained_share, network_of, width, task),
                 seed=seed,
             )
     for width in config.widths:
-        file = table.path.parent / f"synthetic-{width}-{seed}.{preset}.json"
-        curves = kept(
-            file,
-            settings,
-            lambda width=width: measured_curves(
-                config, train(config.target_width), train(width), fitting, width, seed
+        file = f"synthetic-{width}-{seed}.{sheet.table.preset}.json"
+        lines = kept_curves(
+            sheet.table.path.with_name(file),
+            sheet.settings,
+            functools.partial(
+                measured_curves, config, network_of, fitting, width, seed
             ),
         )
-        write_agreement(sheet, curves, width, seed)
+        write_agreement(sheet, lines, width, seed)
         if seed == config.seeds[0]:
-            panels = [
-                {name: curves[f"{name}, attack {i}"] for name in ALPHAS}
-                | {name: curves[name] for name in (GRADIENT, KNOWLEDGE)}
-                for i in (1, 2)
-            ]
-            titles = [f"source of width {width}, attack {i}" for i in (1, 2)]
-            drawings.curves(table, f"{width}-{seed}", panels, titles)
+            draw(sheet.table, lines, width, seed)
 
 
-def kept(file: Path, settings: dict, compute) -> dict[str, np.ndarray]:
-    """The curves in a file, made and written if they are not there."""
+def draw(table: harness.Table, lines: dict, width: int, seed: int) -> None:
+    """Draws the curves of the first attack and those of the second."""
+    panels = [
+        {name: lines[f"{name}, attack {i}"] for name in ALPHAS}
+        | {name: lines[name] for name in (GRADIENT, KNOWLEDGE)}
+        for i in (1, 2)
+    ]
+    titles = [f"source of width {width}, attack {i}" for i in (1, 2)]
+    drawings.draw_curves(table, f"{width}-{seed}", panels, titles)
+
+
+def kept_curves(
+    file: Path, settings: dict, compute: Callable[[], dict]
+) -> dict[str, np.ndarray]:
+    """The curves in a file, which are computed and written if they are not there."""
     if file.exists():
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if found["config"] == json.loads(json.dumps(settings)):
-            return {name: np.array(lines) for name, lines in found["curves"].items()}
-    curves = {name: np.round(lines, 5) for name, lines in compute().items()}
-    listed = {name: lines.tolist() for name, lines in curves.items()}
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["config"] == settings:
+            return {name: np.array(lines) for name, lines in kept["curves"].items()}
+    rounded = {name: np.round(lines, 5) for name, lines in compute().items()}
+    listed = {name: lines.tolist() for name, lines in rounded.items()}
     text = json.dumps({"config": settings, "curves": listed})
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text + "\n", encoding="utf-8")
-    return curves
+    return rounded
 
 
 def tasks(config: Config, seed: int):
@@ -155,8 +166,8 @@ def tasks(config: Config, seed: int):
     )
 
 
-def fitted(config: Config, task, width: int, seed: int) -> Variables:
-    """A network that regresses the targets."""
+def train_network(config: Config, task, width: int, *, seed: int) -> Variables:
+    """Trains a network to regress the targets."""
     model = OneHiddenLayer(
         num_features=config.num_inputs,
         num_classes=config.num_outputs,
@@ -164,7 +175,7 @@ def fitted(config: Config, task, width: int, seed: int) -> Variables:
         rngs=nnx.Rngs(seed),
     )
     train_fn, params, stats = trainable(model)
-    rate = schedules.cosine_decay(3e-3, num_steps=config.num_steps)
+    rate = optax.cosine_decay_schedule(3e-3, config.num_steps)
     result = training.fit(
         training.supervised(train_fn, squared_error, inputs="inputs"),
         Variables(params, stats),
@@ -191,44 +202,56 @@ def explained(variables: Variables, task) -> float:
     return float(1 - jnp.sum(residual**2) / jnp.sum(spread**2))
 
 
-def measured_curves(config, target, source, task, width, seed) -> dict:
+def explained_share(network_of: Callable, width: int, task) -> Value:
+    """R^2 of the network of a width, which is trained if need be."""
+    return Value(explained(network_of(width), task))
+
+
+def measured_curves(
+    config: Config, network_of: Callable, task, width: int, seed: int
+) -> dict[str, np.ndarray]:
     """The curves by name and attack: arrays `[directions, scales]`."""
-    at = curves.numbers(target, task)
+    source = network_of(width)
+    at = curves.numbers(network_of(config.target_width), task)
     scales = np.linspace(0, 1, config.num_scales)
-    found = []
+    points = []
     for number in range(config.num_directions):
         key = jax.random.fold_in(jax.random.key(seed), 1000 * width + number)
         direction = curves.random_direction(key, source)
-        found.append([at(curves.moved(source, direction, scale)) for scale in scales])
+        points.append([at(curves.moved(source, direction, s)) for s in scales])
     return {
-        name: np.array([[float(point[name]) for point in line] for line in found])
-        for name in found[0][0]
+        name: np.array([[float(point[name]) for point in line] for line in points])
+        for name in points[0][0]
     }
 
 
-def write_agreement(sheet, curves: dict, width: int, seed: int) -> None:
-    """Rank correlations along t, for each V: what the figures show to the eye."""
+def write_agreement(sheet: Sheet, lines: dict, width: int, seed: int) -> None:
+    """Writes rank correlations along t for each V: what the figures show."""
 
-    def along(a, b):
-        pairs = zip(curves[a], curves[b], strict=True)
+    def along(a: str, b: str) -> np.ndarray:
+        pairs = zip(lines[a], lines[b], strict=True)
         return np.array([correlations.spearman(*pair) for pair in pairs])
 
-    def row(cell, values, claim):
-        spread = rows.over_seeds([Value(float(value)) for value in values])
-        name = f"{cell}, width {width}"
-        rows.row(sheet, name, lambda: spread, seed=seed, claim=claim)
+    def write(cell: str, values: np.ndarray, claim: float | None) -> None:
+        write_known(
+            sheet,
+            f"{cell}, width {width}",
+            over_seeds([Value(float(value)) for value in values]),
+            seed=seed,
+            verdict=sign_verdict(claim),
+        )
 
-    row("Spearman of both distances", along(GRADIENT, KNOWLEDGE), 1)
+    write("Spearman of both distances", along(GRADIENT, KNOWLEDGE), 1)
     for alpha in ALPHAS:
         first, second = (along(f"{alpha}, attack {i}", KNOWLEDGE) for i in (1, 2))
-        row(f"Spearman of {alpha}, attack 1, with the transfer distance", first, -1)
-        row(f"Spearman of {alpha}, attack 2, with the transfer distance", second, None)
-        row(f"{alpha}: how much closer to -1 with attack 1", second - first, 1)
+        write(f"Spearman of {alpha}, attack 1, with the transfer distance", first, -1)
+        cell = f"Spearman of {alpha}, attack 2, with the transfer distance"
+        write(cell, second, None)
+        write(f"{alpha}: how much closer to -1 with attack 1", second - first, 1)
     for alpha in ("alpha1", "alpha2"):
         both = along(f"{alpha} T->S, attack 1", f"{alpha} S->T, attack 1")
-        row(f"Spearman of the directions of {alpha}, attack 1", both, 1)
+        write(f"Spearman of the directions of {alpha}, attack 1", both, 1)
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,8 +1,9 @@
 """Tables 1, 5 and 6, Figures 4 and 5 of paper A: five architectures, attacks T->S.
 
-Run: `python experiments/adversarial/table1_table5_table6_architectures.py cpu --data-dir DIR` with CIFAR-10
-and STL-10, or the ten classes `tin10`, prepared there; half an hour of one core for the
-networks, which the other scripts share, and the attacks. A killed run goes on.
+Run: `python -m experiments.adversarial.table1_table5_table6_architectures cpu
+--data-dir DIR` with CIFAR-10 and STL-10, or the ten classes `tin10`, prepared there;
+half an hour of one core for the networks, which the other scripts share, and the
+attacks. A killed run goes on.
 
 Sources of five architectures learn CIFAR-10, get a new last layer for the second data
 set, and are fed with attacks on a ResNet-18 that learned the second data set. The paper
@@ -13,30 +14,26 @@ theory; Table 1 is shown for the outputs after it as well.
 The headline cells (Tables 1 and 6) have all seeds, Table 5 has the first, n = 1.
 """
 
-import sys
-from pathlib import Path
-
-import tyro
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from experiments.adversarial.support import (
     attacks,
     drawings,
     measures,
     networks,
-    rows,
     transfers,
 )
 from experiments.adversarial.support.attacks import Attack
 from experiments.adversarial.support.measures import Printed
+from experiments.adversarial.support.networks import PRESETS
 from experiments.adversarial.support.transfers import Setting
 from experiments.harness import Value
-from jtransfer import attacks
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet, write_seed_means
+from jtransfer.attacks import L2, LINF
 
 HEAD = " after the new head"
 SIGNS = {f"{measures.POOLED}{HEAD}": -1.0}
-"""What the paper claims without a number."""
+"""Signs that the paper claims without a number."""
 
 
 def printed(pearson, alpha1, alpha2, product) -> Printed:
@@ -90,43 +87,53 @@ PAPER = {
 
 def attacks_of(config: networks.Config) -> dict[str, Attack]:
     """The attack of each table; for MI the paper states neither radius nor decay."""
-    steps, linf = config.num_steps, attacks.LINF
+    steps = config.num_steps
     return {
         "table1": attacks.pgd(config),
         "table6": attacks.fgsm(),
-        "table5-pgd2": Attack("PGD", linf, 2 / 255, steps),
-        "table5-pgd4": Attack("PGD", linf, 4 / 255, steps),
-        "table5-mi": Attack("MI", linf, 0.1, steps, 1.0, random_start=False),
-        "table5-l2": Attack("PGD-L2", attacks.L2, 1.0, steps),
+        "table5-pgd2": Attack("PGD", LINF, 2 / 255, steps),
+        "table5-pgd4": Attack("PGD", LINF, 4 / 255, steps),
+        "table5-mi": Attack("MI", LINF, 0.1, steps, 1.0, random_start=False),
+        "table5-l2": Attack("PGD-L2", L2, 1.0, steps),
     }
 
 
 def main(config: networks.Config, preset: str) -> None:
     """Fills one table after another, first those of all seeds."""
     for name, attack in attacks_of(config).items():
-        table = harness.Table("adversarial", name, preset, config.results)
-        sheet = rows.Sheet(table, networks.settings(config))
+        sheet = networks.new_sheet(config, name, preset)
         seeds = config.seeds if name in ("table1", "table6") else config.seeds[:1]
         print(f"{name}: {attack.name}, radius {attack.epsilon:.4f}", flush=True)
-        found = {
-            seed: measured(config, sheet, attack, transfers.setting(config, seed=seed))
+        by_seed = {
+            seed: write_seed(
+                config, sheet, attack, transfers.prepare_setting(config, seed=seed)
+            )
             for seed in seeds
         }
-        known = measures.correlations(PAPER[name])
-        rows.summaries(sheet, found, printed=known, signs=SIGNS)
+        printed = measures.correlations(PAPER[name])
+        write_seed_means(sheet, by_seed, printed=printed, signs=SIGNS)
 
 
-def measured(config, sheet, attack, setting: Setting) -> dict[str, Value]:
-    """All rows of one seed; returns those that are averaged over the seeds."""
-    found = side(config, sheet, attack, setting, setting.sources)
+def write_seed(
+    config: networks.Config, sheet: Sheet, attack: Attack, setting: Setting
+) -> dict[str, Value]:
+    """Writes all rows of one seed; returns those that are averaged over the seeds."""
+    values = write_side(config, sheet, attack, setting, setting.sources)
     if sheet.table.table == "table1":
-        found |= side(config, sheet, attack, setting, setting.heads, HEAD)
-    return found
+        values |= write_side(config, sheet, attack, setting, setting.heads, HEAD)
+    return values
 
 
-def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
-    """The rows that take the outputs of `models`: the sources or their new heads."""
-    transfers = transfers.transfers(
+def write_side(
+    config: networks.Config,
+    sheet: Sheet,
+    attack: Attack,
+    setting: Setting,
+    models: tuple[Model, ...],
+    suffix: str = "",
+) -> dict[str, Value]:
+    """Writes the rows by the outputs of `models`: the sources or their new heads."""
+    both_ways = transfers.attack_both_ways(
         config,
         setting.target,
         models,
@@ -137,9 +144,9 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
     )
     pairs = {
         name: transfer.from_target
-        for name, transfer in zip(setting.accuracies, transfers, strict=True)
+        for name, transfer in zip(setting.accuracies, both_ways, strict=True)
     }
-    found = measures.table_rows(
+    values = measures.write_models(
         sheet,
         pairs,
         setting.accuracies,
@@ -150,7 +157,7 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
         signs=SIGNS,
     )
     if setting.seed == config.seeds[0]:
-        drawings.scatter(
+        drawings.draw_scatter(
             sheet,
             measures.alphas(pairs.values()),
             setting.losses,
@@ -158,9 +165,8 @@ def side(config, sheet, attack, setting, models, suffix="") -> dict[str, Value]:
             f"{attack.name}, radius {attack.epsilon:.3g}{suffix}",
             name=suffix.strip().replace(" ", "-"),
         )
-    return found
+    return values
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in networks.PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(networks.PRESETS), name)
+    harness.run_script(main, PRESETS)

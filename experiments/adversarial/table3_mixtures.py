@@ -1,7 +1,7 @@
 """Table 3 and Figure 8 of paper A: sources on animals and vehicles, attacks S->T.
 
-Run: `python experiments/adversarial/table3_mixtures.py cpu --data-dir DIR` with CIFAR-10 and
-STL-10, or the ten classes `tin10`, prepared there. A killed run goes on.
+Run: `python -m experiments.adversarial.table3_mixtures cpu --data-dir DIR` with
+CIFAR-10 and STL-10, or the ten classes `tin10`, prepared there. A killed run goes on.
 
 Five networks learn parts of CIFAR-10 of equal size with 0 to 100% vehicles, get a new
 last layer for the vehicles of the second data set, and are attacked there. The attacks
@@ -9,24 +9,28 @@ are fed to a network that learned the vehicles of the second data set. The paper
 that the source that transfers better also has the attacks that transfer better.
 """
 
-import sys
-from pathlib import Path
+import functools
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
 from experiments.adversarial.support import (
     attacks,
     drawings,
     measures,
     networks,
-    rows,
     transfers,
 )
 from experiments.adversarial.support.measures import Printed
+from experiments.adversarial.support.networks import PRESETS
 from experiments.harness import Value
+from experiments.kept_networks import Model
+from experiments.sheets import (
+    Sheet,
+    over_models,
+    write_known,
+    write_seed_means,
+)
 from jtransfer import data
 
 SHARES = (0, 0.25, 0.5, 0.75, 1)
@@ -47,77 +51,71 @@ BY_SHARE = {
     for measure in ("accuracy", measures.ALPHA1)
 }
 SIGNS = {BY_FOOLED: 1.0}
-"""What the paper claims in section 5 without a number."""
+"""Signs that section 5 of the paper claims without a number."""
 
 
 def main(config: networks.Config, preset: str) -> None:
     """Fills the table for each seed, and then the means."""
-    table = harness.Table("adversarial", "table3", preset, config.results)
-    sheet = rows.Sheet(table, networks.settings(config))
-    found = {seed: measured(config, sheet, seed) for seed in config.seeds}
-    rows.summaries(sheet, found, printed=correlations(), signs=SIGNS)
+    sheet = networks.new_sheet(config, "table3", preset)
+    by_seed = {seed: write_seed(config, sheet, seed) for seed in config.seeds}
+    write_seed_means(sheet, by_seed, printed=correlations(), signs=SIGNS)
 
 
 def correlations() -> dict[str, float]:
     """The correlations of the paper, those over models from its columns."""
     by_share = (PAPER.accuracies, PAPER.columns[measures.ALPHA1])
     return measures.correlations(PAPER) | {
-        cell: rows.over_models(SHARES, column).value
+        cell: over_models(SHARES, column).value
         for cell, column in zip(BY_SHARE.values(), by_share, strict=True)
     }
 
 
-def measured(config: networks.Config, sheet, seed: int) -> dict[str, Value]:
-    """All rows of one seed; returns those that are averaged over the seeds."""
+def write_seed(config: networks.Config, sheet: Sheet, seed: int) -> dict[str, Value]:
+    """Writes all rows of one seed; returns those that are averaged over the seeds."""
     train, test = (vehicles(config, split) for split in ("train", "test"))
-    target = networks.target(config, train, test, seed=seed)
-    sources = mixed_sources(config, seed)
-    heads = [networks.with_head(config, s, train, seed=seed) for s in sources]
+    target = networks.train_target(config, train, test, seed=seed)
+    sources = train_mixed_sources(config, seed)
+    heads = [networks.train_head(config, s, train, seed=seed) for s in sources]
     x, labels = transfers.attacked_images(config, target, test)
     losses = np.stack(
         [attacks.cross_entropies(head, x, labels) for head in heads], axis=1
     )
-    transfers = transfers.transfers(
+    both_ways = transfers.attack_both_ways(
         config, target, sources, attacks.pgd(config), x, seed=seed
     )
-    pairs, accuracies, fooled = {}, {}, {}
-    for share, head, transfer in zip(SHARES, heads, transfers, strict=True):
-        name = f"{share:.0%} vehicles"
-        pairs[name] = transfer.to_target
-        accuracies[name] = attacks.accuracy(head, test)
-        fooled[name] = rows.row(
-            sheet,
-            f"{FOOLED}, {name}",
-            lambda pair=transfer.to_target: Value(transfers.fooled(target, pair, x)),
-            seed=seed,
-        ).value
-    found = measures.table_rows(
-        sheet, pairs, accuracies, losses, PAPER, seed=seed, signs=SIGNS
+    names = [f"{share:.0%} vehicles" for share in SHARES]
+    accuracies = [attacks.accuracy(head, test) for head in heads]
+    pairs = {n: t.to_target for n, t in zip(names, both_ways, strict=True)}
+    fooled = [transfers.fooled(target, pair, x) for pair in pairs.values()]
+    for name, share in zip(names, fooled, strict=True):
+        write_known(sheet, f"{FOOLED}, {name}", share, seed=seed)
+    values = measures.write_models(
+        sheet,
+        pairs,
+        dict(zip(names, accuracies, strict=True)),
+        losses,
+        PAPER,
+        seed=seed,
+        signs=SIGNS,
     )
     alphas = measures.alphas(pairs.values())
-    right = list(accuracies.values())
     columns = {
-        BY_FOOLED: (right, list(fooled.values())),
-        BY_SHARE["accuracy"]: (SHARES, right),
+        BY_FOOLED: (accuracies, fooled),
+        BY_SHARE["accuracy"]: (SHARES, accuracies),
         BY_SHARE[measures.ALPHA1]: (SHARES, measures.means(alphas)),
     }
-    known = correlations()
     for cell, pair in columns.items():
-        found[cell] = rows.row(
-            sheet,
-            cell,
-            lambda pair=pair: rows.over_models(*pair),
-            seed=seed,
-            paper_value=known.get(cell),
-            claim=known.get(cell, SIGNS.get(cell)),
+        compute = functools.partial(over_models, *pair)
+        values[cell] = measures.write_judged(
+            sheet, cell, compute, correlations(), SIGNS, seed=seed
         )
     if seed == config.seeds[0]:
-        drawings.scatter(sheet, alphas, losses, list(pairs), "PGD, S->T")
-    return found
+        drawings.draw_scatter(sheet, alphas, losses, names, "PGD, S->T")
+    return values
 
 
-def mixed_sources(config: networks.Config, seed: int) -> tuple[networks.Model, ...]:
-    """One network for each share of vehicles, all of the target's architecture."""
+def train_mixed_sources(config: networks.Config, seed: int) -> tuple[Model, ...]:
+    """Trains one network for each share of vehicles, of the target's architecture."""
     train, test = (
         networks.images(config, config.source_data, split)
         for split in ("train", "test")
@@ -133,7 +131,7 @@ def mixed_sources(config: networks.Config, seed: int) -> tuple[networks.Model, .
         num_examples=config.num_mixed,
     )
     return tuple(
-        networks.trained(
+        networks.train_network(
             config,
             config.target,
             data.examples_at(train, subset),
@@ -147,11 +145,10 @@ def mixed_sources(config: networks.Config, seed: int) -> tuple[networks.Model, .
 
 def vehicles(config: networks.Config, split: str) -> data.Images:
     """The vehicles of the second data set."""
-    found = networks.images(config, networks.target_data(config), split)
-    wanted = [i for i, name in enumerate(found.class_names) if name in VEHICLES]
-    return data.examples_of(found, wanted)
+    images = networks.images(config, networks.target_data(config), split)
+    classes = [i for i, name in enumerate(images.class_names) if name in VEHICLES]
+    return data.examples_of(images, classes)
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in networks.PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(networks.PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,7 +1,8 @@
 """Table 7 and Figure 7 of paper A: sources tuned away from the target's gradients.
 
-Run: `python experiments/adversarial/table7_gradient_diversity.py cpu --data-dir DIR` with
-CIFAR-10 and STL-10, or the ten classes `tin10`, prepared there. A killed run goes on.
+Run: `python -m experiments.adversarial.table7_gradient_diversity cpu --data-dir DIR`
+with CIFAR-10 and STL-10, or the ten classes `tin10`, prepared there. A killed run goes
+on.
 
 One source is fine-tuned with the loss
 
@@ -18,31 +19,31 @@ One seed, n = 1.
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from flax import nnx
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from experiments import harness
+from experiments import harness, kept_networks
 from experiments.adversarial.support import (
     attacks,
     drawings,
     measures,
     networks,
-    rows,
     transfers,
 )
 from experiments.adversarial.support.measures import Printed
-from jtransfer import attacks, data, models, networks, training
+from experiments.adversarial.support.networks import PRESETS
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet, over_images, sign_verdict, write_row
+from jtransfer import data, models, training
 from jtransfer._internal import linalg
-from jtransfer.distillation import activations
-from jtransfer.models import Variables
+from jtransfer.attacks import prediction_loss
+from jtransfer.distillation import cross_entropy
+from jtransfer.networks import Network, function
+from jtransfer.networks import model as untrained_model
 from jtransfer.training import schedules
 
 RHOS = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -57,44 +58,43 @@ PAPER = Printed(
     },
 )
 SIGNS = {measures.POOLED: -1.0}
-"""What the paper claims without a number."""
+"""Signs that the paper claims without a number."""
 
 
 def main(config: networks.Config, preset: str) -> None:
     """Tunes the source with each weight of the penalty and measures all of them."""
     config = dataclasses.replace(config, head_learning_rate=LEARNING_RATE)
     seed = config.seeds[0]
-    table = harness.Table("adversarial", "table7", preset, config.results)
-    sheet = rows.Sheet(table, networks.settings(config))
+    sheet = networks.new_sheet(config, "table7", preset)
     train, test = (
         networks.images(config, networks.target_data(config), split)
         for split in ("train", "test")
     )
-    target = networks.target(config, train, test, seed=seed)
-    start = networks.source(config, *config.target, seed=seed)
-    sources = [tuned(config, start, target, train, rho, seed=seed) for rho in RHOS]
-    heads = [networks.with_head(config, s, train, seed=seed) for s in sources]
+    target = networks.train_target(config, train, test, seed=seed)
+    start = networks.train_source(config, *config.target, seed=seed)
+    sources = [tune(config, start, target, train, rho, seed=seed) for rho in RHOS]
+    heads = [networks.train_head(config, s, train, seed=seed) for s in sources]
     x, labels = transfers.attacked_images(config, target, test)
     losses = np.stack(
         [attacks.cross_entropies(head, x, labels) for head in heads], axis=1
     )
-    transfers = transfers.transfers(
+    both_ways = transfers.attack_both_ways(
         config, target, sources, attacks.pgd(config), x, seed=seed
     )
     names = [f"rho {rho}" for rho in RHOS]
-    pairs = {n: t.from_target for n, t in zip(names, transfers, strict=True)}
+    pairs = {n: t.from_target for n, t in zip(names, both_ways, strict=True)}
     accuracies = [attacks.accuracy(head, test) for head in heads]
     alphas = measures.alphas(pairs.values())
     cosines = [attacks.gradient_cosines(s, target, x) for s in sources]
     cosines = np.stack(cosines, axis=1)
     for i, name in enumerate(names):
-        rows.row(
+        write_row(
             sheet,
             f"cosine of the gradients, {name}",
-            lambda i=i: rows.mean(cosines[:, i], seed=seed),
+            functools.partial(over_images, cosines[:, i], seed=seed),
             seed=seed,
         )
-    measures.table_rows(
+    measures.write_models(
         sheet,
         pairs,
         dict(zip(names, accuracies, strict=True)),
@@ -103,36 +103,46 @@ def main(config: networks.Config, preset: str) -> None:
         seed=seed,
         signs=SIGNS,
     )
-    change(sheet, "cosine of the gradients", cosines, None, seed)
-    change(sheet, "alpha1", alphas, PAPER.columns["alpha1"], seed)
+    write_change(sheet, "cosine of the gradients", cosines, None, seed)
+    write_change(sheet, "alpha1", alphas, PAPER.columns["alpha1"], seed)
     right = [attacks.is_right(h, attacks.pixels(test), test.labels) for h in heads]
     right = np.stack(right, axis=1).astype(float)
-    change(sheet, "accuracy after transfer", right, PAPER.accuracies, seed)
-    drawings.scatter(sheet, alphas, losses, names, "PGD, T->S")
+    write_change(sheet, "accuracy after transfer", right, PAPER.accuracies, seed)
+    drawings.draw_scatter(sheet, alphas, losses, names, "PGD, T->S")
 
 
-def change(sheet, cell: str, values: np.ndarray, printed, seed: int) -> None:
-    """What the greatest weight changes, image by image; the paper says: it falls."""
-    paired = values[:, -1] - values[:, 0]
-    rows.row(
+def write_change(
+    sheet: Sheet, cell: str, values: np.ndarray, printed, seed: int
+) -> None:
+    """Writes what the greatest weight changes, image by image; the paper: it falls."""
+    change = None if printed is None else printed[-1] - printed[0]
+    write_row(
         sheet,
         f"{cell}, rho {RHOS[-1]} less rho {RHOS[0]}",
-        lambda: rows.mean(paired, seed=seed),
+        functools.partial(over_images, values[:, -1] - values[:, 0], seed=seed),
         seed=seed,
-        paper_value=None if printed is None else printed[-1] - printed[0],
-        claim=-1.0,
+        paper_value=change,
+        verdict=sign_verdict(-1.0, change),
     )
 
 
-def tuned(config, start, target, target_train, rho: float, *, seed: int):
-    """The source, fine-tuned with one weight of the penalty."""
+def tune(
+    config: networks.Config,
+    start: Model,
+    target: Model,
+    target_train: data.Images,
+    rho: float,
+    *,
+    seed: int,
+) -> Model:
+    """Fine-tunes the source with one weight of the penalty, or reads the result."""
     train = networks.images(config, config.source_data, "train")
     train = networks.part(train, config.num_tuned, seed=seed)
     batch_size = min(64, len(train.labels))
     per_epoch = len(train.labels) // batch_size
     made_of = start.name, target.name, rho, config.tuning_epochs, len(train.labels)
 
-    def make(folder):
+    def new_network(folder):
         network = start.network
         # Gradients of the target are constants: each is computed once.
         rows = np.arange(len(train.labels)) % len(target_train.labels)
@@ -140,7 +150,7 @@ def tuned(config, start, target, target_train, rho: float, *, seed: int):
         unique = data.examples_at(target_train, np.unique(rows))
         gradients = attacks.loss_gradients(target, attacks.pixels(unique))[rows]
         result = training.fit(
-            diverse(network.architecture, tuple(map(tuple, network.statistics))),
+            DiverseObjective.of(network),
             network.variables,
             {
                 "images": train.images,
@@ -155,11 +165,9 @@ def tuned(config, start, target, target_train, rho: float, *, seed: int):
             seed=seed,
             checkpoints=training.Checkpoints(folder=folder, every=per_epoch),
         )
-        found = network._replace(variables=result.best, facts={"rho": rho})
-        networks.write_network(folder, found)
-        return found
+        return network._replace(variables=result.best, facts={"rho": rho})
 
-    return networks.stored(config, f"tuned-{rho}", made_of, make)
+    return kept_networks.train_or_read(config.out, f"tuned-{rho}", made_of, new_network)
 
 
 @functools.cache
@@ -168,37 +176,41 @@ def tuning_optimizer():
     return schedules.sgd(LEARNING_RATE, momentum=0.9, weight_decay=5e-4)
 
 
-@functools.cache
-def diverse(architecture, statistics) -> Callable:
-    """The objective, for batches as `tuned` has them; batches hold `rho` too."""
-    model = networks.model(architecture, rngs=nnx.Rngs(0))
-    train_fn, _, _ = models.trainable(model)
-    mean, std = (jnp.asarray(part, jnp.float32) for part in statistics)
-    f = attacks.function_of(architecture)
+@dataclasses.dataclass(frozen=True)
+class DiverseObjective:
+    """Cross-entropy and the cosine of gradients, for batches as `tune` has them."""
 
-    def augment(key, images):
-        return data.augmented(key, images)
+    architecture: object
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
-    preprocess = training.preprocessing(
-        data.ChannelStatistics(mean, std), augment=augment
-    )
+    @classmethod
+    def of(cls, network: Network) -> "DiverseObjective":
+        """The objective of a network on images normalised as its own."""
+        statistics = (tuple(map(float, part)) for part in network.statistics)
+        return cls(network.architecture, *statistics)
 
-    def objective(params, stats, batch, key):
-        """Value, parts and new statistics of a batch."""
+    def __call__(self, params, stats, batch, key):
+        """Returns value, parts and new statistics of a batch."""
+        statistics = data.ChannelStatistics(
+            *(np.array(part, np.float32) for part in (self.mean, self.std))
+        )
+        preprocess = training.preprocessing(statistics, augment=data.augmented)
+        model = untrained_model(self.architecture, rngs=nnx.Rngs(0))
+        train_fn, _, _ = models.trainable(model)
         x = preprocess(batch["images"], key)
-        found, new_stats = train_fn(params, stats, x, None)
-        value, parts = activations.cross_entropy(found, batch)
+        (logits, _), new_stats = train_fn(params, stats, x, None)
+        value = cross_entropy(logits, batch["labels"])
         # In evaluation mode: the batch must not mix the gradients of its images.
-        weights = Variables(params, stats), mean[None, None], std[None, None]
+        variables = models.Variables(params, stats)
+        own = Network(self.architecture, variables, statistics, (), {})
         cosine = penalty(
-            functools.partial(f, weights),
+            function(own),
             batch["target_images"].astype(jnp.float32) / 255,
             batch["target_gradients"],
         )
-        parts = {**parts, "cross_entropy": value, "cosine": cosine}
+        parts = {"cross_entropy": value, "cosine": cosine}
         return value + batch["rho"] * cosine, (parts, new_stats)
-
-    return objective
 
 
 def penalty(f: Callable, x: jax.Array, gradients: jax.Array) -> jax.Array:
@@ -217,12 +229,11 @@ def penalty(f: Callable, x: jax.Array, gradients: jax.Array) -> jax.Array:
     """
 
     def cosine(x, gradient):
-        own = jax.grad(attacks.prediction_loss(f, x))(x)
+        own = jax.grad(prediction_loss(f, x))(x)
         return linalg.unit(own.ravel()) @ linalg.unit(gradient.ravel())
 
     return jnp.mean(jax.vmap(cosine)(x, gradients))
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in networks.PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(networks.PRESETS), name)
+    harness.run_script(main, PRESETS)

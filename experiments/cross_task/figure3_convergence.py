@@ -1,29 +1,28 @@
 """Figure 3 of selective cross-task distillation: how fast the gradient converges.
 
-Run: `python experiments/cross_task/figure3_convergence.py cpu --data-dir DIR`; a minute, most of
-it the training of the two networks, CIFAR-100 prepared in DIR.
-256 problems: a teacher on all classes, a student, temperature 3, epsilon .1. The error
-of eps log v(t) in variation seminorm and in L2, with Proposition 4.3's bound. Three
-costs: that of the package, with centres of length one on both sides; the paper's,
-where only the teacher's are; and one scaled to a largest entry of .1. The paper takes
-t = 100 as the truth; we also measure against t = 2000.
+Run: `python -m experiments.cross_task.figure3_convergence cpu --data-dir DIR`; a
+minute, most of it the training of the two networks, CIFAR-100 prepared in DIR. 256
+problems: a teacher on all classes, a student, temperature 3, epsilon .1. The error of
+eps log v(t) in variation seminorm and in L2, with Proposition 4.3's bound. Three costs:
+that of the package, with centres of length one on both sides; the paper's, where only
+the teacher's are; and one scaled to a largest entry of .1. The paper takes t = 100 as
+the truth; we also measure against t = 2000.
 """
 
 import dataclasses
 import functools
-import sys
+import operator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.outputs import (
     centers,
-    class_cost,
+    embedding_and_logits,
     head_centers,
-    logits,
 )
 from experiments.cross_task.support.settings import (
     CPU,
@@ -31,12 +30,13 @@ from experiments.cross_task.support.settings import (
     SMOKE,
     Config,
     Training,
+    new_sheet,
     task,
 )
-from experiments.cross_task.support.sheets import Sheet, axes, row, sheet
-from experiments.cross_task.support.training import ALONE, teacher, trained
+from experiments.cross_task.support.training import ALONE, train, train_teacher
 from experiments.harness import Value
-from jtransfer import sinkhorn
+from experiments.sheets import Sheet, axes, write_row
+from jtransfer import sinkhorn, transfer
 from jtransfer.sinkhorn import convergence
 
 STEPS = (1, 10, 20, 50, 100)
@@ -80,38 +80,49 @@ PRESETS = {
 
 def main(config: Figure3, preset: str) -> None:
     """Writes the rows of the three costs and draws the figure."""
-    found = sheet(config, "figure3", preset)
+    sheet = new_sheet(config, "figure3", preset)
+    curves_of = functools.cache(functools.partial(curves, config))
     for name in COSTS:
-        write(found, config, name)
-    if not found.table.path.with_suffix(".svg").exists():
-        draw(found.table, {name: errors(config, name) for name in COSTS})
+        write_cost(sheet, name, functools.partial(curves_of, name))
+    if not sheet.table.path.with_suffix(".svg").exists():
+        draw(sheet.table, {name: curves_of(name) for name in COSTS})
 
 
-def write(found: Sheet, config: Figure3, name: str) -> None:
+def write_cost(sheet: Sheet, name: str, curves_of: Callable[[], dict]) -> None:
     """Writes the rows of one cost."""
 
-    def value(read):
-        return lambda: Value(float(read(errors(config, name))))
+    def number(read: Callable[[dict], float]) -> Callable[[], Value]:
+        return lambda: Value(float(read(curves_of())))
 
-    row(found, f"{name}: max(cost) / epsilon", value(lambda c: c["ratio"]))
-    row(found, f"{name}: kappa^2", value(lambda c: c["rate"]), verdict=promise)
+    def error(truth: str, step: int) -> Callable[[], Value]:
+        return number(lambda lines: lines[truth][step] / lines[truth][0])
+
+    write_row(
+        sheet, f"{name}: max(cost) / epsilon", number(operator.itemgetter("ratio"))
+    )
+    write_row(
+        sheet,
+        f"{name}: kappa^2",
+        number(operator.itemgetter("rate")),
+        verdict=rate_verdict,
+    )
     for truth, steps in (("t = 100", STEPS[:-1]), ("the last t", STEPS)):
         for step in steps:
-            row(
-                found,
+            write_row(
+                sheet,
                 f"{name}: error after {step} steps against {truth}, share of the first",
-                value(lambda c, t=truth, step=step: c[t][step] / c[t][0]),
-                verdict=converged,
+                error(truth, step),
+                verdict=error_verdict,
             )
-    row(
-        found,
+    write_row(
+        sheet,
         f"{name}: bound after 100 steps, share of the first error",
-        value(lambda c: c["bound"][100] / c["bound"][0]),
-        verdict=bounded,
+        error("bound", 100),
+        verdict=bound_verdict,
     )
 
 
-def promise(rate: Value) -> str:
+def rate_verdict(rate: Value) -> str:
     """Judges a rate of convergence."""
     percent = 100 * (1 - rate.value)
     if percent < 1:
@@ -119,57 +130,54 @@ def promise(rate: Value) -> str:
     return f"Tells something: at least {percent:.2g}% a step."
 
 
-def bounded(share: Value) -> str:
+def bound_verdict(share: Value) -> str:
     """Judges a bound by its share of the first error."""
     if share.value >= 0.5:
         return "Vacuous: half of the first error or more."
     return "Tells something: less than half of the first error."
 
 
-def converged(share: Value) -> str:
+def error_verdict(share: Value) -> str:
     """Judges an error by its share of the first."""
     if share.value < 0.01:
         return "Converged: below a hundredth of the first error."
     return "Not converged: a hundredth of the first error or more."
 
 
-@functools.lru_cache(maxsize=3)
-def errors(config: Figure3, name: str) -> dict[str, np.ndarray]:
+def curves(config: Figure3, name: str) -> dict[str, np.ndarray]:
     """Mean errors over the problems, the bound, and the size of one cost."""
     classes = range(config.num_classes)
     source = task(config, config.dataset, classes, config.teacher_per_class)
     target = task(config, config.dataset, classes, config.per_class)
-    taught_by = teacher(config, config.teacher, source).network
-    student = trained(
+    teacher = train_teacher(config, config.teacher, source).network
+    student = train(
         config, config.student, target.train, ALONE, config.student_training, seed=0
     ).network
-    cost = class_cost(taught_by, target.train)
+    cost = transfer.class_cost(teacher, target.train)
     if name == "as printed":
         cost = sinkhorn.cost_matrix(
-            head_centers(taught_by), centers(taught_by, target.train, scaled=False)
+            head_centers(teacher), centers(teacher, target.train, scaled=False)
         )
     if name == "largest .1":
         cost = 0.1 * cost / cost.max()
     images = target.train.images[: config.num_problems]
     probs = [
-        jax.nn.softmax(logits(network, images) / config.temperature)
-        for network in (taught_by, student)
+        jax.nn.softmax(embedding_and_logits(network, images)[1] / config.temperature)
+        for network in (teacher, student)
     ]
-    shares, distances, first = mean_errors(
+    errors, distances, first = mean_errors(
         *probs, cost, epsilon=config.epsilon, num_iterations=config.num_iterations
+    )
+    rate = convergence.contraction_rate(cost, epsilon=config.epsilon) ** 2
+    bound = convergence.gradient_bound(
+        first, cost, epsilon=config.epsilon, num_iterations=100
     )
     return {
         "ratio": np.asarray(cost.max() / config.epsilon),
-        "rate": np.asarray(
-            convergence.contraction_rate(cost, epsilon=config.epsilon) ** 2
-        ),
-        "bound": np.asarray(
-            convergence.gradient_bound(
-                first, cost, epsilon=config.epsilon, num_iterations=100
-            )
-        ),
-        "t = 100": np.asarray(shares[0]),
-        "the last t": np.asarray(shares[1]),
+        "rate": np.asarray(rate),
+        "bound": np.asarray(bound),
+        "t = 100": np.asarray(errors[0]),
+        "the last t": np.asarray(errors[1]),
         "L2": np.asarray(distances),
     }
 
@@ -202,24 +210,23 @@ def mean_errors(teacher_probs, student_probs, cost, *, epsilon, num_iterations):
     return seminorms, lengths.mean(axis=0), seminorms[0, 0]
 
 
-def draw(table, curves) -> None:
+def draw(table: harness.Table, by_cost: dict[str, dict]) -> None:
     """Draws the curves of the three costs."""
     figure, (panels,) = axes(1, 3, size=(9, 2.8))
-    for panel, (name, found) in zip(panels, curves.items(), strict=True):
+    for panel, (name, lines) in zip(panels, by_cost.items(), strict=True):
         steps = np.arange(101)
         for label, values, style in (
-            ("variation seminorm", found["t = 100"][:-1], "-"),
-            ("against t = 2000", found["the last t"], ":"),
-            ("L2", found["L2"][:-1], "-."),
-            ("bound", found["bound"], "--"),
+            ("variation seminorm", lines["t = 100"][:-1], "-"),
+            ("against t = 2000", lines["the last t"], ":"),
+            ("L2", lines["L2"][:-1], "-."),
+            ("bound", lines["bound"], "--"),
         ):
             panel.semilogy(steps[: len(values)], values, style, label=label)
-        panel.set(title=f"{name}: max / eps = {found['ratio']:.0f}", xlabel="t")
+        panel.set(title=f"{name}: max / eps = {lines['ratio']:.0f}", xlabel="t")
     panels[0].set_ylabel("mean error of the gradient")
     panels[0].legend(fontsize="x-small")
     harness.save_figure(figure, table)
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,7 +1,7 @@
 """Section 7 of selective cross-task distillation: does any score notice a bad teacher?
 
-Run: `python experiments/cross_task/harmful_teachers.py cpu --data-dir DIR` after
-`double_window.py`, whose teachers and settings it takes; minutes on one core.
+Run: `python -m experiments.cross_task.harmful_teachers cpu --data-dir DIR` after
+`table11_double_window.py`, whose teachers and settings it takes; minutes on one core.
 Target 1, whose own teacher 1 is turned bad in two ways. Its head is permuted: the
 features are right and all answers wrong. Or it is a nasty teacher, trained to be right
 while its soft outputs, at temperature 20, leave those of the honest one. With Eq. (8)
@@ -10,71 +10,102 @@ centres of the classes they do not, which is what we distil from it with.
 """
 
 import functools
-import sys
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from experiments import harness
-from experiments.cross_task.support.assessments import NAMES, evidence, values
+from experiments.cross_task.support.assessments import (
+    NAMES,
+    Evidence,
+    evidence,
+    scorers,
+)
 from experiments.cross_task.support.outputs import centers
 from experiments.cross_task.support.repository import (
     PRESETS,
     DoubleWindow,
     Entry,
-    repository,
-    student,
     targets,
+    train_repository,
+    train_student,
 )
-from experiments.cross_task.support.sheets import row, sheet
-from experiments.cross_task.support.training import Method, Model, accuracy, trained
+from experiments.cross_task.support.settings import Task, new_sheet
+from experiments.cross_task.support.training import Way, accuracy, train
 from experiments.harness import Value
-from jtransfer.distillation import activations
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet, write_row
+from jtransfer import distillation, transfer
+from jtransfer.transfer import teacher_outputs
 
 NASTY_TEMPERATURE, NASTY_WEIGHT = 20.0, 0.005
-"""Those of "Undistillable: Making A Nasty Teacher That CANNOT Teach Students" (Ma et
+"""Settings of "Undistillable: Making A Nasty Teacher That CANNOT Teach Students" (Ma et
 al., 2021) for CIFAR-100."""
 
 
 BAD = ("permuted head", "nasty")
 
 
+class Bench(NamedTuple):
+    """The honest teacher, its bad twins, all others, and the target."""
+
+    config: DoubleWindow
+    entries: dict[str, Entry]
+    target: Task
+    evidence_of: Callable[[str], Evidence]
+    """Outputs and costs of one of the teachers, computed once."""
+
+    def student_accuracy(self, name: str, cost: str, seed: int) -> Value:
+        """The test accuracy of a student of a teacher by one of its costs."""
+        costs = getattr(self.evidence_of(name), cost)
+        student = train_student(
+            self.config,
+            self.entries[name].model,
+            costs,
+            self.target.train,
+            seed=seed,
+        )
+        return accuracy(student, self.target.test)
+
+    def score(self, score: str, name: str) -> float:
+        """One of the scores of a teacher."""
+        return float(scorers(self.evidence_of(name))[score]())
+
+
 def main(config: DoubleWindow, preset: str) -> None:
-    """Makes the bad teachers, and writes what students and scores make of them."""
-    entries, target = repository(config), targets(config)[0]
-    everyone = {f"teacher {h + 1}": entry for h, entry in enumerate(entries)}
-    everyone["honest"] = everyone.pop("teacher 1")
-    everyone["permuted head"] = permuted(everyone["honest"])
-    everyone["nasty"] = nasty(config, everyone["honest"])
-    found = sheet(config, "harmful", preset)
+    """Makes the bad teachers, and writes what they do to students and scores."""
+    repository = train_repository(config)
+    entries = {f"teacher {h + 1}": entry for h, entry in enumerate(repository)}
+    entries["honest"] = entries.pop("teacher 1")
+    entries["permuted head"] = permuted(entries["honest"])
+    entries["nasty"] = train_nasty(config, entries["honest"])
+    target = targets(config)[0]
 
     @functools.cache
-    def seen(name):
-        entry = everyone[name]
+    def evidence_of(name: str) -> Evidence:
+        entry = entries[name]
         return evidence(config, entry.model.network, entry.own_centers, target.train)
 
+    bench = Bench(config, entries, target, evidence_of)
+    sheet = new_sheet(config, "harmful", preset)
     for name in ("honest", *BAD):
-        row(
-            found,
+        entry = entries[name]
+        write_row(
+            sheet,
             f"accuracy of the teacher on its classes, {name}",
-            lambda e=everyone[name]: accuracy(e.model, e.source.test),
+            functools.partial(accuracy, entry.model, entry.source.test),
         )
-
-    def taught(name, cost, seed):
-        costs, model = getattr(seen(name), cost), everyone[name].model
-        trained_student = student(config, model, costs, target.train, seed=seed)
-        return accuracy(trained_student, target.test)
-
     for name, cost in (
         ("permuted head", "true_cost"),
         ("nasty", "cost"),
         ("nasty", "true_cost"),
     ):
-        judge_students(config, found, name, cost, taught)
+        write_students(sheet, bench, name, cost)
     for score in NAMES:
-        judge_score(found, score, everyone, seen)
+        write_places(sheet, bench, score)
 
 
 def permuted(honest: Entry) -> Entry:
@@ -89,13 +120,13 @@ def permuted(honest: Entry) -> Entry:
     return honest._replace(model=Model(name, network._replace(variables=variables)))
 
 
-def nasty(config: DoubleWindow, honest: Entry) -> Entry:
-    """A teacher of the same classes whose soft outputs leave the honest ones."""
-    model = trained(
+def train_nasty(config: DoubleWindow, honest: Entry) -> Entry:
+    """Trains a teacher of the same classes whose soft outputs leave the honest ones."""
+    model = train(
         config,
         config.families[honest.family],
         honest.source.train,
-        Method("nasty", nasty_loss, ("teacher_logits",)),
+        Way("nasty", transfer.Method(teacher_outputs.logits, nasty_loss)),
         config.teacher_training,
         seed=1,
         taught_by=honest.model,
@@ -104,35 +135,35 @@ def nasty(config: DoubleWindow, honest: Entry) -> Entry:
     return honest._replace(model=model, own_centers=own_centers)
 
 
-def nasty_loss(outputs, batch):
-    """Cross-entropy less the KL of our soft outputs to those of the honest teacher."""
-    value, parts = activations.cross_entropy(outputs, batch)
+def nasty_loss(student: transfer.Student, batch: dict):
+    """Cross-entropy less the KL of its soft outputs to those of the honest teacher."""
     own, honest = (
         jax.nn.log_softmax(logits / NASTY_TEMPERATURE)
-        for logits in (outputs[0], batch["teacher_logits"])
+        for logits in (student.logits, batch["teacher_logits"])
     )
     divergence = jnp.mean(jnp.sum(jnp.exp(own) * (own - honest), axis=1))
-    return value - NASTY_WEIGHT * NASTY_TEMPERATURE**2 * divergence, parts
+    value = distillation.cross_entropy(student.logits, batch["labels"])
+    return value - NASTY_WEIGHT * NASTY_TEMPERATURE**2 * divergence, {}
 
 
-def judge_students(config, found, name, cost, taught) -> None:
+def write_students(sheet: Sheet, bench: Bench, bad: str, cost: str) -> None:
     """Writes the accuracies of the students of the honest and of the bad teacher."""
     accuracies = [
         [
-            row(
-                found,
-                f"accuracy of the student, {which}, {cost}",
-                lambda which=which, seed=seed: taught(which, cost, seed),
+            write_row(
+                sheet,
+                f"accuracy of the student, {name}, {cost}",
+                functools.partial(bench.student_accuracy, name, cost, seed),
                 seed=seed,
             ).value
-            for seed in config.seeds
+            for seed in bench.config.seeds
         ]
-        for which in ("honest", name)
+        for name in ("honest", bad)
     ]
-    row(
-        found,
-        f"harm to the student, {name}, {cost}",
-        lambda: harness.mean_interval(np.subtract(*accuracies)),
+    write_row(
+        sheet,
+        f"harm to the student, {bad}, {cost}",
+        functools.partial(harness.mean_interval, np.subtract(*accuracies)),
         verdict=harm,
     )
 
@@ -147,32 +178,30 @@ def harm(lost: Value) -> str:
     return f"Not shown to be harmful: costs {points}."
 
 
-def judge_score(found, score, everyone, seen) -> None:
+def write_places(sheet: Sheet, bench: Bench, score: str) -> None:
     """Writes where a score puts the teachers among the others of the repository."""
+    value = functools.cache(functools.partial(bench.score, score))
 
-    @functools.cache
-    def value(name):
-        return float(values(seen(name))[score]())
-
-    def place(name):
-        others = [other for other in everyone if other not in ("honest", *BAD)]
-        return lambda: Value(1 + sum(value(other) > value(name) for other in others))
+    def place(name: str) -> Value:
+        others = [other for other in bench.entries if other not in ("honest", *BAD)]
+        return Value(1 + sum(value(other) > value(name) for other in others))
 
     cell = f"place among the others, {NAMES[score]}"
-    twin = row(found, f"{cell}, honest", place("honest")).value
+    twin = write_row(sheet, f"{cell}, honest", functools.partial(place, "honest"))
     for name in BAD:
-        row(
-            found,
+        write_row(
+            sheet,
             f"{cell}, {name}",
-            place(name),
-            verdict=lambda own: (
-                f"Notices: place {own.value}, its honest twin has {twin}."
-                if own.value > twin
-                else f"Does not notice: place {own.value}, its honest twin has {twin}."
-            ),
+            functools.partial(place, name),
+            verdict=functools.partial(place_verdict, twin=twin.value),
         )
 
 
+def place_verdict(place: Value, *, twin: float) -> str:
+    """Judges whether a score puts a bad teacher behind its honest twin."""
+    notices = "Notices" if place.value > twin else "Does not notice"
+    return f"{notices}: place {place.value}, its honest twin has {twin}."
+
+
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

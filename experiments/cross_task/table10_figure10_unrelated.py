@@ -1,52 +1,51 @@
 """Table 10 and Figure 10: a teacher of something else, and teachers far apart.
 
-Run: `python experiments/cross_task/table10_figure10_unrelated.py cpu --data-dir DIR`; ten minutes on one
-core; `scene15`, `tindogs`, `tin10` and CIFAR-100 prepared in DIR; a killed run goes on.
-Stand-ins throughout. Table 10: the teacher knows scenes and the students learn dogs, in
-the paper birds and dogs; it says that Sinkhorn distillation never does harm. Figure 10:
-five teachers that are five targets (scenes, dogs, ten things of Tiny ImageNet, animals
-and other things of CIFAR-100; in the paper scenes, dogs, birds, cars, aircraft). Each
-student is taught by the teacher that Approximation II puts first. A teacher has learned
-from images of its own set that its student gets too.
+Run: `python -m experiments.cross_task.table10_figure10_unrelated cpu --data-dir DIR`;
+ten minutes on one core; `scene15`, `tindogs`, `tin10` and CIFAR-100 prepared in DIR; a
+killed run goes on. Stand-ins throughout. Table 10: the teacher knows scenes and the
+students learn dogs, in the paper birds and dogs; it says that Sinkhorn distillation
+never does harm. Figure 10: five teachers that are five targets (scenes, dogs, ten
+things of Tiny ImageNet, animals and other things of CIFAR-100; in the paper scenes,
+dogs, birds, cars, aircraft). Each student is taught by the teacher that Approximation
+II puts first. A teacher has learned from images of its own set that its student gets
+too.
 """
 
 import dataclasses
-import sys
+import functools
+from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from experiments import harness
-from experiments.cross_task.support.assessments import fictitious
-from experiments.cross_task.support.methods import student
-from experiments.cross_task.support.outputs import class_cost, said
+from experiments.cross_task.support.assessments import (
+    approximation_2,
+    evidence,
+)
+from experiments.cross_task.support.methods import student_accuracy
+from experiments.cross_task.support.outputs import centers
 from experiments.cross_task.support.settings import (
     CPU,
     PAPER,
     SMOKE,
     Config,
+    Task,
     Training,
-    task,
+    domain_task,
+    new_sheet,
 )
-from experiments.cross_task.support.sheets import axes, gain, not_run, row, sheet
-from experiments.cross_task.support.training import accuracy, teacher
+from experiments.cross_task.support.training import accuracy, train_teacher
 from experiments.harness import Value
-from jtransfer import assessment
-
-LIVING = (
-    "aquatic_mammals",
-    "fish",
-    "insects",
-    "large_carnivores",
-    "large_omnivores_and_herbivores",
-    "medium_mammals",
-    "non-insect_invertebrates",
-    "people",
-    "reptiles",
-    "small_mammals",
+from experiments.kept_networks import Model
+from experiments.sheets import (
+    Sheet,
+    axes,
+    gain,
+    write_known,
+    write_not_run,
+    write_row,
 )
+
 DOMAINS = ("scene15", "tindogs", "tin10", "animals", "things")
 TABLE_10 = {
     "Student": (0.7235, 0.7069, 0.7011, 0.6857),
@@ -66,13 +65,19 @@ class Unrelated(Config):
     student: tuple[str, int | None] = ("vgg4", 8)
     printed_student: int = 3
     domains: tuple[str, ...] = DOMAINS
+    cells: tuple[str, ...] = tuple(TABLE_10)
+    """Methods of Table 10 that are run; the student alone among them."""
 
 
 PRESETS = {
     "smoke": (
         "seconds; what the tests run",
         Unrelated(
-            **SMOKE, teacher=("vgg4", 2), student=("vgg4", 1), domains=DOMAINS[:2]
+            **SMOKE,
+            teacher=("vgg4", 2),
+            student=("vgg4", 1),
+            domains=DOMAINS[:2],
+            cells=("Student", "Ours"),
         ),
     ),
     "cpu": (
@@ -99,78 +104,75 @@ PRESETS = {
 
 def main(config: Unrelated, preset: str) -> None:
     """Trains what is missing, writes rows and the figure."""
-    write_table10(config, sheet(config, "table10", preset))
-    write_figure10(config, sheet(config, "figure10", preset))
+    write_table10(config, new_sheet(config, "table10", preset))
+    write_figure10(config, new_sheet(config, "figure10", preset))
 
 
-def domain(config: Unrelated, name: str, per_class: int | None):
-    """The task of one of `DOMAINS`; parts of CIFAR-100 have ten superclasses each."""
-    if name not in ("animals", "things"):
-        return task(config, name, None, per_class)
-    whole = task(config, "cifar100", None, 1, label_key="coarse_label").train
-    classes = [
-        label
-        for label, superclass in enumerate(whole.class_names)
-        if (superclass in LIVING) == (name == "animals")
-    ]
-    return task(config, "cifar100", classes, per_class, label_key="coarse_label")
-
-
-def write_table10(config: Unrelated, found) -> None:
-    """Students of dogs, taught by a teacher of scenes."""
-    source = domain(config, "scene15", config.teacher_per_class)
-    target = domain(config, "tindogs", config.per_class)
-    taught_by = teacher(config, config.teacher, source)
-    row(found, "accuracy, teacher of scenes", lambda: accuracy(taught_by, source.test))
-    accuracies = {}
-    for method, line in TABLE_10.items():
-        accuracies[method] = [
-            row(
-                found,
-                f"accuracy, {method}",
-                lambda m=method, seed=seed: accuracy(
-                    student(config, m, config.student, taught_by, target, seed=seed),
-                    target.test,
-                ),
-                seed=seed,
-                paper_value=line[config.printed_student],
-            ).value
-            for seed in config.seeds
-        ]
+def write_table10(config: Unrelated, sheet: Sheet) -> None:
+    """Writes the accuracies of students of dogs, taught by a teacher of scenes."""
+    source = domain_task(config, "scene15", config.teacher_per_class)
+    target = domain_task(config, "tindogs", config.per_class)
+    teacher = train_teacher(config, config.teacher, source)
+    write_row(
+        sheet,
+        "accuracy, teacher of scenes",
+        functools.partial(accuracy, teacher, source.test),
+    )
+    accuracies, column = {}, config.printed_student
+    for method in config.cells:
+        line = TABLE_10[method]
+        accuracies[method] = write_accuracies(
+            config,
+            sheet,
+            f"accuracy, {method}",
+            functools.partial(
+                student_accuracy, config, method, config.student, teacher, target
+            ),
+            paper_value=line[column],
+        )
         if method != "Student":
-            pair = line, TABLE_10["Student"]
-            row(
-                found,
+            gains = np.subtract(accuracies[method], accuracies["Student"])
+            write_row(
+                sheet,
                 f"gain, {method}",
-                lambda own=accuracies[method]: harness.mean_interval(
-                    np.subtract(own, accuracies["Student"])
-                ),
-                paper_value=float(np.subtract(*pair)[config.printed_student]),
+                functools.partial(harness.mean_interval, gains),
+                paper_value=line[column] - TABLE_10["Student"][column],
                 verdict=gain,
             )
     for method in ("WCoRD", "MGD"):
-        not_run(found, f"accuracy, {method}", "the package does not have this method")
+        reason = "the package does not have this method"
+        write_not_run(sheet, f"accuracy, {method}", reason)
 
 
-def write_figure10(config: Unrelated, found) -> None:
-    """The score of each teacher for each target, and what the choice is worth."""
+def write_accuracies(
+    config: Unrelated, sheet: Sheet, cell: str, compute: Callable, **options
+) -> list[float]:
+    """Writes an accuracy for each seed, by ``compute(seed=seed)``."""
+    return [
+        write_row(
+            sheet, cell, functools.partial(compute, seed=seed), seed=seed, **options
+        ).value
+        for seed in config.seeds
+    ]
+
+
+def write_figure10(config: Unrelated, sheet: Sheet) -> None:
+    """Writes the score of each teacher for each target, and what the choice gains."""
     names = config.domains
     teachers = {
-        name: teacher(
-            config, config.teacher, domain(config, name, config.teacher_per_class)
+        name: train_teacher(
+            config, config.teacher, domain_task(config, name, config.teacher_per_class)
         )
         for name in names
     }
-    targets = {name: domain(config, name, config.per_class) for name in names}
+    targets = {name: domain_task(config, name, config.per_class) for name in names}
     scores = np.array(
         [
             [
-                row(
-                    found,
+                write_row(
+                    sheet,
                     f"Approximation II, target {target}, teacher {source}",
-                    lambda s=source, t=target: approximation_2(
-                        config, teachers[s].network, targets[t].train
-                    ),
+                    functools.partial(score, config, teachers[source], targets[target]),
                 ).value
                 for source in names
             ]
@@ -179,68 +181,62 @@ def write_figure10(config: Unrelated, found) -> None:
     )
     means = np.array(
         [
-            students(config, found, name, targets[name], teachers, line)
+            write_choice(config, sheet, name, targets[name], teachers, line)
             for name, line in zip(names, scores, strict=True)
         ]
     )
-    draw(found.table, names, scores, means)
+    draw(sheet.table, names, scores, means)
 
 
-def approximation_2(config, network, train) -> Value:
-    """Minus Eq. (24) with the fictitious student."""
-    said_of = said(network, train.images, ("teacher_embedding", "teacher_logits"))
-    features = jnp.asarray(said_of["teacher_embedding"])
-    outputs = (
-        said_of["teacher_logits"],
-        fictitious(features, train.labels, len(train.class_names)),
-    )
-    score = assessment.sinkhorn_score(
-        *(jax.nn.softmax(jnp.asarray(x) / config.temperature) for x in outputs),
-        class_cost(network, train),
-        epsilon=config.epsilon,
-    )
-    return Value(float(score))
+def score(config: Unrelated, teacher: Model, target: Task) -> Value:
+    """Approximation II of a teacher for a target."""
+    network, train = teacher.network, target.train
+    given = evidence(config, network, centers(network, train), train)
+    return Value(float(approximation_2(given)))
 
 
-def students(config, found, name, target, teachers, scores) -> tuple[float, float]:
-    """Mean accuracies alone and with the chosen teacher; writes their rows."""
+def write_choice(
+    config: Unrelated,
+    sheet: Sheet,
+    name: str,
+    target: Task,
+    teachers: dict[str, Model],
+    scores: np.ndarray,
+) -> tuple[float, float]:
+    """Writes which teacher a score chooses; mean accuracies without and with it."""
     chosen = config.domains[int(np.argmax(scores))]
-    row(
-        found,
+    own = "As printed: the own domain is chosen."
+    other = f"Not as printed: {chosen} is chosen."
+    write_known(
+        sheet,
         f"is the own domain chosen, target {name}",
-        lambda: Value(float(chosen == name)),
+        float(chosen == name),
         paper_value=1.0,
-        verdict=lambda own: (
-            "As printed: the own domain is chosen."
-            if own.value
-            else f"Not as printed: {chosen} is chosen."
-        ),
+        verdict=lambda share: own if share.value else other,
     )
-    accuracies = {
-        method: [
-            row(
-                found,
-                f"accuracy, target {name}, {method}",
-                lambda m=method, seed=seed: accuracy(
-                    student(
-                        config, m, config.student, teachers[chosen], target, seed=seed
-                    ),
-                    target.test,
-                ),
-                seed=seed,
-            ).value
-            for seed in config.seeds
-        ]
+    alone, taught = (
+        write_accuracies(
+            config,
+            sheet,
+            f"accuracy, target {name}, {method}",
+            functools.partial(
+                student_accuracy,
+                config,
+                method,
+                config.student,
+                teachers[chosen],
+                target,
+            ),
+        )
         for method in ("Student", "Ours")
-    }
-    gained = np.subtract(accuracies["Ours"], accuracies["Student"])
-    row(
-        found,
+    )
+    write_row(
+        sheet,
         f"gain, target {name}",
-        lambda: harness.mean_interval(gained),
+        functools.partial(harness.mean_interval, np.subtract(taught, alone)),
         verdict=gain,
     )
-    return np.mean(accuracies["Student"]), np.mean(accuracies["Ours"])
+    return float(np.mean(alone)), float(np.mean(taught))
 
 
 def draw(table, names, scores, means) -> None:
@@ -263,5 +259,4 @@ def draw(table, names, scores, means) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

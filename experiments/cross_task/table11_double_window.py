@@ -1,56 +1,51 @@
 """Table 11, Figures 7 and 8: which score finds the best teacher.
 
-Run: `python experiments/cross_task/table11_double_window.py cpu --data-dir DIR`; half an hour
-on one core, CIFAR-100 prepared in DIR; a killed run goes on. The paper's repository is
-of CUB, ours of CIFAR-100: five windows of 50 classes, ten classes apart, and two
-families make ten teachers; each window is a target as well, its student the smallest
-network, distilled from each teacher by Algorithm 2. The true worth of a teacher is the
-mean test accuracy of its students over the seeds. Beside the paper's scores stand two
-that cost nothing (how many classes the two share, how good a teacher is at its own),
-what all these tell of teachers of one family, whose networks are alike but for their
-classes, and what the students of one seed tell of those of the others: how far the
-accuracies are the teachers' doing and not chance. A score may do better, for the mean
-over all seeds is less a matter of chance than one seed is.
+Run: `python -m experiments.cross_task.table11_double_window cpu --data-dir DIR`; half
+an hour on one core, CIFAR-100 prepared in DIR; a killed run goes on. The paper's
+repository is of CUB, ours of CIFAR-100: five windows of 50 classes, ten classes apart,
+and two families make ten teachers; each window is a target as well, its student the
+smallest network, distilled from each teacher by Algorithm 2. The true worth of a
+teacher is the mean test accuracy of its students over the seeds. Beside the paper's
+scores stand two that cost nothing (how many classes the two share, how good a teacher
+is at its own), what all these tell of teachers of one family, whose networks are alike
+but for their classes, and what the students of one seed tell of those of the others:
+how far the accuracies are the teachers' doing and not chance. A score may do better,
+for the mean over all seeds is less a matter of chance than one seed is.
 """
 
 import functools
-import sys
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 
 from experiments import harness
-from experiments.cross_task.support.assessments import (
-    NAMES,
-    evidence,
-    transport,
-    values,
-)
+from experiments.cross_task.support.assessments import NAMES
 from experiments.cross_task.support.correlations import (
     bootstrapped,
+    correlation_verdict,
     difference,
-    is_positive,
+    interval_verdict,
     mean_pearson,
     mean_regret,
-    told_apart,
     within_families,
 )
-from experiments.cross_task.support.figures import figure7, figure8
-from experiments.cross_task.support.outputs import logits
+from experiments.cross_task.support.figures import draw_figure7, draw_figure8
 from experiments.cross_task.support.repository import (
     PRESETS,
     DoubleWindow,
-    class_sets,
-    repository,
-    student,
+    TeacherOfTask,
     targets,
+    train_repository,
 )
-from experiments.cross_task.support.settings import CUB
-from experiments.cross_task.support.sheets import Sheet, row, sheet, without_cub
-from experiments.cross_task.support.training import ALONE, accuracy, trained
-from experiments.harness import Value
-from jtransfer import data
+from experiments.cross_task.support.settings import (
+    CUB,
+    Task,
+    new_sheet,
+    write_cub_not_run,
+)
+from experiments.cross_task.support.training import ALONE, accuracy, train
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet, write_known, write_row
 
 COMPARED = {
     **NAMES,
@@ -68,8 +63,8 @@ TABLE_11 = {
 """The five tasks and their mean, of CUB."""
 
 
-class Found(NamedTuple):
-    """What the rows hold."""
+class Measured(NamedTuple):
+    """The numbers of all teachers and tasks."""
 
     accuracies: np.ndarray
     """Of the students, `[tasks, teachers, seeds]`."""
@@ -81,45 +76,45 @@ class Found(NamedTuple):
 
 def main(config: DoubleWindow, preset: str) -> None:
     """Trains what is missing, writes rows and figures."""
-    entries, tasks = repository(config), targets(config)
-    raw = sheet(config, "double_window", preset)
-    alone = [baseline(config, raw, k, target) for k, target in enumerate(tasks)]
+    entries, tasks = train_repository(config), targets(config)
+    sheet = new_sheet(config, "double_window", preset)
+    alone = [write_baseline(config, sheet, k, target) for k, target in enumerate(tasks)]
     source_accuracies = [
-        row(
-            raw,
+        write_row(
+            sheet,
             f"accuracy of teacher {h + 1} on its own classes",
-            lambda entry=entry: accuracy(entry.model, entry.source.test),
+            functools.partial(accuracy, entry.model, entry.source.test),
         ).value
         for h, entry in enumerate(entries)
     ]
-    cells = [
-        [
-            measured(config, raw, (k, h), target, entry, alone[k], source_accuracies[h])
+    accuracies, scores = [], {name: [] for name in COMPARED}
+    for k, target in enumerate(tasks):
+        line = [
+            TeacherOfTask(config, k, h, target, entry, alone[k], source_accuracies[h])
             for h, entry in enumerate(entries)
         ]
-        for k, target in enumerate(tasks)
-    ]
-    found = Found(
-        np.array([[cell[0] for cell in line] for line in cells]),
-        {
-            name: np.array([[cell[1][name] for cell in line] for line in cells])
-            for name in COMPARED
-        },
+        accuracies.append([write_accuracies(sheet, cell) for cell in line])
+        of_teachers = [write_scores(sheet, cell) for cell in line]
+        for name, values in scores.items():
+            values.append([numbers[name] for numbers in of_teachers])
+    measured = Measured(
+        np.array(accuracies),
+        {name: np.array(values) for name, values in scores.items()},
         np.array([entry.family for entry in entries]),
     )
-    write_table11(sheet(config, "table11", preset), found)
-    figure7(sheet(config, "figure7", preset).table, found)
-    figure8(sheet(config, "figure8", preset).table, found)
+    write_table11(new_sheet(config, "table11", preset), measured)
+    draw_figure7(new_sheet(config, "figure7", preset).table, measured)
+    draw_figure8(new_sheet(config, "figure8", preset).table, measured)
     if config.dataset != CUB and preset != "smoke":
-        script = "experiments/cross_task/table11_double_window.py"
-        without_cub(config, "table11_cub", preset, script)
+        script = "experiments.cross_task.table11_double_window"
+        write_cub_not_run(config, "table11_cub", preset, script)
 
 
-def baseline(config, raw: Sheet, k: int, target) -> list:
-    """The students without a teacher, one a seed."""
+def write_baseline(config, sheet: Sheet, k: int, target: Task) -> list[Model]:
+    """Writes the accuracies of students without a teacher; the students, one a seed."""
     students = []
     for seed in config.seeds:
-        model = trained(
+        model = train(
             config,
             config.student,
             target.train,
@@ -127,134 +122,114 @@ def baseline(config, raw: Sheet, k: int, target) -> list:
             config.student_training,
             seed=seed,
         )
-        row(
-            raw,
+        write_row(
+            sheet,
             f"accuracy, task {k + 1}, student alone",
-            lambda model=model: accuracy(model, target.test),
+            functools.partial(accuracy, model, target.test),
             seed=seed,
         )
         students.append(model)
     return students
 
 
-def measured(config, raw: Sheet, cell, target, entry, alone, source_accuracy):
-    """Accuracies `[seeds]` of the students of a teacher, and its scores by name."""
-    k, h = cell
-    where = f"task {k + 1}, teacher {h + 1}"
-    seen = functools.cache(
-        lambda: evidence(config, entry.model.network, entry.own_centers, target.train)
-    )
-    taught = functools.cache(
-        lambda seed: student(config, entry.model, seen().cost, target.train, seed=seed)
-    )
-    accuracies = [
-        row(
-            raw,
-            f"accuracy, {where}",
-            lambda seed=seed: accuracy(taught(seed), target.test),
+def write_accuracies(sheet: Sheet, cell: TeacherOfTask) -> list[float]:
+    """Writes the accuracies of the students of a teacher, one a seed."""
+    return [
+        write_row(
+            sheet,
+            f"accuracy, {cell.name}",
+            functools.partial(cell.student_accuracy, index),
             seed=seed,
         ).value
-        for seed in config.seeds
+        for index, seed in enumerate(cell.config.seeds)
     ]
 
-    def of_students(models):
-        """The score of Eq. (24) for the students of all seeds, with its spread."""
-        outputs = [logits(model.network, target.train.images) for model in models]
-        found = seen()
-        return harness.mean_interval(
-            [float(transport(found, output, found.cost).score) for output in outputs]
-        )
 
-    classes = class_sets(config)
-    overlap = data.class_overlap(classes[entry.window], classes[k])
-    computed = {
-        **{
-            name: lambda name=name: Value(float(values(seen())[name]()))
-            for name in NAMES
-        },
-        "sinkhorn_1": lambda: of_students(alone),
-        "sinkhorn_exact": lambda: of_students(map(taught, config.seeds)),
-        "overlap": lambda: Value(overlap),
-        "source_accuracy": lambda: Value(source_accuracy),
+def write_scores(sheet: Sheet, cell: TeacherOfTask) -> dict[str, float]:
+    """Writes the scores of a teacher for a task, by the names of `COMPARED`."""
+    rules = {
+        **dict.fromkeys(NAMES, cell.score),
+        **dict.fromkeys(("sinkhorn_1", "sinkhorn_exact"), cell.score_of_students),
+        **dict.fromkeys(("overlap", "source_accuracy"), cell.known),
     }
-    scores = {
-        name: row(raw, f"{COMPARED[name]}, {where}", compute).value
-        for name, compute in computed.items()
+    return {
+        name: write_row(
+            sheet, f"{label}, {cell.name}", functools.partial(rules[name], name)
+        ).value
+        for name, label in COMPARED.items()
     }
-    return accuracies, scores
 
 
-def write_table11(found_sheet: Sheet, found: Found) -> None:
-    """Correlations with the accuracy, what the first choice loses, and differences."""
-    worth = found.accuracies.mean(axis=2)
-    for name, label in COMPARED.items():
-        scores = found.scores[name]
-        printed = TABLE_11.get(name, (None,) * 6)
-        for k in range(len(worth)):
-            row(
-                found_sheet,
-                f"Pearson, {label}, task {k + 1}",
-                lambda k=k, s=scores: bootstrapped(
-                    mean_pearson, s[k : k + 1], worth[k : k + 1]
-                ),
-                paper_value=printed[k],
-                verdict=is_positive,
-            )
-        row(
-            found_sheet,
-            f"Pearson, {label}, average",
-            lambda s=scores: bootstrapped(mean_pearson, s, worth),
-            paper_value=printed[5],
-            verdict=is_positive,
-        )
-        row(
-            found_sheet,
-            f"Pearson within the families, {label}, average",
-            lambda s=scores: bootstrapped(
-                mean_pearson,
-                *(within_families(x, found.families) for x in (s, worth)),
-            ),
-            verdict=is_positive,
-        )
-        row(
-            found_sheet,
-            f"accuracy lost by the first choice, {label}, average",
-            lambda s=scores: Value(mean_regret(s, worth)),
-        )
-    row(
-        found_sheet,
+def write_table11(sheet: Sheet, measured: Measured) -> None:
+    """Writes correlations with the accuracy, what the first choice loses, differences.
+
+    Args:
+      sheet: the table.
+      measured: the numbers of all teachers and tasks.
+    """
+    worth = measured.accuracies.mean(axis=2)
+    for name in COMPARED:
+        write_score(sheet, name, measured)
+    write_known(
+        sheet,
         "accuracy lost by a choice at random, average",
-        lambda: Value(float(np.mean(worth.max(axis=1) - worth.mean(axis=1)))),
+        float(np.mean(worth.max(axis=1) - worth.mean(axis=1))),
     )
     for other in ("logme", "overlap", "sinkhorn_1", "sinkhorn_exact", "probe"):
-        row(
-            found_sheet,
+        write_row(
+            sheet,
             f"Pearson, Approximation II less {COMPARED[other]}, average",
-            lambda other=other: bootstrapped(
-                difference, found.scores["sinkhorn_2"], found.scores[other], worth
+            functools.partial(
+                bootstrapped,
+                difference,
+                measured.scores["sinkhorn_2"],
+                measured.scores[other],
+                worth,
             ),
-            verdict=told_apart,
+            verdict=interval_verdict,
         )
-    if found.accuracies.shape[2] > 1:
-        row(
-            found_sheet,
+    first, others = measured.accuracies[:, :, 0], measured.accuracies[:, :, 1:]
+    if others.size:
+        write_row(
+            sheet,
             "Pearson, one seed with the others, average",
-            between_seeds(found),
+            functools.partial(bootstrapped, mean_pearson, first, others.mean(axis=2)),
         )
 
 
-def between_seeds(found: Found):
-    """What the students of one seed tell of those of the others."""
-
-    def compute():
-        first = found.accuracies[:, :, 0]
-        return bootstrapped(
-            mean_pearson, first, found.accuracies[:, :, 1:].mean(axis=2)
+def write_score(sheet: Sheet, name: str, measured: Measured) -> None:
+    """Writes the correlations of one score with the accuracy, and what it loses."""
+    worth, scores = measured.accuracies.mean(axis=2), measured.scores[name]
+    label, printed = COMPARED[name], TABLE_11.get(name, (None,) * 6)
+    pearson = functools.partial(bootstrapped, mean_pearson)
+    for k in range(len(worth)):
+        write_row(
+            sheet,
+            f"Pearson, {label}, task {k + 1}",
+            functools.partial(pearson, scores[k : k + 1], worth[k : k + 1]),
+            paper_value=printed[k],
+            verdict=correlation_verdict,
         )
-
-    return compute
+    write_row(
+        sheet,
+        f"Pearson, {label}, average",
+        functools.partial(pearson, scores, worth),
+        paper_value=printed[5],
+        verdict=correlation_verdict,
+    )
+    left = [within_families(x, measured.families) for x in (scores, worth)]
+    write_row(
+        sheet,
+        f"Pearson within the families, {label}, average",
+        functools.partial(pearson, *left),
+        verdict=correlation_verdict,
+    )
+    write_known(
+        sheet,
+        f"accuracy lost by the first choice, {label}, average",
+        mean_regret(scores, worth),
+    )
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

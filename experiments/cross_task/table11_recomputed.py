@@ -1,32 +1,33 @@
 """Table 11 of selective cross-task distillation, from the paper's own Tables 16 to 20.
 
-Run: `python experiments/cross_task/table11_recomputed.py`; seconds, no data, one preset.
-The paper correlates four scores of ten teachers with the accuracy of the student of
-each, and prints all numbers that enter. From these the column of its own score comes
-out lower than printed on tasks 1, 4 and 5, by more than rounding explains, and level
-with LogME (mean .706 against .699; printed .72 against .69).
+Run: `python -m experiments.cross_task.table11_recomputed`; seconds, no data, one
+preset. The paper correlates four scores of ten teachers with the accuracy of the
+student of each, and prints all numbers that enter. From these the column of its own
+score comes out lower than printed on tasks 1, 4 and 5, by more than rounding explains,
+and level with LogME (mean .706 against .699; printed .72 against .69).
 """
 
 import csv
 import dataclasses
-import sys
+import functools
 from pathlib import Path
 
 import numpy as np
-import tyro
 
+from experiments import harness
 from experiments.cross_task.support.correlations import (
     bootstrapped,
     difference,
+    interval_verdict,
     mean_pearson,
     mean_regret,
-    told_apart,
 )
-from experiments.cross_task.support.sheets import Sheet, row
+from experiments.cross_task.support.settings import PRINTED
 from experiments.harness import RESULTS, Table, Value
+from experiments.sheets import Sheet, write_known, write_row
 from jtransfer.ranking import correlations
 
-PRINTED = Path(__file__).parent / "tables_16_to_20.csv"
+TABLES = PRINTED / "tables_16_to_20.csv"
 TABLE_11 = {
     "nce": (-0.03, 0.16, 0.35, 0.50, 0.19),
     "leep": (0.14, 0.60, 0.17, 0.14, 0.50),
@@ -45,53 +46,59 @@ class Config:
     results: Path = RESULTS
 
 
-def main(config: Config) -> None:
-    """Writes a row for each printed correlation, and for what was not printed."""
+PRESETS = {name: ("seconds", Config()) for name in ("smoke", "cpu", "paper")}
+
+
+def main(config: Config, preset: str) -> None:
+    """Writes a row for each printed correlation, and for what was not printed.
+
+    The numbers are the paper's own, so the rows are those of `paper` in every preset.
+    """
+    del preset
     table = Table("cross_task", "table11_printed", "paper", config.results)
-    sheet = Sheet(table, {"source": PRINTED.name})
+    sheet = Sheet(table, {"source": TABLES.name})
     columns = printed()
     accuracies = columns["accuracy"]
     for score, expected in TABLE_11.items():
         for task, value in enumerate(expected):
             pair = columns[score][task], accuracies[task]
-            row(
+            write_row(
                 sheet,
                 f"{score}, task {task + 1}",
-                lambda pair=pair: rounding_interval(*pair),
+                functools.partial(rounding_interval, *pair),
                 paper_value=value,
-                verdict=lambda found, value=value: against_printed(found, value),
+                verdict=functools.partial(against_printed, printed=value),
             )
-        row(
+        write_row(
             sheet,
             f"{score}, average",
-            lambda score=score: average(columns, score),
+            functools.partial(average, columns, score),
             paper_value=AVERAGES[score],
-            verdict=lambda found, score=score: against_printed(found, AVERAGES[score]),
+            verdict=functools.partial(against_printed, printed=AVERAGES[score]),
         )
-        row(
+        write_row(
             sheet,
             f"{score}, average, 95% bootstrap over teachers",
-            lambda score=score: bootstrapped(mean_pearson, columns[score], accuracies),
+            functools.partial(bootstrapped, mean_pearson, columns[score], accuracies),
         )
-        row(
+        write_known(
             sheet,
             f"{score}, mean accuracy lost by the first choice, points",
-            lambda score=score: Value(mean_regret(columns[score], accuracies)),
+            mean_regret(columns[score], accuracies),
         )
-    row(
+    compared = columns["sinkhorn"], columns["logme"], accuracies
+    write_row(
         sheet,
         "sinkhorn less logme, average, 95% bootstrap over teachers",
-        lambda: bootstrapped(
-            difference, columns["sinkhorn"], columns["logme"], accuracies
-        ),
+        functools.partial(bootstrapped, difference, *compared),
         paper_value=AVERAGES["sinkhorn"] - AVERAGES["logme"],
-        verdict=told_apart,
+        verdict=interval_verdict,
     )
 
 
 def printed() -> dict[str, np.ndarray]:
     """The columns of Tables 16 to 20, by name, each `[5 tasks, 10 teachers]`."""
-    with PRINTED.open(encoding="utf-8") as file:
+    with TABLES.open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     return {
         name: np.array([float(line[name]) for line in lines]).reshape(5, 10)
@@ -117,19 +124,19 @@ def rounding_interval(scores: np.ndarray, accuracies: np.ndarray) -> Value:
 def average(columns: dict[str, np.ndarray], score: str) -> Value:
     """The mean over the tasks, with the mean of the intervals."""
     pairs = zip(columns[score], columns["accuracy"], strict=True)
-    found = np.mean([rounding_interval(*pair) for pair in pairs], axis=0)
-    return Value(*found.tolist())
+    means = np.mean([rounding_interval(*pair) for pair in pairs], axis=0)
+    return Value(*means.tolist())
 
 
-def against_printed(found: Value, value: float) -> str:
+def against_printed(correlation: Value, *, printed: float) -> str:
     """Judges whether a printed correlation can be that of the printed numbers."""
-    if found.low - HALF_UNIT <= value <= found.high + HALF_UNIT:
+    low, high = correlation.low - HALF_UNIT, correlation.high + HALF_UNIT
+    if low <= printed <= high:
         return "Agrees with the printed numbers, within rounding."
-    more = "more" if value > found.value else "less"
-    size = abs(value - found.value)
+    more = "more" if printed > correlation.value else "less"
+    size = abs(printed - correlation.value)
     return f"Disagrees: printed {size:.3f} {more} than the printed numbers give."
 
 
 if __name__ == "__main__":
-    presets = ("smoke", "cpu", "paper")
-    main(tyro.cli(Config, args=[word for word in sys.argv[1:] if word not in presets]))
+    harness.run_script(main, PRESETS)

@@ -1,39 +1,40 @@
 """Tables 12 and 13, Figure 9: the fictitious student, its likeness and its price.
 
-Run: `python experiments/cross_task/table12_table13_fictitious.py cpu --data-dir DIR` after
-`double_window.py`, whose teachers and students it takes; minutes on one core.
-The first target and all ten teachers. Table 12: how far the linear model on a teacher's
-features is from the student that the teacher brings up, both at the temperature of the
-score (which the paper does not state). Table 13: seconds a teacher of each score,
-compiled, without the teacher's forward pass, which all need and which has its own row.
+Run: `python -m experiments.cross_task.table12_table13_fictitious cpu --data-dir DIR`
+after `table11_double_window.py`, whose teachers and students it takes; minutes on one
+core. The first target and all ten teachers. Table 12: how far the linear model on a
+teacher's features is from the student that the teacher brings up, both at the
+temperature of the score (which the paper does not state). Table 13: seconds a teacher
+of each score, compiled, without the teacher's forward pass, which all need and which
+has its own row.
 """
 
 import functools
-import sys
 
 import numpy as np
-import tyro
 
 from experiments import harness
 from experiments.cross_task.support.assessments import (
     NAMES,
     divergence,
     evidence,
+    scorers,
     seconds,
-    values,
 )
-from experiments.cross_task.support.outputs import class_cost, embedding, logits
+from experiments.cross_task.support.outputs import embedding_and_logits
 from experiments.cross_task.support.repository import (
     PRESETS,
     DoubleWindow,
+    Entry,
     class_sets,
-    repository,
-    student,
     targets,
+    train_repository,
+    train_student,
 )
-from experiments.cross_task.support.sheets import Sheet, axes, row, sheet
+from experiments.cross_task.support.settings import Task, new_sheet
 from experiments.harness import Value
-from jtransfer import data
+from experiments.sheets import Sheet, axes, write_known, write_row
+from jtransfer import data, transfer
 from jtransfer.ranking import correlations
 
 TABLE_12 = (0.32, 0.41, 0.39, 0.47, 0.53, 0.36, 0.42, 0.47, 0.56, 0.59)
@@ -42,86 +43,97 @@ TABLE_13 = {"nce": 0.12, "leep": 0.11, "logme": 0.42, "sinkhorn_2": 0.74}
 
 def main(config: DoubleWindow, preset: str) -> None:
     """Writes the rows of both tables and the figure."""
-    entries, target = repository(config), targets(config)[0]
-    write_table12(config, sheet(config, "table12", preset), entries, target)
-    write_table13(config, sheet(config, "table13", preset), entries, target)
-    figure9(sheet(config, "figure9", preset).table, config, entries[0], target)
+    entries, target = train_repository(config), targets(config)[0]
+    write_table12(config, new_sheet(config, "table12", preset), entries, target)
+    write_table13(config, new_sheet(config, "table13", preset), entries, target)
+    draw_figure9(new_sheet(config, "figure9", preset).table, config, entries[0], target)
 
 
-def write_table12(config, found_sheet: Sheet, entries, target) -> None:
-    """How far the fictitious student is from the true one, for the first target."""
-    gaps, overlaps = [], []
+def write_table12(
+    config: DoubleWindow, sheet: Sheet, entries: list[Entry], target: Task
+) -> None:
+    """Writes how far the fictitious student is from the true one."""
     classes = class_sets(config)
+    gaps = []
     for h, entry in enumerate(entries):
-
-        def compute(entry=entry):
-            found = evidence(
-                config, entry.model.network, entry.own_centers, target.train
-            )
-            models = [
-                student(config, entry.model, found.cost, target.train, seed=seed)
-                for seed in config.seeds
-            ]
-            outputs = [logits(model.network, target.train.images) for model in models]
-            return harness.mean_interval(
-                [
-                    divergence(output, found.fictitious, config.temperature).value
-                    for output in outputs
-                ]
-            )
-
-        cell = f"KL of true to fictitious student, teacher {h + 1}"
         printed = TABLE_12[h] if len(entries) == len(TABLE_12) else None
-        gaps.append(row(found_sheet, cell, compute, paper_value=printed).value)
-        overlaps.append(data.class_overlap(classes[entry.window], classes[0]))
+        gap = write_row(
+            sheet,
+            f"KL of true to fictitious student, teacher {h + 1}",
+            functools.partial(mean_divergence, config, entry, target),
+            paper_value=printed,
+        )
+        gaps.append(gap.value)
+    overlaps = [data.class_overlap(classes[e.window], classes[0]) for e in entries]
+    families = np.array([entry.family for entry in entries])
     for family in range(len(config.families)):
-        own = [h for h, entry in enumerate(entries) if entry.family == family]
-        row(
-            found_sheet,
+        own = families == family
+        write_known(
+            sheet,
             f"Spearman of KL and share of the classes known, family {family + 1}",
-            lambda own=own: Value(
-                correlations.spearman(np.array(gaps)[own], np.array(overlaps)[own])
-            ),
+            correlations.spearman(np.array(gaps)[own], np.array(overlaps)[own]),
             paper_value=(-0.9, -1.0)[family],
-            verdict=lambda rho: (
-                "As printed: the gap grows as fewer classes are known."
-                if rho.value <= -0.9
-                else "Not as printed: the gap does not grow with each class less."
-            ),
+            verdict=order_verdict,
         )
 
 
-def write_table13(config, found_sheet: Sheet, entries, target) -> None:
-    """Seconds a teacher, compiled, without its forward pass and with that beside."""
+def mean_divergence(config: DoubleWindow, entry: Entry, target: Task) -> Value:
+    """The mean KL of the true students of all seeds to the fictitious one, in nats."""
+    images = target.train
+    given = evidence(config, entry.model.network, entry.own_centers, images)
+    divergences = []
+    for seed in config.seeds:
+        student = train_student(config, entry.model, given.cost, images, seed=seed)
+        _, logits = embedding_and_logits(student.network, images.images)
+        divergences.append(divergence(logits, given.fictitious, config.temperature))
+    return harness.mean_interval(divergences)
+
+
+def order_verdict(rho: Value) -> str:
+    """Judges a rank correlation of the gap and the share of the classes known."""
+    if rho.value <= -0.9:
+        return "As printed: the gap grows as fewer classes are known."
+    return "Not as printed: the gap does not grow with each class less."
+
+
+def write_table13(
+    config: DoubleWindow, sheet: Sheet, entries: list[Entry], target: Task
+) -> None:
+    """Writes seconds a teacher, compiled, and beside them those of its outputs."""
 
     @functools.cache
-    def times():
-        found = {}
+    def times() -> dict[str, list[float]]:
+        taken = {"forward": []}
         for entry in entries:
-            network, own = entry.model.network, entry.own_centers
-            seen = evidence(config, network, own, target.train)
-            for name, compute in values(seen).items():
-                found.setdefault(name, []).append(seconds(compute))
-            forward = seconds(lambda n=network: logits(n, target.train.images))
-            found.setdefault("forward", []).append(forward)
-        return found
+            network = entry.model.network
+            given = evidence(config, network, entry.own_centers, target.train)
+            for name, compute in scorers(given).items():
+                taken.setdefault(name, []).append(seconds(compute))
+            forward = functools.partial(
+                embedding_and_logits, network, target.train.images
+            )
+            taken["forward"].append(seconds(forward))
+        return taken
+
+    def mean(name: str) -> Value:
+        return harness.mean_interval(times()[name])
 
     for name in ("nce", "leep", "logme", "h_score", "probe", "sinkhorn_2"):
-        row(
-            found_sheet,
+        write_row(
+            sheet,
             f"seconds a teacher, {NAMES[name]}",
-            lambda name=name: harness.mean_interval(times()[name]),
+            functools.partial(mean, name),
             paper_value=TABLE_13.get(name),
         )
-    row(
-        found_sheet,
+    write_row(
+        sheet,
         "seconds a teacher, its outputs, which all scores need",
-        lambda: harness.mean_interval(times()["forward"]),
+        functools.partial(mean, "forward"),
     )
 
 
-def figure9(table, config, entry, target) -> None:
-    """t-SNE of what the true and the fictitious student see, ten classes."""
+def draw_figure9(table, config: DoubleWindow, entry: Entry, target: Task) -> None:
+    """Draws t-SNE of features of the true and the fictitious student, ten classes."""
     import sklearn.manifold
 
     if table.path.with_suffix(".svg").exists():
@@ -131,13 +143,8 @@ def figure9(table, config, entry, target) -> None:
     shown = np.isin(target.train.labels, chosen)
     images, labels = target.train.images[shown], target.train.labels[shown]
     network = entry.model.network
-    true = student(
-        config,
-        entry.model,
-        class_cost(network, target.train),
-        target.train,
-        seed=config.seeds[0],
-    )
+    cost = transfer.class_cost(network, target.train)
+    true = train_student(config, entry.model, cost, target.train, seed=config.seeds[0])
     figure, (panels,) = axes(1, 2, size=(7, 3.2))
     for panel, title, model in (
         (panels[0], "true student", true.network),
@@ -145,7 +152,7 @@ def figure9(table, config, entry, target) -> None:
     ):
         points = sklearn.manifold.TSNE(
             perplexity=min(30, len(labels) / 4), random_state=0
-        ).fit_transform(embedding(model, images))
+        ).fit_transform(embedding_and_logits(model, images)[0])
         for label in chosen:
             own = points[labels == label]
             panel.plot(own[:, 0], own[:, 1], ".", markersize=3, label=names[label])
@@ -155,5 +162,4 @@ def figure9(table, config, entry, target) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

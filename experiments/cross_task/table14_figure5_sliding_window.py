@@ -1,21 +1,21 @@
 """Figure 5 and Table 14: students of other and other classes, one teacher.
 
-Run: `python experiments/cross_task/table14_figure5_sliding_window.py cpu --data-dir DIR`; ten minutes
-on one core, CIFAR-100 prepared in DIR; a killed run goes on. The teacher knows the
-first window of 50 classes; the students' windows move on by ten classes each, so it
-knows 100% of their classes down to none. The smallest student has three seeds, the
-others one. Accuracies of different windows are not comparable: the test sets differ.
-AML, MGD and WCoRD are not part of the package.
+Run: `python -m experiments.cross_task.table14_figure5_sliding_window cpu --data-dir
+DIR`; ten minutes on one core, CIFAR-100 prepared in DIR; a killed run goes on. The
+teacher knows the first window of 50 classes; the students' windows move on by ten
+classes each, so it knows 100% of their classes down to none. The smallest student has
+three seeds, the others one. Accuracies of different windows are not comparable: the
+test sets differ. AML, MGD and WCoRD are not part of the package.
 """
 
 import dataclasses
-import sys
+import functools
+from typing import NamedTuple
 
 import numpy as np
-import tyro
 
 from experiments import harness
-from experiments.cross_task.support.methods import printed, student
+from experiments.cross_task.support.methods import student_accuracy
 from experiments.cross_task.support.settings import (
     CPU,
     CUB,
@@ -24,20 +24,18 @@ from experiments.cross_task.support.settings import (
     PAPER,
     SMOKE,
     Config,
+    Task,
+    new_sheet,
+    printed_table,
     task,
+    write_cub_not_run,
 )
-from experiments.cross_task.support.sheets import (
-    axes,
-    gain,
-    not_run,
-    row,
-    sheet,
-    without_cub,
-)
-from experiments.cross_task.support.training import accuracy, teacher
+from experiments.cross_task.support.training import accuracy, train_teacher
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet, axes, gain, write_not_run, write_row
 from jtransfer import data
 
-SCRIPT = "experiments/cross_task/table14_figure5_sliding_window.py"
+SCRIPT = "experiments.cross_task.table14_figure5_sliding_window"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ PRESETS = {
             window_step=96,
             teacher=("vgg4", 2),
             students=(("vgg4", 1),),
-            baselines_of=(0,),
+            baselines_of=(),
             headline=0,
         ),
     ),
@@ -102,10 +100,19 @@ PRESETS = {
 }
 
 
+class Line(NamedTuple):
+    """One method for the student of one size, and what the paper prints for it."""
+
+    student: int
+    method: str
+    printed: list[float | None]
+    """By window."""
+
+
 def main(config: SlidingWindow, preset: str) -> None:
     """Trains what is missing, writes rows and the figure."""
     is_cub = config.dataset == CUB
-    found = sheet(config, "table15" if is_cub else "table14", preset)
+    sheet = new_sheet(config, "table15" if is_cub else "table14", preset)
     windows = data.sliding_windows(
         NUM_CLASSES[config.dataset],
         size=config.window_size,
@@ -113,11 +120,11 @@ def main(config: SlidingWindow, preset: str) -> None:
         seed=0,
     )
     source = task(config, config.dataset, windows[0], config.teacher_per_class)
-    taught_by = teacher(config, config.teacher, source)
-    row(
-        found,
+    teacher = train_teacher(config, config.teacher, source)
+    write_row(
+        sheet,
         "accuracy of the teacher on its own classes",
-        lambda: accuracy(taught_by, source.test),
+        functools.partial(accuracy, teacher, source.test),
     )
     targets = [
         task(config, config.dataset, classes, config.per_class) for classes in windows
@@ -125,73 +132,104 @@ def main(config: SlidingWindow, preset: str) -> None:
     overlaps = [data.class_overlap(windows[0], classes) for classes in windows]
     curves = {}
     # One method and student after the other: each is compiled once and then dropped.
-    for i, shape in enumerate(config.students):
-        for method in ("Student", "Ours", "RKD", "ReFilled"):
-            if method in ("Student", "Ours") or i in config.baselines_of:
-                curves[i, method] = [
-                    accuracies(config, found, (i, method), shape, taught_by, *pair)
-                    for pair in zip(targets, overlaps, strict=True)
-                ]
-    for (i, method), curve in curves.items():
-        if method != "Student":
-            compare(found, config, i, method, curve, curves[i, "Student"], overlaps)
+    for line in lines(config, overlaps):
+        curves[line.student, line.method] = [
+            write_accuracies(config, sheet, line, k, teacher, target, overlaps[k])
+            for k, target in enumerate(targets)
+        ]
+    for line in lines(config, overlaps):
+        if line.method != "Student":
+            write_gains(sheet, config, line, curves, overlaps)
     for method in ("AML", "MGD", "WCoRD"):
-        not_run(found, f"accuracy, {method}", "the package does not have this method")
-    draw(found.table, config, curves, overlaps)
+        reason = "the package does not have this method"
+        write_not_run(sheet, f"accuracy, {method}", reason)
+    draw(sheet.table, config, curves, overlaps)
     if not is_cub:
-        without_cub(config, "table15", preset, SCRIPT)
+        write_cub_not_run(config, "table15", preset, SCRIPT)
 
 
-def printed_table(config) -> dict[tuple[str, str], tuple[float, ...]]:
-    """What the paper prints for each overlap and method: Table 14, for CUB Table 15."""
-    return printed("table_15.csv" if config.dataset == CUB else "table_14.csv")
+def lines(config: SlidingWindow, overlaps: list[float]) -> list[Line]:
+    """The methods of all students; the paper's columns beside as many students only."""
+    table = printed_table("table_15.csv" if config.dataset == CUB else "table_14.csv")
 
+    def printed(i: int, method: str) -> list[float | None]:
+        rows = [table.get((str(round(100 * overlap)), method)) for overlap in overlaps]
+        count = len(config.students)
+        return [
+            row[i] if row is not None and len(row) == count else None for row in rows
+        ]
 
-def accuracies(config, found, what, shape, taught_by, target, overlap) -> list[float]:
-    """The accuracies of the students of one size, method and window."""
-    i, method = what
-    seeds = config.seeds if i == config.headline else config.seeds[:1]
-    line = printed_table(config).get((str(round(100 * overlap)), method))
-    comparable = line is not None and len(config.students) == len(line)
     return [
-        row(
-            found,
+        Line(i, method, printed(i, method))
+        for i in range(len(config.students))
+        for method in ("Student", "Ours", "RKD", "ReFilled")
+        if method in ("Student", "Ours") or i in config.baselines_of
+    ]
+
+
+def write_accuracies(
+    config: SlidingWindow,
+    sheet: Sheet,
+    line: Line,
+    window: int,
+    teacher: Model,
+    target: Task,
+    overlap: float,
+) -> list[float]:
+    """Writes the accuracies of the students of one size, method and window."""
+    i, method = line.student, line.method
+    seeds = config.seeds if i == config.headline else config.seeds[:1]
+    return [
+        write_row(
+            sheet,
             f"accuracy, {method}, student {i + 1}, overlap {overlap:.0%}",
-            lambda seed=seed: accuracy(
-                student(config, method, shape, taught_by, target, seed=seed),
-                target.test,
+            functools.partial(
+                student_accuracy,
+                config,
+                method,
+                config.students[i],
+                teacher,
+                target,
+                seed=seed,
             ),
             seed=seed,
-            paper_value=line[i] if comparable else None,
+            paper_value=line.printed[window],
         ).value
         for seed in seeds
     ]
 
 
-def compare(found, config, i, method, curve, alone, overlaps) -> None:
+def write_gains(
+    sheet: Sheet, config: SlidingWindow, line: Line, curves: dict, overlaps: list
+) -> None:
     """Writes the gain over the student alone, for each window and over all."""
-    table = printed_table(config)
-    gains = [np.subtract(*pair) for pair in zip(curve, alone, strict=True)]
-    expected = []
-    for own, overlap in zip(gains, overlaps, strict=True):
-        key = str(round(100 * overlap))
-        lines = [table.get((key, name)) for name in (method, "Student")]
-        comparable = None not in lines and len(config.students) == len(lines[0])
-        expected.append(lines[0][i] - lines[1][i] if comparable else None)
+    i, method = line.student, line.method
+    pairs = zip(curves[i, method], curves[i, "Student"], strict=True)
+    gains = [np.subtract(*pair) for pair in pairs]
+    (alone,) = (
+        other.printed
+        for other in lines(config, overlaps)
+        if (other.student, other.method) == (i, "Student")
+    )
+    printed = [
+        None if None in pair else pair[0] - pair[1]
+        for pair in zip(line.printed, alone, strict=True)
+    ]
+    for own, overlap, value in zip(gains, overlaps, printed, strict=True):
         if len(own) > 1:
-            row(
-                found,
+            write_row(
+                sheet,
                 f"gain, {method}, student {i + 1}, overlap {overlap:.0%}",
-                lambda own=own: harness.mean_interval(own),
-                paper_value=expected[-1],
+                functools.partial(harness.mean_interval, own),
+                paper_value=value,
                 verdict=gain,
             )
     # A seed is one observation: its windows share classes and images.
-    row(
-        found,
+    write_row(
+        sheet,
         f"gain, {method}, student {i + 1}, mean over the overlaps",
-        lambda: harness.mean_interval(np.mean(gains, axis=0)),
-        paper_value=None if None in expected else float(np.mean(expected)),
+        functools.partial(harness.mean_interval, np.mean(gains, axis=0)),
+        paper_value=None if None in printed else float(np.mean(printed)),
         verdict=gain,
     )
 
@@ -213,5 +251,4 @@ def draw(table, config, curves, overlaps) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,37 +1,49 @@
 """Tables 2 and 9: what a teacher's class centres know.
 
-Run: `python experiments/cross_task/table2_table9_centres.py cpu --data-dir DIR`; minutes on one core,
-CIFAR-10 and CIFAR-100 prepared in DIR; a killed run goes on.
-Table 2: a network on CIFAR-10 as it is, as a nearest-class-mean classifier with the
-true centres (Eq. 6), and with its classifier's columns, scaled, for centres (Eq. 8).
-Table 9: how well K-means of the centres of a student's classes, by the teacher's
-features and by those of an untrained network, finds the superclasses of CIFAR-100 (K is
-their number in the window, which the paper leaves open). NMI grows with the number of
-clusters, so the mean over random partitions with clusters of the same sizes is beside.
+Run: `python -m experiments.cross_task.table2_table9_centres cpu --data-dir DIR`;
+minutes on one core, CIFAR-10 and CIFAR-100 prepared in DIR; a killed run goes on. Table
+2: a network on CIFAR-10 as it is, as a nearest-class-mean classifier with the true
+centres (Eq. 6), and with its classifier's columns, scaled, for centres (Eq. 8). Table
+9: how well K-means of the centres of a student's classes, by the teacher's features and
+by those of an untrained network, finds the superclasses of CIFAR-100 (K is their number
+in the window, which the paper leaves open). NMI grows with the number of clusters, so
+the mean over random partitions with clusters of the same sizes is beside.
 """
 
 import dataclasses
-import sys
+import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
-import tyro
 
 from experiments import harness
-from experiments.cross_task.support.outputs import centers, embedding, head_centers
+from experiments.cross_task.support.outputs import (
+    centers,
+    embedding_and_logits,
+    head_centers,
+)
 from experiments.cross_task.support.settings import (
     CPU,
     PAPER,
     SMOKE,
     Config,
     Training,
+    new_sheet,
     superclasses,
     task,
 )
-from experiments.cross_task.support.sheets import row, sheet
-from experiments.cross_task.support.training import ALONE, accuracy, teacher, trained
+from experiments.cross_task.support.training import (
+    ALONE,
+    accuracy,
+    train,
+    train_teacher,
+)
 from experiments.harness import Value
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet, write_row
 from jtransfer import data
+from jtransfer.data import Images
 from jtransfer.scores import clustering
 
 TABLE_9 = {
@@ -71,59 +83,65 @@ PRESETS = {
 
 def main(config: Centres, preset: str) -> None:
     """Writes the rows of both tables."""
-    write_table2(config, sheet(config, "table2", preset))
-    write_table9(config, sheet(config, "table9", preset))
+    write_table2(config, new_sheet(config, "table2", preset))
+    write_table9(config, new_sheet(config, "table9", preset))
 
 
-def write_table2(config: Centres, found) -> None:
-    """Three ways to classify with one network."""
+def write_table2(config: Centres, sheet: Sheet) -> None:
+    """Writes the accuracies of three ways to classify with one network."""
     source = task(config, "cifar10", None, config.cifar10_per_class)
-    model = teacher(config, config.teacher, source)
-    whole = row(
-        found,
+    model = train_teacher(config, config.teacher, source)
+    whole = write_row(
+        sheet,
         "accuracy, whole model",
-        lambda: accuracy(model, source.test),
+        functools.partial(accuracy, model, source.test),
         paper_value=0.9515,
     )
-
-    def nearest(own_centers):
-        features = embedding(model.network, source.test.images)
-        outputs = clustering.nearest_center_logits(features, own_centers)
-        hits = np.argmax(outputs, axis=1) == source.test.labels
-        return harness.share(np.sum(hits), len(hits))
-
-    def close(found_share: Value) -> str:
-        lost = 100 * (whole.value - found_share.value)
-        if abs(lost) <= 1:
-            return f"Close to the whole model, as printed: {lost:+.1f} points lost."
-        return f"Not close to the whole model: {lost:+.1f} points lost."
-
-    row(
-        found,
+    verdict = functools.partial(loss_verdict, whole=whole)
+    write_row(
+        sheet,
         "accuracy, nearest class mean, true centres",
-        lambda: nearest(centers(model.network, source.train, scaled=False)),
+        lambda: nearest_mean_accuracy(
+            model, centers(model.network, source.train, scaled=False), source.test
+        ),
         paper_value=0.9447,
-        verdict=close,
+        verdict=verdict,
     )
-    row(
-        found,
+    write_row(
+        sheet,
         "accuracy, nearest class mean, classifier's columns scaled",
-        lambda: nearest(head_centers(model.network)),
+        lambda: nearest_mean_accuracy(model, head_centers(model.network), source.test),
         paper_value=0.9453,
-        verdict=close,
+        verdict=verdict,
     )
 
 
-def write_table9(config: Centres, found) -> None:
-    """Agreement of clustered centres with the superclasses, window by window."""
+def nearest_mean_accuracy(model: Model, class_centers, test: Images) -> Value:
+    """The share of images whose embedding is nearest to the centre of their class."""
+    embedding, _ = embedding_and_logits(model.network, test.images)
+    outputs = clustering.nearest_center_logits(embedding, class_centers)
+    hits = np.argmax(outputs, axis=1) == test.labels
+    return harness.share(np.sum(hits), len(hits))
+
+
+def loss_verdict(share: Value, *, whole: Value) -> str:
+    """Judges an accuracy by how many points of that of the whole model are lost."""
+    lost = 100 * (whole.value - share.value)
+    if abs(lost) <= 1:
+        return f"Close to the whole model, as printed: {lost:+.1f} points lost."
+    return f"Not close to the whole model: {lost:+.1f} points lost."
+
+
+def write_table9(config: Centres, sheet: Sheet) -> None:
+    """Writes how clustered centres agree with the superclasses, window by window."""
     windows = data.sliding_windows(
         100, size=config.window_size, step=config.window_step, seed=0
     )
     source = task(config, "cifar100", windows[0], config.teacher_per_class)
-    known = {
-        "teacher": lambda: teacher(config, config.teacher, source),
-        "untrained": lambda: trained(
-            config, config.teacher, source.train, ALONE, Training(0), seed=1
+    networks = {
+        "teacher": functools.partial(train_teacher, config, config.teacher, source),
+        "untrained": functools.partial(
+            train, config, config.teacher, source.train, ALONE, Training(0), seed=1
         ),
     }
     coarse = superclasses(config)
@@ -132,32 +150,37 @@ def write_table9(config: Centres, found) -> None:
         _, truth = np.unique(coarse[classes], return_inverse=True)
         where = f"overlap {data.class_overlap(windows[0], classes):.0%}"
         comparable = len(windows) == len(TABLE_9["teacher"])
-        chance = row(
-            found,
+        chance = write_row(
+            sheet,
             f"NMI, random clusters of the true sizes, {where}",
-            lambda truth=truth: by_chance(truth),
+            functools.partial(by_chance, truth),
         )
-        for name, network in known.items():
-            row(
-                found,
+        for name, network in networks.items():
+            write_row(
+                sheet,
                 f"NMI, {name}, {where}",
-                lambda n=network, target=target, truth=truth: agreement(
-                    centers(n().network, target.train, scaled=False), truth
-                ),
+                functools.partial(center_agreement, network, target.train, truth),
                 paper_value=TABLE_9[name][k] if comparable else None,
-                verdict=lambda nmi, chance=chance: (
-                    "Above chance."
-                    if nmi.value > chance.high
-                    else "Not above the 97.5% quantile of chance."
-                ),
+                verdict=functools.partial(chance_verdict, chance=chance),
             )
 
 
-def agreement(points: jax.Array, truth: np.ndarray) -> Value:
-    """NMI of K-means of centres with the superclasses."""
-    num = int(truth.max()) + 1
-    found = clustering.k_means_labels(points, jax.random.key(0), num_clusters=num)
-    return Value(nmi(found, truth))
+def chance_verdict(agreement: Value, *, chance: Value) -> str:
+    """Judges an NMI by those of random partitions."""
+    if agreement.value > chance.high:
+        return "Above chance."
+    return "Not above the 97.5% quantile of chance."
+
+
+def center_agreement(
+    network: Callable[[], Model], images: Images, truth: np.ndarray
+) -> Value:
+    """NMI of K-means of the classes' centres with the superclasses."""
+    points = centers(network().network, images, scaled=False)
+    labels = clustering.k_means_labels(
+        points, jax.random.key(0), num_clusters=int(truth.max()) + 1
+    )
+    return Value(nmi(labels, truth))
 
 
 def nmi(labels, truth: np.ndarray) -> float:
@@ -179,5 +202,4 @@ def by_chance(truth: np.ndarray, draws: int = 200) -> Value:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

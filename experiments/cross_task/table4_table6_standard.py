@@ -1,20 +1,23 @@
 """Tables 4 and 6: the same classes for teacher and student, one family and two.
 
-Run: `python experiments/cross_task/table4_table6_standard.py cpu --data-dir DIR`; ten minutes on one
-core, CIFAR-100 prepared in DIR; a killed run goes on. All 100 classes. Table 4 has a
-teacher of the students' family (the first student has its architecture, and for it
-there is self-distillation, BAN), Table 6 one of another. SFTN, AFD, SEED, SSKD, WCoRD
-and MGD are not part of the package.
+Run: `python -m experiments.cross_task.table4_table6_standard cpu --data-dir DIR`; ten
+minutes on one core, CIFAR-100 prepared in DIR; a killed run goes on. All 100 classes.
+Table 4 has a teacher of the students' family (the first student has its architecture,
+and for it there is self-distillation, BAN), Table 6 one of another. SFTN, AFD, SEED,
+SSKD, WCoRD and MGD are not part of the package.
 """
 
 import dataclasses
-import sys
+import functools
 
 import numpy as np
-import tyro
 
 from experiments import harness
-from experiments.cross_task.support.methods import METHODS, NOT_HERE, printed, student
+from experiments.cross_task.support.methods import (
+    METHODS,
+    NOT_HERE,
+    student_accuracy,
+)
 from experiments.cross_task.support.settings import (
     CPU,
     CUB,
@@ -23,12 +26,17 @@ from experiments.cross_task.support.settings import (
     PAPER,
     SMOKE,
     Config,
+    Task,
+    new_sheet,
+    printed_table,
     task,
+    write_cub_not_run,
 )
-from experiments.cross_task.support.sheets import gain, not_run, row, sheet, without_cub
-from experiments.cross_task.support.training import accuracy, teacher
+from experiments.cross_task.support.training import accuracy, train_teacher
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet, gain, write_not_run, write_row
 
-SCRIPT = "experiments/cross_task/table4_table6_standard.py"
+SCRIPT = "experiments.cross_task.table4_table6_standard"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,63 +103,74 @@ def main(config: Standard, preset: str) -> None:
     source = task(config, config.dataset, classes, config.teacher_per_class)
     target = task(config, config.dataset, classes, config.per_class)
     for name, shape in zip(names, config.teachers, strict=False):
-        found = sheet(config, name, preset)
-        taught_by = teacher(config, shape, source)
-        row(
-            found,
+        sheet = new_sheet(config, name, preset)
+        teacher = train_teacher(config, shape, source)
+        write_row(
+            sheet,
             "accuracy, teacher",
-            lambda taught_by=taught_by: accuracy(taught_by, target.test),
+            functools.partial(accuracy, teacher, target.test),
             paper_value={"table4": 0.7444, "table6": 0.7217}.get(name),
         )
-        write(config, found, name, shape, taught_by, target)
+        for i in range(len(config.students)):
+            write_student(config, sheet, shape, teacher, target, i)
+        for method in NOT_HERE[1:]:
+            reason = "the package does not have this method"
+            write_not_run(sheet, f"accuracy, {method}", reason)
     if config.dataset != CUB and preset != "smoke":
         for name in ("table5", "table7"):
-            without_cub(config, name, preset, SCRIPT)
+            write_cub_not_run(config, name, preset, SCRIPT)
 
 
-def write(config, found, name, teacher_shape, taught_by, target) -> None:
-    """Writes a table: accuracies, and gains over the student alone."""
-    table = {
+def printed_accuracies(table: str) -> dict[str, tuple[float | None, ...]]:
+    """The paper's accuracies of the four students, by method; none for CUB."""
+    rows = {
         method: line
-        for (number, method), line in printed("tables_4_and_6.csv").items()
-        if f"table{number}" == name
+        for (number, method), line in printed_table("tables_4_and_6.csv").items()
+        if f"table{number}" == table
     }
-    for i, shape in enumerate(config.students):
-        column = config.printed_students[i] if config.printed_students else None
-        accuracies = {}
-        for method in METHODS:
-            if method == "BAN" and shape != teacher_shape:
-                continue
-            expected = table.get(method, (None,) * 4)
-            if method == "BAN" and name == "table4":
-                expected = (0.7541,) + (None,) * 3
-            accuracies[method] = [
-                row(
-                    found,
-                    f"accuracy, {method}, {'-'.join(map(str, shape))}",
-                    lambda m=method, shape=shape, seed=seed: accuracy(
-                        student(config, m, shape, taught_by, target, seed=seed),
-                        target.test,
-                    ),
-                    seed=seed,
-                    paper_value=None if column is None else expected[column],
-                ).value
-                for seed in config.seeds
-            ]
-        for method, values in accuracies.items():
-            if method != "Student":
-                row(
-                    found,
-                    f"gain, {method}, {'-'.join(map(str, shape))}",
-                    lambda own=values, alone=accuracies["Student"]: (
-                        harness.mean_interval(np.subtract(own, alone))
-                    ),
-                    verdict=gain,
-                )
-    for method in NOT_HERE[1:]:
-        not_run(found, f"accuracy, {method}", "the package does not have this method")
+    if table == "table4":
+        rows["BAN"] = (0.7541, None, None, None)
+    return rows
+
+
+def write_student(
+    config: Standard,
+    sheet: Sheet,
+    teacher_shape: tuple,
+    teacher: Model,
+    target: Task,
+    index: int,
+) -> None:
+    """Writes the accuracies of one student by all methods, and gains over it alone."""
+    shape, rows = config.students[index], printed_accuracies(sheet.table.table)
+    column = config.printed_students[index] if config.printed_students else None
+    name = "-".join(map(str, shape))
+    accuracies = {}
+    for method in METHODS:
+        if method == "BAN" and shape != teacher_shape:
+            continue
+        printed = rows.get(method, (None,) * 4)
+        accuracies[method] = [
+            write_row(
+                sheet,
+                f"accuracy, {method}, {name}",
+                functools.partial(
+                    student_accuracy, config, method, shape, teacher, target, seed=seed
+                ),
+                seed=seed,
+                paper_value=None if column is None else printed[column],
+            ).value
+            for seed in config.seeds
+        ]
+    alone = accuracies.pop("Student")
+    for method, values in accuracies.items():
+        write_row(
+            sheet,
+            f"gain, {method}, {name}",
+            functools.partial(harness.mean_interval, np.subtract(values, alone)),
+            verdict=gain,
+        )
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

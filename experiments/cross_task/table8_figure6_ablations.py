@@ -1,43 +1,51 @@
 """Table 8 and Figure 6: which cost matrix, and which settings.
 
-Run: `python experiments/cross_task/table8_figure6_ablations.py cpu --data-dir DIR`; ten minutes on one
-core, CIFAR-100 prepared in DIR; a killed run goes on.
-The teacher knows 60% of the classes of the student. Costs: I zero for the same class,
-II by an untrained network, III zero within a superclass, IV by a shallower teacher, and
-the paper's own, here in three forms: with all centres of length one (what the package
-does), as the paper prints it, and with the teacher's true centres. Figure 6 moves one
-of temperature, weight and epsilon at a time.
+Run: `python -m experiments.cross_task.table8_figure6_ablations cpu --data-dir DIR`; ten
+minutes on one core, CIFAR-100 prepared in DIR; a killed run goes on. The teacher knows
+60% of the classes of the student. Costs: I zero for the same class, II by an untrained
+network, III zero within a superclass, IV by a shallower teacher, and the paper's own,
+here in three forms: with all centres of length one (what the package does), as the
+paper prints it, and with the teacher's true centres. Figure 6 moves one of temperature,
+weight and epsilon at a time.
 """
 
 import dataclasses
 import functools
-import sys
+from collections.abc import Callable
 
 import numpy as np
-import tyro
 
 from experiments import harness
-from experiments.cross_task.support.outputs import centers, class_cost, head_centers
+from experiments.cross_task.support.outputs import centers, head_centers
 from experiments.cross_task.support.settings import (
     CPU,
     PAPER,
     SMOKE,
     Config,
+    Task,
     Training,
+    new_sheet,
     superclasses,
     task,
 )
-from experiments.cross_task.support.sheets import axes, gain, not_run, row, sheet
 from experiments.cross_task.support.training import (
     ALONE,
-    SINKHORN,
     accuracy,
-    teacher,
-    trained,
-    transport_constants,
+    sinkhorn_way,
+    train,
+    train_teacher,
 )
 from experiments.harness import Value
-from jtransfer import data, sinkhorn
+from experiments.sheets import (
+    Sheet,
+    axes,
+    gain,
+    write_known,
+    write_not_run,
+    write_row,
+)
+from jtransfer import data, sinkhorn, transfer
+from jtransfer.networks import Network
 
 TABLE_8 = {
     "I. constant": (0.7642, 0.7150, 0.7333, 0.6669),
@@ -50,11 +58,11 @@ TABLE_8 = {
     "student alone": (0.7890, 0.7637, 0.7514, 0.6848),
 }
 """WRN-(40,2), (16,2), (40,1) and (16,1); the last line is of Table 14."""
-SETTINGS = {
-    "temperature": (0.1, 1.0, 2.0, 3.0),
-    "weight": (1.0, 10.0, 100.0, 1000.0),
-    "epsilon": (0.01, 0.1, 1.0),
-}
+SETTINGS = (
+    ("temperature", (0.1, 1.0, 2.0, 3.0)),
+    ("weight", (1.0, 10.0, 100.0, 1000.0)),
+    ("epsilon", (0.01, 0.1, 1.0)),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,8 @@ class Ablations(Config):
     """The paper's is WRN-(16,2), of the family of the teacher."""
     students: tuple[tuple[str, int | None], ...] = (("vgg4", 8),)
     """The last has Figure 6."""
+    cells: tuple[tuple[str, tuple[float, ...]], ...] = SETTINGS
+    """Settings of Figure 6, one moved at a time, and their values."""
 
 
 PRESETS = {
@@ -82,6 +92,7 @@ PRESETS = {
             teacher=("vgg4", 2),
             shallow=("vgg4", 1),
             students=(("vgg4", 1),),
+            cells=(("weight", (1.0, 10.0)), ("epsilon", (0.1, 1.0))),
         ),
     ),
     "cpu": ("minutes on one core", Ablations(**CPU | {"seeds": (0, 1, 2)})),
@@ -107,68 +118,72 @@ def main(config: Ablations, preset: str) -> None:
     classes = windows[0], windows[config.student_window]
     source = task(config, "cifar100", classes[0], config.teacher_per_class)
     target = task(config, "cifar100", classes[1], config.per_class)
-    taught_by = teacher(config, config.teacher, source)
-    costs = cost_matrices(config, taught_by.network, source, target, classes)
+    teacher = train_teacher(config, config.teacher, source)
+    costs = cost_matrices(config, teacher.network, source, target, classes)
 
     @functools.cache
-    def student_accuracy(shape, cost, seed, **settings):
-        if cost == "student alone":
-            how = {"method": ALONE}
-        else:
-            constants = transport_constants(config, costs[cost](), **settings)
-            how = {"method": SINKHORN, "taught_by": taught_by, "constants": constants}
-        model = trained(
-            config,
-            shape,
-            target.train,
-            settings=config.student_training,
-            seed=seed,
-            **how,
-        )
+    def student_accuracy(shape, cost: str, seed: int, **changed: float) -> Value:
+        options = {"seed": seed}
+        way = ALONE
+        if cost != "student alone":
+            way = sinkhorn_way(config, costs[cost](), **changed)
+            options["taught_by"] = teacher
+        settings = config.student_training
+        model = train(config, shape, target.train, way, settings, **options)
         return accuracy(model, target.test)
 
-    write_table8(config, sheet(config, "table8", preset), student_accuracy)
-    write_figure6(config, sheet(config, "figure6", preset), student_accuracy)
-    reason = "this script is for CIFAR-100 only"
-    not_run(sheet(config, "table8", preset), "accuracy, CUB", reason)
+    sheet = new_sheet(config, "table8", preset)
+    write_table8(config, sheet, student_accuracy)
+    write_figure6(config, new_sheet(config, "figure6", preset), student_accuracy)
+    write_not_run(sheet, "accuracy, CUB", "this script is for CIFAR-100 only")
 
 
-def cost_matrices(config, network, source, target, classes):
+def cost_matrices(
+    config: Ablations, network: Network, source: Task, target: Task, classes
+) -> dict[str, Callable]:
     """The costs of Table 8 by name, each computed when it is asked for."""
     own_centers = functools.partial(centers, images=target.train)
 
-    def by(other):
+    def by(other: Network):
         """Eq. (7) of both by another network, from the images of both."""
         return sinkhorn.cost_matrix(centers(other, source.train), own_centers(other))
 
-    def untrained():
-        shape = config.teacher
-        return trained(config, shape, source.train, ALONE, Training(0), seed=1).network
+    def by_untrained():
+        shape, never = config.teacher, Training(0)
+        return by(train(config, shape, source.train, ALONE, never, seed=1).network)
 
-    coarse = superclasses(config) if config.limit is None else np.arange(100) // 5
-    return {
-        "I. constant": lambda: sinkhorn.constant_cost(*classes),
-        "II. random": lambda: by(untrained()),
-        "III. superclass": lambda: sinkhorn.superclass_cost(
-            *(coarse[part] for part in classes)
-        ),
-        "IV. shallow": lambda: by(teacher(config, config.shallow, source).network),
-        "ours": lambda: class_cost(network, target.train),
-        "ours, as printed": lambda: sinkhorn.cost_matrix(
+    def by_shallow():
+        return by(train_teacher(config, config.shallow, source).network)
+
+    def as_printed():
+        return sinkhorn.cost_matrix(
             head_centers(network), own_centers(network, scaled=False)
+        )
+
+    coarse = superclasses(config)
+    return {
+        "I. constant": functools.partial(sinkhorn.constant_cost, *classes),
+        "II. random": by_untrained,
+        "III. superclass": functools.partial(
+            sinkhorn.superclass_cost, *(coarse[part] for part in classes)
         ),
-        "ours, true centres": lambda: by(network),
+        "IV. shallow": by_shallow,
+        "ours": functools.partial(transfer.class_cost, network, target.train),
+        "ours, as printed": as_printed,
+        "ours, true centres": functools.partial(by, network),
     }
 
 
-def write_table8(config, found, student_accuracy) -> None:
-    """The accuracy with each cost, and the gain of the paper's over it."""
+def write_table8(
+    config: Ablations, sheet: Sheet, student_accuracy: Callable[..., Value]
+) -> None:
+    """Writes the accuracy with each cost, and the gain of the paper's over it."""
     for i, shape in enumerate(config.students):
         printed = i if len(config.students) == 4 else 3
         accuracies = {
             cost: [
-                row(
-                    found,
+                write_row(
+                    sheet,
                     f"accuracy, {cost}, student {i + 1}",
                     functools.partial(student_accuracy, shape, cost, seed),
                     seed=seed,
@@ -180,25 +195,27 @@ def write_table8(config, found, student_accuracy) -> None:
         }
         ours = accuracies.pop("ours")
         for cost, values in accuracies.items():
-            row(
-                found,
+            write_row(
+                sheet,
                 f"gain of ours over {cost}, student {i + 1}",
                 functools.partial(harness.mean_interval, np.subtract(ours, values)),
                 verdict=gain,
             )
 
 
-def write_figure6(config, found, student_accuracy) -> None:
-    """The accuracy of the last student with one setting moved at a time."""
+def write_figure6(
+    config: Ablations, sheet: Sheet, student_accuracy: Callable[..., Value]
+) -> None:
+    """Writes the accuracy of the last student with one setting moved at a time."""
     shape, curves = config.students[-1], {}
-    for name, choices in SETTINGS.items():
+    for name, choices in config.cells:
         curves[name] = [
             [
-                row(
-                    found,
+                write_row(
+                    sheet,
                     f"accuracy, {name} {value:g}",
-                    lambda s=seed, name=name, value=value: student_accuracy(
-                        shape, "ours", s, **{name: value}
+                    functools.partial(
+                        student_accuracy, shape, "ours", seed, **{name: value}
                     ),
                     seed=seed,
                 ).value
@@ -207,18 +224,23 @@ def write_figure6(config, found, student_accuracy) -> None:
             for value in choices
         ]
         spread = np.ptp(np.mean(curves[name], axis=1))
-        row(found, f"range of the means over {name}", lambda s=spread: Value(float(s)))
-    figure, (panels,) = axes(1, 3, size=(8, 2.6))
+        write_known(sheet, f"range of the means over {name}", spread)
+    draw_figure6(config, sheet, curves)
+
+
+def draw_figure6(config: Ablations, sheet: Sheet, curves: dict[str, list]) -> None:
+    """Draws the accuracy over each setting, a dot a seed."""
+    choices = dict(config.cells)
+    figure, (panels,) = axes(1, len(curves), size=(8, 2.6))
     for panel, (name, curve) in zip(panels, curves.items(), strict=True):
         for seed in range(len(config.seeds)):
             values = [100 * accuracies[seed] for accuracies in curve]
-            panel.plot(SETTINGS[name], values, ".", color="grey")
-        panel.plot(SETTINGS[name], 100 * np.mean(curve, axis=1), "o-")
+            panel.plot(choices[name], values, ".", color="grey")
+        panel.plot(choices[name], 100 * np.mean(curve, axis=1), "o-")
         panel.set(xscale="log", xlabel=name)
     panels[0].set_ylabel("test accuracy, %")
-    harness.save_figure(figure, found.table)
+    harness.save_figure(figure, sheet.table)
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

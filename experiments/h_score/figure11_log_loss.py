@@ -1,12 +1,12 @@
 """Figure 11: H-score against log-loss over twenty synthesised source tasks.
 
-Run: `python experiments/h_score/figure11_log_loss.py cpu`; a minute, the sizes of the paper.
-The target is a random stochastic matrix P(Y0 | X) of 20 symbols and labels, source i
-has P(Yi | X) in proportion to P(Y0 | X) + i lambda I. The source's optimal features are
-scored on examples of the target, and a linear softmax is trained on them. Expected:
-log-loss = H(Y) - H-score / 2 in nats, a line of slope -1/2, close to independence; so
-the same is run with targets mixed with noise. Not stated in the paper: the sizes,
-lambda, P(X) (here uniform), the number of features, the training.
+Run: `python -m experiments.h_score.figure11_log_loss cpu`; a minute, the sizes of the
+paper. The target is a random stochastic matrix P(Y0 | X) of 20 symbols and labels,
+source i has P(Yi | X) in proportion to P(Y0 | X) + i lambda I. The source's optimal
+features are scored on examples of the target, and a linear softmax is trained on them.
+Expected: log-loss = H(Y) - H-score / 2 in nats, a line of slope -1/2, close to
+independence; so the same is run with targets mixed with noise. Not stated in the paper:
+the sizes, lambda, P(X) (here uniform), the number of features, the training.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import numpy as np
 from experiments import harness
 from experiments.h_score.support import figures
 from jtransfer import class_moments, h_score, hgr
-from jtransfer.distillation import activations
+from jtransfer.distillation import cross_entropy
 from jtransfer.ranking import correlations
 from jtransfer.scores import softmax_classifier
 
@@ -34,7 +34,7 @@ class Config:
     """Of X and of Y."""
     num_features: int = 5
     step: float = 0.02
-    """What lambda is in the paper."""
+    """Lambda of the paper."""
     dependence: tuple[float, ...] = (1.0, 0.5, 0.25)
     """Weights of the random matrix in the target; the rest is uniform."""
     num_samples: int = 20_000
@@ -77,29 +77,31 @@ def main(config: Config, preset: str) -> None:
     for weight in config.dependence:
         slopes = []
         for seed in config.seeds:
-            points = drawn[weight] = measured(config, weight, seed=seed)
+            points = drawn[weight] = points_of(config, weight, seed=seed)
             for name in ("loss", "fresh_loss"):
                 against = getattr(points, name)
-                found = harness.bootstrap_interval(
+                interval = harness.bootstrap_interval(
                     slope, points.score, against, seed=seed
                 )
                 what = f"{name.replace('_', ' ')} against H-score, weight {weight}"
-                figures.row(table, f"slope of the {what}", found, config, seed=seed)
-                found = correlations.pearson(points.score, against)
-                figures.row(table, f"correlation, {what}", found, config, seed=seed)
+                cell = f"slope of the {what}"
+                figures.write_row(table, cell, interval, config, seed=seed)
+                r = correlations.pearson(points.score, against)
+                cell = f"correlation, {what}"
+                figures.write_row(table, cell, r, config, seed=seed)
             slopes.append(slope(points.score, points.loss))
-        found = figures.mean(slopes)
-        figures.row(
+        mean = figures.mean(slopes)
+        figures.write_row(
             table,
             f"slope, mean over {len(slopes)} targets, weight {weight}",
-            found,
+            mean,
             config,
-            verdict=slope_verdict(found),
+            verdict=slope_verdict(mean),
         )
-    figures.drawn(table, lambda figure: draw(figure, drawn), size=(7.5, 3))
+    figures.write_figure(table, draw, drawn, size=(7.5, 3))
 
 
-def measured(config: Config, weight: float, *, seed: int) -> Points:
+def points_of(config: Config, weight: float, *, seed: int) -> Points:
     """Scores and losses of the features of all sources on one target."""
     rng = np.random.default_rng(seed)
     size = config.num_symbols
@@ -109,12 +111,10 @@ def measured(config: Config, weight: float, *, seed: int) -> Points:
     points = []
     for i in range(config.num_sources):
         joint = stochastic(target + i * config.step * np.eye(size)) / size
-        found = hgr.modes(
-            jnp.asarray(joint), num_modes=config.num_features
-        )
+        modes = hgr.modes(jnp.asarray(joint), num_modes=config.num_features)
         points.append(
             point(
-                *(jnp.take(found.x_functions, x, axis=0) for x, _ in (train, fresh)),
+                *(jnp.take(modes.x_functions, x, axis=0) for x, _ in (train, fresh)),
                 *(y for _, y in (train, fresh)),
                 num_classes=size,
                 weight_decay=config.weight_decay,
@@ -145,7 +145,7 @@ def point(features, fresh_features, labels, fresh_labels, *, num_classes, weight
 
     def loss(features, labels):
         logits = features @ head.weights + head.bias[None]
-        return activations.cross_entropy((logits, {}), {"labels": labels})[0]
+        return cross_entropy(logits, labels)
 
     return score, loss(features, labels), loss(fresh_features, fresh_labels)
 
@@ -156,12 +156,12 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.polyfit(x, y, 1)[0]) if varies else 0.0
 
 
-def slope_verdict(found: harness.Value) -> str:
+def slope_verdict(slope: harness.Value) -> str:
     """Whether the interval holds the slope of the theory."""
-    if found.low <= -0.5 <= found.high:
+    if slope.low <= -0.5 <= slope.high:
         return "The interval over the targets holds -1/2."
-    side = "steeper" if found.value < -0.5 else "flatter"
-    return f"{side} than -1/2 by {abs(found.value / -0.5 - 1):.1%}.".capitalize()
+    side = "steeper" if slope.value < -0.5 else "flatter"
+    return f"{side} than -1/2 by {abs(slope.value / -0.5 - 1):.1%}.".capitalize()
 
 
 def draw(figure, drawn: dict[float, Points]) -> None:
@@ -179,4 +179,4 @@ def draw(figure, drawn: dict[float, Points]) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,23 +1,22 @@
 """Section 5.2: which task to transfer from, on tasks derived from photographs.
 
-Run: `python experiments/h_score/figure12_figure13_tasks.py cpu --data-dir DIR` with CIFAR-10 and scene15
-prepared there; 12 minutes on a core, in pieces. Seven tasks on grey, blurred and noisy
-images (`_derived_tasks.py`) stand in for the eight of Taskonomy. An encoder is trained
-for each, its features are scored for every task, and a decoder for every task is
-trained on them: ranking of the sources by H-score and by the decoders' accuracy
-(Figures 7, 12, 13), all pairs of sources (Figure 8), H-scores by pixel of single
-sources and of pairs (Figure 9), clusters of tasks. Expected: rankings alike for every
-target, and each task its own best source. Scores are those of the images on which the
-decoders are trained, other images than those of the encoders.
+Run: `python -m experiments.h_score.figure12_figure13_tasks cpu --data-dir DIR` with
+CIFAR-10 and scene15 prepared there; 12 minutes on a core, in pieces. Seven tasks on
+grey, blurred and noisy images (`support/derived_tasks.py`) stand in for the eight of
+Taskonomy. An encoder is trained for each, its features are scored for every task, and a
+decoder for every task is trained on them: ranking of the sources by H-score and by the
+decoders' accuracy (Figures 7, 12, 13), all pairs of sources (Figure 8), H-scores by
+pixel of single sources and of pairs (Figure 9), clusters of tasks. Expected: rankings
+alike for every target, and each task its own best source. Scores are those of the
+images on which the decoders are trained, other images than those of the encoders.
 """
 
 import numpy as np
-import scipy.cluster.hierarchy
 
 from experiments import harness
-from experiments.h_score.support import figures
+from experiments.h_score.support import figures, task_figures
 from experiments.h_score.support.dense_scores import chance_accuracy, chance_score
-from experiments.h_score.support.derived_tasks import answers, num_answers
+from experiments.h_score.support.derived_tasks import DEPTH, answers, num_answers
 from experiments.h_score.support.task_transfer import (
     PRESETS,
     Config,
@@ -25,16 +24,13 @@ from experiments.h_score.support.task_transfer import (
     Pools,
     grids,
     h_scores,
+    kept_arrays,
     pools,
     quality,
-    stored,
 )
 from jtransfer.ranking import correlations, task_structure
 from jtransfer.scores import dense_h_score
 from jtransfer.scores.higher_order import source_subsets
-
-DEPTH = "denoising"
-"""The task that stands in for depth: one brightness a pixel."""
 
 
 def main(config: Config, preset: str) -> None:
@@ -44,20 +40,20 @@ def main(config: Config, preset: str) -> None:
     for seed in config.seeds:
         of = pools(config, seed=seed)
         sources = [grids(config, of, task, seed=seed) for task in config.tasks]
-        found = [
+        reached = [
             quality(config, of, source, task, seed=seed)
             for task, source in zip(config.tasks, sources, strict=True)
         ]
-        accuracies.append(np.array([reached.accuracy for reached in found]))
-        losses = np.array([reached.loss for reached in found])
+        accuracies.append(np.array([decoders.accuracy for decoders in reached]))
+        losses = np.array([decoders.loss for decoders in reached])
         singles, pairs = all_scores(config, of, sources, seed=seed)
         scores.append(singles)
-        rankings(config, table, singles, accuracies[-1], losses, seed=seed)
-        second_order(config, table, singles, pairs, seed=seed)
+        write_rankings(config, table, singles, accuracies[-1], losses, seed=seed)
+        write_second_order(config, table, singles, pairs, seed=seed)
         if seed == config.seeds[0]:
-            chances(config, table, of, sources[0], seed=seed)
-            heat_maps(config, table, of, sources, singles, pairs, seed=seed)
-    matrices(config, table, np.array(scores), np.array(accuracies))
+            write_chances(config, table, of, sources[0], seed=seed)
+            write_heat_maps(config, table, of, sources, singles, pairs, seed=seed)
+    write_matrices(config, table, np.array(scores), np.array(accuracies))
 
 
 def all_scores(config: Config, of: Pools, sources: list[Grids], *, seed: int):
@@ -68,28 +64,35 @@ def all_scores(config: Config, of: Pools, sources: list[Grids], *, seed: int):
         columns = [h_scores(of, sources, task, **options) for task in config.tasks]
         return [np.stack(of_order, axis=1) for of_order in zip(*columns, strict=True)]
 
-    return stored(config, f"scores-{seed}", make)
+    return kept_arrays(config, f"scores-{seed}", make)
 
 
-def rankings(config: Config, table, scores, accuracies, losses, *, seed: int) -> None:
-    """Rows of how the two rankings of the sources agree, by target and together."""
+def write_rankings(
+    config: Config, table, scores, accuracies, losses, *, seed: int
+) -> None:
+    """Writes how the two rankings of the sources agree, by target and together."""
     shared = {"seed": seed}
-    found = task_structure.ranking_agreement(scores, accuracies)
+    by_accuracy = task_structure.ranking_agreement(scores, accuracies)
     by_loss = task_structure.ranking_agreement(scores, -losses).spearman
     for task, rho, of_loss, gain, chance in zip(
-        config.tasks, found.spearman, by_loss, found.dcg, found.chance_dcg, strict=True
+        config.tasks,
+        by_accuracy.spearman,
+        by_loss,
+        by_accuracy.dcg,
+        by_accuracy.chance_dcg,
+        strict=True,
     ):
-        figures.row(table, f"Spearman, target {task}", rho, config, **shared)
+        figures.write_row(table, f"Spearman, target {task}", rho, config, **shared)
         cell = f"Spearman with less log-loss, target {task}"
-        figures.row(table, cell, of_loss, config, **shared)
+        figures.write_row(table, cell, of_loss, config, **shared)
         cell = f"DCG over the ideal one, target {task}"
         verdict = f"By chance it is {chance:.3f}."
-        figures.row(table, cell, gain, config, verdict=verdict, **shared)
-    positive = int(np.sum(found.spearman > 0))
-    figures.row(
+        figures.write_row(table, cell, gain, config, verdict=verdict, **shared)
+    positive = int(np.sum(by_accuracy.spearman > 0))
+    figures.write_row(
         table,
         "Spearman of H-score and accuracy, mean over the targets",
-        figures.mean(found.spearman),
+        figures.mean(by_accuracy.spearman),
         config,
         verdict=f"Positive for {positive} of {len(config.tasks)} targets; "
         "for all in the paper, with affinity.",
@@ -99,23 +102,23 @@ def rankings(config: Config, table, scores, accuracies, losses, *, seed: int) ->
     positive = int(np.sum(by_loss > 0))
     verdict = f"Positive for {positive} of {len(config.tasks)} targets."
     mean = figures.mean(by_loss)
-    figures.row(table, cell, mean, config, verdict=verdict, **shared)
+    figures.write_row(table, cell, mean, config, verdict=verdict, **shared)
     cell = "DCG over the ideal one, mean over the targets"
-    figures.row(table, cell, figures.mean(found.dcg), config, **shared)
+    figures.write_row(table, cell, figures.mean(by_accuracy.dcg), config, **shared)
     for name, matrix in (("H-score", scores), ("accuracy", accuracies)):
         own = matrix.argmax(axis=0) == np.arange(len(config.tasks))
         cell = f"share of the targets whose best source is their own, by {name}"
-        figures.row(table, cell, own.mean(), config, **shared)
+        figures.write_row(table, cell, own.mean(), config, **shared)
 
 
-def second_order(config: Config, table, singles, pairs, *, seed: int) -> None:
-    """Rows of which pairs are the best."""
+def write_second_order(config: Config, table, singles, pairs, *, seed: int) -> None:
+    """Writes how often the best pair of sources is that of the two best sources."""
     subsets = source_subsets(len(config.tasks), order=2)
     best = subsets[pairs.argmax(axis=0)]
     leading = np.sort(np.argsort(-singles, axis=0)[:2].T, axis=1)
     same = (best == leading).all(axis=1)
     share, printed = same.mean(), 0.75
-    figures.row(
+    figures.write_row(
         table,
         "share of the targets whose best pair is that of the best two sources",
         share,
@@ -128,8 +131,10 @@ def second_order(config: Config, table, singles, pairs, *, seed: int) -> None:
     )
 
 
-def chances(config: Config, table, of: Pools, source: Grids, *, seed: int) -> None:
-    """Rows of what features that know nothing, and the most frequent answer, get."""
+def write_chances(
+    config: Config, table, of: Pools, source: Grids, *, seed: int
+) -> None:
+    """Writes the H-score of unrelated features, and the commonest answer's accuracy."""
     num_features = source.transfer[0].size
     for task in config.tasks:
         flat = [
@@ -139,14 +144,16 @@ def chances(config: Config, table, of: Pools, source: Grids, *, seed: int) -> No
             )
         ]
         score = chance_score(flat[0], num_features)
-        figures.row(table, f"H-score by chance, {task}", score, config, seed=seed)
+        figures.write_row(table, f"H-score by chance, {task}", score, config, seed=seed)
         accuracy = chance_accuracy(*flat)
         cell = f"accuracy of the most frequent answer, {task}"
-        figures.row(table, cell, accuracy, config, seed=seed)
+        figures.write_row(table, cell, accuracy, config, seed=seed)
 
 
-def heat_maps(config: Config, table, of: Pools, sources, singles, pairs, *, seed: int):
-    """Row and figure of H-scores by pixel, of single sources and of pairs."""
+def write_heat_maps(
+    config: Config, table, of: Pools, sources, singles, pairs, *, seed: int
+):
+    """Writes a row and a figure of H-scores by pixel, of single sources and pairs."""
     has, labels = answers(of.transfer, of.palettes, DEPTH)
     flat = [source.transfer[has].reshape(len(labels), -1) for source in sources]
     levels = num_answers(DEPTH, config.num_levels)
@@ -161,103 +168,60 @@ def heat_maps(config: Config, table, of: Pools, sources, singles, pairs, *, seed
     target = config.tasks.index(DEPTH)
     alike = np.array([patterns[a, b] for a, b in subsets])
     gains = pairs[:, target] - singles[subsets, target].max(axis=1)
-    found = harness.bootstrap_interval(correlations.spearman, alike, gains, seed=seed)
-    figures.row(
+    rho = harness.bootstrap_interval(correlations.spearman, alike, gains, seed=seed)
+    figures.write_row(
         table,
         f"Spearman of the likeness of two sources' heat maps and their gain, {DEPTH}",
-        found,
+        rho,
         config,
         seed=seed,
         verdict="Sources with different patterns gain more together, as stated."
-        if found.high < 0
+        if rho.high < 0
         else "That different patterns gain more, as stated, is not seen.",
     )
     shown = [subsets[index] for index in (alike.argmin(), alike.argmax())]
     rows = [(a, b, by_pixel(flat[a], flat[b])) for a, b in shown]
-    figures.drawn(
+    figures.write_figure(
         table,
-        lambda f: draw_heat(f, config.tasks, maps, rows),
+        task_figures.draw_heat,
+        config.tasks,
+        maps,
+        rows,
         name="pixels",
         size=(6, 3.6),
     )
 
 
-def matrices(config: Config, table, scores, accuracies) -> None:
-    """Rows of all pairs of tasks, means over the seeds; figures."""
-    for name, found in (("H-score", scores), ("accuracy", accuracies)):
-        for s, t in np.ndindex(*found.shape[1:]):
+def write_matrices(config: Config, table, scores, accuracies) -> None:
+    """Writes rows of all pairs of tasks, means over the seeds, and figures."""
+    for name, matrix in (("H-score", scores), ("accuracy", accuracies)):
+        for s, t in np.ndindex(*matrix.shape[1:]):
             pair = f"source {config.tasks[s]}, target {config.tasks[t]}"
             # A row that stands already is kept: the seeds must be in its name.
-            cell = f"{name}, {pair}, mean over {len(found)} seeds"
-            figures.row(table, cell, figures.mean(found[:, s, t]), config)
+            cell = f"{name}, {pair}, mean over {len(matrix)} seeds"
+            figures.write_row(table, cell, figures.mean(matrix[:, s, t]), config)
     means = scores.mean(axis=0), accuracies.mean(axis=0)
-    figures.drawn(
+    figures.write_figure(
         table,
-        lambda f: draw_ranks(f, config.tasks, *means),
+        task_figures.draw_ranks,
+        config.tasks,
+        *means,
         name="ranks",
         size=(7.5, 3.2),
     )
-    figures.drawn(
+    figures.write_figure(
         table,
-        lambda f: draw_bars(f, config.tasks, *means),
+        task_figures.draw_bars,
+        config.tasks,
+        *means,
         name="bars",
         size=(7.5, 4.5),
     )
     linkage = task_structure.task_linkage(means[0])
-    figures.drawn(
-        table, lambda f: draw_tree(f, config.tasks, linkage), name="tree", size=(5, 2.6)
+    figures.write_figure(
+        table, task_figures.draw_tree, config.tasks, linkage, name="tree", size=(5, 2.6)
     )
-
-
-def draw_ranks(figure, tasks, scores: np.ndarray, accuracies: np.ndarray) -> None:
-    """Ranks of the sources for each target by both, 1 being the best."""
-    panels = figure.subplots(1, 2)
-    for axes, matrix, title in zip(
-        panels, (scores, accuracies), ("by H-score", "by accuracy"), strict=True
-    ):
-        ranks = (-matrix).argsort(axis=0).argsort(axis=0).T + 1
-        axes.imshow(ranks, cmap="viridis_r")
-        for (t, s), rank in np.ndenumerate(ranks):
-            axes.text(s, t, rank, ha="center", va="center", color="white")
-        axes.set_xticks(range(len(tasks)), tasks, rotation=45, ha="right")
-        axes.set_yticks(range(len(tasks)), tasks)
-        axes.set(xlabel="source", ylabel="target", title=title)
-
-
-def draw_bars(figure, tasks, scores: np.ndarray, accuracies: np.ndarray) -> None:
-    """The sources of three targets in the order of each score."""
-    shown = [task for task in ("object", "scene", DEPTH) if task in tasks]
-    panels = figure.subplots(2, len(shown), squeeze=False)
-    for column, task in zip(panels.T, shown, strict=True):
-        target = tasks.index(task)
-        for axes, matrix, label in zip(
-            column, (scores, accuracies), ("H-score", "accuracy"), strict=True
-        ):
-            order = np.argsort(matrix[:, target])
-            axes.barh([tasks[s] for s in order], matrix[order, target])
-            axes.set(xlabel=label)
-        column[0].set_title(f"target {task}")
-
-
-def draw_tree(figure, tasks, linkage: np.ndarray) -> None:
-    """Dendrogram of the tasks by their H-scores over all sources."""
-    axes = figure.subplots()
-    scipy.cluster.hierarchy.dendrogram(
-        linkage, labels=tasks, ax=axes, orientation="right", color_threshold=0
-    )
-
-
-def draw_heat(figure, tasks, maps: np.ndarray, rows: list) -> None:
-    """H-scores by pixel of two sources and of both together, one pair a row."""
-    panels = figure.subplots(2, 3)
-    for row, (a, b, both) in zip(panels, rows, strict=True):
-        found = (maps[a], maps[b], both)
-        names = (tasks[a], tasks[b], "both")
-        for axes, values, name in zip(row, found, names, strict=True):
-            image = axes.imshow(values, vmin=maps.min(), vmax=rows[0][2].max())
-            axes.set(title=f"{name}, mean {values.mean():.2f}", xticks=[], yticks=[])
-    figure.colorbar(image, ax=panels)
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,12 +1,13 @@
 """Figures 14 and 15: how many levels the label images of the pixel tasks need.
 
-Run: `python experiments/h_score/figure14_figure15_quantisation.py cpu --data-dir DIR` after `tasks.py`
-with the same preset, whose encoders it uses; 2 minutes on a core. Label images are
-rebuilt from palettes of 2 to 32 levels: the share of their variance that is left, the
-shares of strong edges (the top tenth of the gradients) and of weak ones (between the
-median and that) that are not put with the darkest level, and whether the ranking of the
-sources by H-score is that of 16 levels. The paper says that 5 levels lose most edges
-(of another kind, 3D occlusion edges) and 16 keep them.
+Run: `python -m experiments.h_score.figure14_figure15_quantisation cpu --data-dir DIR`
+after `figure12_figure13_tasks.py` with the same preset, whose encoders it uses; 2
+minutes on a core. Label images are rebuilt from palettes of 2 to 32 levels: the share
+of their variance that is left, the shares of strong edges (the top tenth of the
+gradients) and of weak ones (between the median and that) that are not put with the
+darkest level, and whether the ranking of the sources by H-score is that of 16 levels.
+The paper says that 5 levels lose most edges (of another kind, 3D occlusion edges) and
+16 keep them.
 """
 
 import numpy as np
@@ -20,8 +21,8 @@ from experiments.h_score.support.task_transfer import (
     Pools,
     grids,
     h_scores,
+    kept_arrays,
     pools,
-    stored,
 )
 from jtransfer.ranking import correlations
 from jtransfer.scores import dense_targets
@@ -35,18 +36,18 @@ def main(config: Config, preset: str) -> None:
     table = harness.Table("h_score", "quantisation", preset, config.results)
     seed = config.seeds[0]
     of = pools(config, seed=seed)
-    found = {
+    colours_of = {
         levels: palettes(of.encoders, num_levels=levels, seed=seed)
         for levels in config.levels
     }
-    left = np.array([kept(of, colours) for colours in found.values()])
+    left = np.array([kept(of, colours) for colours in colours_of.values()])
     for levels, shares in zip(config.levels, left, strict=True):
         for task, share in zip(PIXEL_TASKS, shares, strict=True):
             cell = f"variance left by {levels} levels, {task}"
-            figures.row(table, cell, share, config, seed=seed)
-        edges = of.transfer.maps["edges"], found[levels]["edges"]
+            figures.write_row(table, cell, share, config, seed=seed)
+        edges = of.transfer.maps["edges"], colours_of[levels]["edges"]
         share = edges_kept(*edges, STRONG, 1.0)
-        figures.row(
+        figures.write_row(
             table,
             f"strong edges kept by {levels} levels",
             share,
@@ -55,13 +56,13 @@ def main(config: Config, preset: str) -> None:
             verdict=edges_verdict(levels, share),
         )
         cell = f"weak edges kept by {levels} levels"
-        figures.row(table, cell, edges_kept(*edges, WEAK, STRONG), config, seed=seed)
-    orders(config, table, of, found, seed=seed)
-    figures.drawn(table, lambda figure: draw(figure, config.levels, left))
-    shown = (of, found[config.levels[1]], found[config.num_levels])
-    figures.drawn(
-        table, lambda f: draw_pictures(f, *shown), name="pictures", size=(5, 6)
-    )
+        figures.write_row(
+            table, cell, edges_kept(*edges, WEAK, STRONG), config, seed=seed
+        )
+    write_orders(config, table, of, colours_of, seed=seed)
+    figures.write_figure(table, draw, config.levels, left)
+    shown = (of, colours_of[config.levels[1]], colours_of[config.num_levels])
+    figures.write_figure(table, draw_pictures, *shown, name="pictures", size=(5, 6))
 
 
 def kept(of: Pools, colours: dict[str, np.ndarray]) -> list[float]:
@@ -75,10 +76,10 @@ def rebuilt(maps: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return colours[np.asarray(dense_targets.palette_levels(maps, colours))]
 
 
-def explained(maps: np.ndarray, found: np.ndarray) -> float:
+def explained(maps: np.ndarray, rebuilt_maps: np.ndarray) -> float:
     """One less the squared error over the variance, all pixels together."""
     spread = np.sum((maps - maps.mean(axis=(0, 1, 2))) ** 2)
-    return float(1 - np.sum((maps - found) ** 2) / spread)
+    return float(1 - np.sum((maps - rebuilt_maps) ** 2) / spread)
 
 
 def edges_kept(maps: np.ndarray, colours: np.ndarray, low: float, high: float) -> float:
@@ -90,7 +91,7 @@ def edges_kept(maps: np.ndarray, colours: np.ndarray, low: float, high: float) -
 
 
 def edges_verdict(levels: int, share: float) -> str | None:
-    """What the paper says of 5 and of 16 levels, against a share of edges."""
+    """Judges a share of edges by the paper's words about 5 and 16 levels."""
     if levels == 5:
         return (
             "Most edges are lost, as stated."
@@ -102,19 +103,21 @@ def edges_verdict(levels: int, share: float) -> str | None:
     return None
 
 
-def orders(config: Config, table, of: Pools, found: dict, *, seed: int) -> None:
-    """Rows of how the ranking of the sources changes with the number of levels."""
+def write_orders(
+    config: Config, table, of: Pools, colours_of: dict, *, seed: int
+) -> None:
+    """Writes how the ranking of the sources changes with the number of levels."""
     sources = [grids(config, of, task, seed=seed) for task in config.tasks]
 
     def scores(levels):
         def make():
-            at = of._replace(palettes=found[levels])
+            at = of._replace(palettes=colours_of[levels])
             columns = [
                 h_scores(at, sources, task, num_levels=levels) for task in PIXEL_TASKS
             ]
             return [np.concatenate(columns).T]
 
-        return stored(config, f"levels-{levels}-{seed}", make)[0]
+        return kept_arrays(config, f"levels-{levels}-{seed}", make)[0]
 
     of_levels = {levels: scores(levels) for levels in config.levels}
     reference = of_levels[config.num_levels]
@@ -123,7 +126,7 @@ def orders(config: Config, table, of: Pools, found: dict, *, seed: int) -> None:
         for task, column, known in pairs:
             rho = correlations.spearman(column, known)
             cell = f"Spearman of {levels} and {config.num_levels} levels, target {task}"
-            figures.row(table, cell, rho, config, seed=seed)
+            figures.write_row(table, cell, rho, config, seed=seed)
 
 
 def draw(figure, levels: tuple[int, ...], left: np.ndarray) -> None:
@@ -145,12 +148,13 @@ def draw_pictures(figure, of: Pools, few: dict, many: dict) -> None:
         names = ("as it is", f"{len(few[task])} levels", f"{len(many[task])} levels")
         # Two channels are shown as their difference.
         shown = [
-            found[0, ..., 0] - found[0, ..., 1:].sum(axis=-1) for found in versions
+            picture[0, ..., 0] - picture[0, ..., 1:].sum(axis=-1)
+            for picture in versions
         ]
-        for axes, found, name in zip(row, shown, names, strict=True):
-            axes.imshow(found, cmap="gray", vmin=shown[0].min(), vmax=shown[0].max())
+        for axes, picture, name in zip(row, shown, names, strict=True):
+            axes.imshow(picture, cmap="gray", vmin=shown[0].min(), vmax=shown[0].max())
             axes.set(title=f"{task}, {name}", xticks=[], yticks=[])
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

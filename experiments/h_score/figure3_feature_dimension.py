@@ -1,11 +1,12 @@
 """Figure 3: H-score and mutual information against the number of features.
 
-Run: `python experiments/h_score/figure3_feature_dimension.py cpu`; seconds, the sizes of the paper.
-Random joint tables of 64 inputs and 6 labels, entries U(0, 1) (the paper states the
-labels alone): the largest H-score of k features, the H-score on fresh examples of k
-features that ACE found in others, and twice the information in nats. Expected: level
-from |Y| - 1 = 5 features on, for the divergence transition matrix has no sixth mode;
-the paper says 6. That the score stays below 2 I holds for these tables and not for all.
+Run: `python -m experiments.h_score.figure3_feature_dimension cpu`; seconds, the sizes
+of the paper. Random joint tables of 64 inputs and 6 labels, entries U(0, 1) (the paper
+states the labels alone): the largest H-score of k features, the H-score on fresh
+examples of k features that ACE found in others, and twice the information in nats.
+Expected: level from |Y| - 1 = 5 features on, for the divergence transition matrix has
+no sixth mode; the paper says 6. That the score stays below 2 I holds for these tables
+and not for all.
 """
 
 import dataclasses
@@ -55,17 +56,19 @@ class Curves(NamedTuple):
 def main(config: Config, preset: str) -> None:
     """Writes the rows and the figure."""
     table = harness.Table("h_score", "figure3", preset, config.results)
-    found = [curve(config, *task) for task in tables(config)]
-    curves = Curves(*map(np.array, zip(*found, strict=True)))
+    of_tasks = [curve(config, *task) for task in tables(config)]
+    curves = Curves(*map(np.array, zip(*of_tasks, strict=True)))
     for k, (best, fresh) in enumerate(zip(curves.best.T, curves.fresh.T, strict=True)):
-        figures.row(table, f"largest H-score, k = {k + 1}", figures.mean(best), config)
+        figures.write_row(
+            table, f"largest H-score, k = {k + 1}", figures.mean(best), config
+        )
         cell = f"H-score on fresh examples, features of ACE, k = {k + 1}"
-        figures.row(table, cell, figures.mean(fresh), config)
+        figures.write_row(table, cell, figures.mean(fresh), config)
     information = figures.mean(curves.information)
-    figures.row(table, "2 I in nats", information, config)
+    figures.write_row(table, "2 I in nats", information, config)
 
     level = np.argmax(curves.best > curves.best[:, -1:] - 1e-5, axis=1).max() + 1
-    figures.row(
+    figures.write_row(
         table,
         "features from which on the H-score is level",
         level,
@@ -76,7 +79,7 @@ def main(config: Config, preset: str) -> None:
         + "; the paper says 6.",
     )
     ratio = curves.best[:, -1] / curves.information
-    figures.row(
+    figures.write_row(
         table,
         "largest H-score over 2 I",
         figures.mean(ratio),
@@ -86,7 +89,7 @@ def main(config: Config, preset: str) -> None:
     )
     certain = jnp.eye(config.num_labels)
     ratio = hgr.local_mutual_information(certain) / hgr.mutual_information(certain)
-    figures.row(
+    figures.write_row(
         table,
         "the same where the input decides the label",
         ratio,
@@ -95,7 +98,7 @@ def main(config: Config, preset: str) -> None:
         if ratio <= 1
         else "Above 1: away from independence the H-score is not bounded by 2 I.",
     )
-    figures.drawn(table, lambda figure: draw(figure, curves))
+    figures.write_figure(table, draw, curves)
 
 
 def tables(config: Config):
@@ -112,7 +115,7 @@ def curve(config: Config, joint, rng) -> tuple[np.ndarray, np.ndarray, float]:
     counts = range(1, config.num_labels + 1)
     best = [float(hgr.h_score_bound(table, num_features=k)) for k in counts]
     (x, y), fresh = (samples(joint, config.num_samples, rng) for _ in range(2))
-    found = hgr.ace(
+    ace = hgr.ace(
         x,
         y,
         jax.random.key(config.seed),
@@ -123,7 +126,7 @@ def curve(config: Config, joint, rng) -> tuple[np.ndarray, np.ndarray, float]:
     )
     # There is no further mode to find: the last feature is any function.
     last = rng.standard_normal((config.num_symbols, 1)).astype(np.float32)
-    functions = np.concatenate([found.x_functions, last], axis=1)
+    functions = np.concatenate([ace.x_functions, last], axis=1)
     scores = [fresh_score(functions, k, fresh, config.num_labels) for k in counts]
     return np.array(best), np.array(scores), 2 * float(hgr.mutual_information(table))
 
@@ -159,4 +162,4 @@ def draw(figure, curves: Curves) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,13 +1,13 @@
 """Figures 4a and 4b: H-score of layers of an ImageNet network for CIFAR-100.
 
-Run: `python experiments/h_score/figure4ab_layers.py cpu --data-dir DIR` with CIFAR-100 prepared
-there and the extra [imagenet]; 6 minutes on a core, 4 of them for the features. The
-H-score of five layers against the log-loss and the accuracy of a linear softmax on
-them, and the same for other numbers of images. Expected: the higher the score, the
-lower the loss. Unlike in the paper: EfficientNet-Lite0 instead of ResNet-50, fewer
-images, made 64 pixels wide. Chosen here, for the paper does not state them: the mean
-over the pixels of a map, momentum .9, the learning rate, whitened features (neither
-score nor what a softmax can express depends on that).
+Run: `python -m experiments.h_score.figure4ab_layers cpu --data-dir DIR` with CIFAR-100
+prepared there and the extra [imagenet]; 6 minutes on a core, 4 of them for the
+features. The H-score of five layers against the log-loss and the accuracy of a linear
+softmax on them, and the same for other numbers of images. Expected: the higher the
+score, the lower the loss. Unlike in the paper: EfficientNet-Lite0 instead of ResNet-50,
+fewer images, made 64 pixels wide. Chosen here, for the paper does not state them: the
+mean over the pixels of a map, momentum .9, the learning rate, whitened features
+(neither score nor what a softmax can express depends on that).
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ class Config:
     base_width: int | None = None
     """Of an untrained network instead of the pretrained one."""
     network: Path | None = None
-    """Folder of a pretrained ResNet-50 instead, see `_imagenet.py`."""
+    """Folder of a pretrained ResNet-50 instead, see `support/imagenet.py`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of the images and the split; the first alone for Figure 4b."""
     data_dir: str | None = None
@@ -72,16 +72,16 @@ def main(config: Config, preset: str) -> None:
     points = {}
     for size in (config.num_images, *config.sizes):
         for seed in config.seeds if size == config.num_images else config.seeds[:1]:
-            found = [
+            of_layers = [
                 point(config, table, images, layer, size, seed=seed)
                 for layer in range(len(layers_of(config)))
             ]
-            points[size, seed] = np.array(found)
-            agreements(config, table, points[size, seed], size, seed)
+            points[size, seed] = np.array(of_layers)
+            write_agreements(config, table, points[size, seed], size, seed)
     shown = points[config.num_images, config.seeds[0]]
-    figures.drawn(table, lambda figure: draw_layers(figure, shown), size=(7.5, 2.6))
+    figures.write_figure(table, draw_layers, shown, size=(7.5, 2.6))
     of_sizes = {size: points[size, config.seeds[0]] for size in config.sizes}
-    figures.drawn(table, lambda figure: draw_sizes(figure, of_sizes), name="sizes")
+    figures.write_figure(table, draw_sizes, of_sizes, name="sizes")
 
 
 def point(config: Config, table, images: Set, layer: int, size: int, *, seed: int):
@@ -105,23 +105,28 @@ def point(config: Config, table, images: Set, layer: int, size: int, *, seed: in
             score = float(h_score(class_moments(*wide, num_classes=NUM_CLASSES)))
         return dict(zip(NUMBERS, (score, *head), strict=True))
 
+    def number(name: str) -> harness.Value:
+        return harness.Value(numbers()[name])
+
     shared = {"seed": seed, "config": figures.settings(config)}
     return [
-        harness.measured(
+        harness.write_row(
             table,
             f"{name}, {layers_of(config)[layer]}, n = {size}",
-            lambda name=name: harness.Value(numbers()[name]),
+            functools.partial(number, name),
             **shared,
         )["value"]
         for name in NUMBERS
     ]
 
 
-def agreements(config: Config, table, points: np.ndarray, size: int, seed: int) -> None:
-    """Rows of how the score and the loss go together over the layers."""
+def write_agreements(
+    config: Config, table, points: np.ndarray, size: int, seed: int
+) -> None:
+    """Writes how the score and the loss go together over the layers."""
     score, train_loss, test_loss, _, accuracy = points.T
     order = correlations.spearman(score, -test_loss)
-    figures.row(
+    figures.write_row(
         table,
         f"Spearman of H-score and less test log-loss, n = {size}",
         order,
@@ -133,11 +138,13 @@ def agreements(config: Config, table, points: np.ndarray, size: int, seed: int) 
         else "The order by H-score is not the one by log-loss, unlike stated.",
     )
     cell = f"Spearman of H-score and test accuracy, n = {size}"
-    figures.row(table, cell, correlations.spearman(score, accuracy), config, seed=seed)
+    figures.write_row(
+        table, cell, correlations.spearman(score, accuracy), config, seed=seed
+    )
     line = correlations.pearson(score, train_loss)
     cell = f"correlation of H-score and train log-loss, n = {size}"
     verdict = f"A line explains {line**2:.1%}; the paper calls it almost linear."
-    figures.row(table, cell, line, config, seed=seed, verdict=verdict)
+    figures.write_row(table, cell, line, config, seed=seed, verdict=verdict)
 
 
 def draw_layers(figure, points: np.ndarray) -> None:
@@ -160,4 +167,4 @@ def draw_sizes(figure, of_sizes: dict[int, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,13 +1,13 @@
 """Figure 4c: transferability of an ImageNet network to targets of few classes.
 
-Run: `python experiments/h_score/figure4c_targets.py cpu --data-dir DIR` after `figure4.py` with
-the same preset; 3 minutes on a core, one of them for the features of test images.
-Targets of 3, 5, 10 and 20 classes of CIFAR-100, drawn five times each: T(S, T) =
-H(f_S) / H(f_opt) of the last of the five layers against the accuracy of a linear
-softmax on it. Expected: the higher, the better. f_opt is found by soft HGR: f has one
-hidden layer on the features of all five layers, g a vector for each class, both have
-one feature less than there are classes. The paper states neither those networks nor
-the learning rates.
+Run: `python -m experiments.h_score.figure4c_targets cpu --data-dir DIR` after
+`figure4ab_layers.py` with the same preset; 3 minutes on a core, one of them for the
+features of test images. Targets of 3, 5, 10 and 20 classes of CIFAR-100, drawn five
+times each: T(S, T) = H(f_S) / H(f_opt) of the last of the five layers against the
+accuracy of a linear softmax on it. Expected: the higher, the better. f_opt is found by
+soft HGR: f has one hidden layer on the features of all five layers, g a vector for each
+class, both have one feature less than there are classes. The paper states neither those
+networks nor the learning rates.
 
 Both H-scores are measured on test images, with features that were fitted to the
 training images (f_S by ridge regression on the classes): on the images that a feature
@@ -56,7 +56,7 @@ class Config:
     base_width: int | None = None
     """Of an untrained network instead of the pretrained one."""
     network: Path | None = None
-    """Folder of a pretrained ResNet-50 instead, see `_imagenet.py`."""
+    """Folder of a pretrained ResNet-50 instead, see `support/imagenet.py`."""
     data_dir: str | None = None
     out: Path = Path("runs/h_score")
     results: Path = harness.RESULTS
@@ -79,20 +79,22 @@ def main(config: Config, preset: str) -> None:
     train = imagenet.cifar100(config, "train", config.train_per_class)
     test = imagenet.cifar100(config, "test", config.test_per_class)
     draws = [(k, draw) for k in config.targets for draw in range(config.num_draws)]
-    found = np.array([point(config, table, train, test, *each) for each in draws])
-    ratio, share, loss, accuracy = found.T
+    of_targets = np.array([point(config, table, train, test, *each) for each in draws])
+    ratio, share, loss, accuracy = of_targets.T
     for name, values in (("T(S, T)", ratio), ("H(f_S) over its maximum", share)):
         for against, better in (("accuracy", accuracy), ("less log-loss", -loss)):
-            agreements(config, table, f"{name} and test {against}", values, better)
+            write_agreements(
+                config, table, f"{name} and test {against}", values, better
+            )
     above = int(np.sum(ratio > 1))
     cell = "share of the targets with a transferability above 1"
     verdict = f"{above} of {len(draws)}; kept, for only a true optimum bounds it."
-    figures.row(table, cell, above / len(draws), config, verdict=verdict)
-    figures.drawn(table, lambda figure: draw_targets(figure, config, found))
+    figures.write_row(table, cell, above / len(draws), config, verdict=verdict)
+    figures.write_figure(table, draw_targets, config, of_targets)
 
 
-def agreements(config: Config, table, names: str, values, better) -> None:
-    """Rows of how two numbers go together, over all targets and among like ones."""
+def write_agreements(config: Config, table, names: str, values, better) -> None:
+    """Writes how two numbers go together, over all targets and among like ones."""
     ranked = [
         np.concatenate([scipy.stats.rankdata(part) for part in parts])
         for parts in (np.split(x, len(config.targets)) for x in (values, better))
@@ -102,7 +104,7 @@ def agreements(config: Config, table, names: str, values, better) -> None:
         value = harness.bootstrap_interval(
             correlations.pearson if cell else correlations.spearman, *pair, seed=0
         )
-        figures.row(
+        figures.write_row(
             table,
             f"Spearman of {names}{cell}, {len(values)} targets",
             value,
@@ -124,10 +126,12 @@ def point(config: Config, table, train: Set, test: Set, count: int, draw: int):
     def transferability():
         best = optimum(config, train, scored, count, seed=draw)
         key = jax.random.key(draw)
-        found = transferability_interval(
+        interval = transferability_interval(
             projected(), best, scored.labels, key, num_classes=count
         )
-        return harness.Value(*(float(x) for x in (found.value, found.low, found.high)))
+        return harness.Value(
+            *(float(x) for x in (interval.value, interval.low, interval.high))
+        )
 
     def share():
         moments = class_moments(projected(), scored.labels, num_classes=count)
@@ -152,7 +156,7 @@ def point(config: Config, table, train: Set, test: Set, count: int, draw: int):
     }
     shared = {"seed": draw, "config": figures.settings(config)}
     return [
-        harness.measured(table, f"{name}, {count} classes", compute, **shared)["value"]
+        harness.write_row(table, f"{name}, {count} classes", compute, **shared)["value"]
         for name, compute in numbers.items()
     ]
 
@@ -164,7 +168,7 @@ def of_classes(images: Set, classes: np.ndarray) -> Set:
 
 
 def rows_of(images: Set, indices: np.ndarray) -> Set:
-    """Some of the images."""
+    """Features and labels of the images at some indices."""
     layers = tuple(layer[indices] for layer in images.features)
     return Set(layers, images.labels[indices])
 
@@ -190,7 +194,7 @@ def optimum(config: Config, train: Set, test: Set, count: int, *, seed: int):
     g = SymbolTable(num_symbols=count, num_features=count - 1, rngs=nnx.Rngs(seed + 1))
     split = data.held_out_split(train.labels, fraction=0.2, seed=seed)
     fitting, held_out = ((inputs[part], train.labels[part]) for part in split)
-    found = optimal_features(
+    best = optimal_features(
         f,
         g,
         *fitting,
@@ -199,18 +203,18 @@ def optimum(config: Config, train: Set, test: Set, count: int, *, seed: int):
         held_out=held_out,
         seed=seed,
     )
-    return features_of(f, found.f, test_inputs)
+    return features_of(f, best.f, test_inputs)
 
 
 def draw_targets(figure, config: Config, points: np.ndarray) -> None:
     """Transferability against the test accuracy, by number of classes."""
     axes = figure.subplots()
     of_counts = np.split(points, len(config.targets))
-    for count, found in zip(config.targets, of_counts, strict=True):
-        axes.plot(found[:, 0], found[:, 3], "o", ms=4, label=f"{count} classes")
+    for count, of_count in zip(config.targets, of_counts, strict=True):
+        axes.plot(of_count[:, 0], of_count[:, 3], "o", ms=4, label=f"{count} classes")
     axes.set(xlabel="transferability T(S, T)", ylabel="test accuracy")
     axes.legend()
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

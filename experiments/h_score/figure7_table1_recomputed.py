@@ -1,15 +1,16 @@
 """Table 1 and Figure 7: the ranking by H-score against the one by task affinity.
 
-Run: `python experiments/h_score/figure7_table1_recomputed.py cpu`; seconds, for nothing is trained: both
-scores of the 8 x 8 pairs of Taskonomy tasks are the printed ones (`table1.csv`). The
-Spearman correlations and discounted gains of Figure 7 (which the text does not print)
-are computed from the printed ranks, the ranks are held against the printed values, and
-what the paper says of its rankings against the ranks. Relevance, for the gains, is 7
-for the source of the highest affinity down to 0.
+Run: `python -m experiments.h_score.figure7_table1_recomputed cpu`; seconds, for nothing
+is trained: both scores of the 8 x 8 pairs of Taskonomy tasks are the printed ones
+(`printed/table1.csv`). The Spearman correlations and discounted gains of Figure 7
+(which the text does not print) are computed from the printed ranks, the ranks are held
+against the printed values, and what the paper says of its rankings against the ranks.
+Relevance, for the gains, is 7 for the source of the highest affinity down to 0.
 """
 
 import csv
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -46,27 +47,31 @@ def main(config: Config, preset: str) -> None:
         ("affinity", columns["affinity"], affinities),
     ):
         wrong = contradictions(values, ranked)
-        found = [f"{tasks[a]} and {tasks[b]} for {tasks[t]}" for t, a, b in wrong]
-        figures.row(
+        named = [f"{tasks[a]} and {tasks[b]} for {tasks[t]}" for t, a, b in wrong]
+        figures.write_row(
             table,
             f"pairs of sources ranked against their values, {name}",
             len(wrong),
             config,
             paper_value=0,
-            verdict=f"In the wrong order: {'; '.join(found)}." if found else "None.",
+            verdict=f"In the wrong order: {'; '.join(named)}." if named else "None.",
         )
     spearman, gains, (chance, *_) = task_structure.ranking_agreement(
         scores.T, affinities.T
     )
     by_value = map(correlations.spearman, columns["h_score"], columns["affinity"])
     for task, rho, of_task in zip(tasks, spearman, gains, strict=True):
-        figures.row(table, f"Spearman, target {task}", rho, config)
-        figures.row(table, f"DCG over the ideal one, target {task}", of_task, config)
-    figures.row(table, "DCG over the ideal one, chance", chance, config)
-    figures.row(table, "Spearman, mean", figures.mean(spearman), config)
-    found = figures.mean(list(by_value))
-    figures.row(table, "Spearman of the values and not the ranks, mean", found, config)
-    figures.row(table, "DCG over the ideal one, mean", figures.mean(gains), config)
+        figures.write_row(table, f"Spearman, target {task}", rho, config)
+        figures.write_row(
+            table, f"DCG over the ideal one, target {task}", of_task, config
+        )
+    figures.write_row(table, "DCG over the ideal one, chance", chance, config)
+    figures.write_row(table, "Spearman, mean", figures.mean(spearman), config)
+    cell = "Spearman of the values and not the ranks, mean"
+    figures.write_row(table, cell, figures.mean(list(by_value)), config)
+    figures.write_row(
+        table, "DCG over the ideal one, mean", figures.mean(gains), config
+    )
 
     holding = claims(tasks, scores, affinities)
     holding["Spearman is positive"] = dict(zip(tasks, spearman > 0, strict=True))
@@ -77,11 +82,11 @@ def main(config: Config, preset: str) -> None:
         verdict = f"It fails for {', '.join(failing)}." if failing else "It holds."
         share = 1 - len(failing) / len(holds)
         fields = {"paper_value": 1, "verdict": verdict}
-        figures.row(table, f"share of cases: {claim}", share, config, **fields)
+        figures.write_row(table, f"share of cases: {claim}", share, config, **fields)
     by_chance = chance_score(config)
     pixels = columns["h_score"][: len(TWO_D + THREE_D)]
     below = int(np.sum(pixels < by_chance))
-    figures.row(
+    figures.write_row(
         table,
         "H-score of features that know nothing of the pixels",
         by_chance,
@@ -89,9 +94,7 @@ def main(config: Config, preset: str) -> None:
         verdict=f"{below} of the {pixels.size} printed scores of pixels are below it; "
         f"their median is {np.median(pixels):.2f}.",
     )
-    figures.drawn(
-        table, lambda figure: draw(figure, tasks, spearman, gains, chance), size=(7, 3)
-    )
+    figures.write_figure(table, draw, tasks, spearman, gains, chance, size=(7, 3))
 
 
 def printed() -> tuple[list[str], dict[str, np.ndarray]]:
@@ -99,13 +102,13 @@ def printed() -> tuple[list[str], dict[str, np.ndarray]]:
 
     A target's own row has its name first, so that sources are in the same order.
     """
-    file = Path(__file__).with_name("table1.csv")
-    found = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
-    tasks = list(dict.fromkeys(line["target"] for line in found))
+    file = Path(__file__).parent / "printed" / "table1.csv"
+    lines = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+    tasks = list(dict.fromkeys(line["target"] for line in lines))
     shape = (len(tasks), len(tasks))
     names = ("h_rank", "h_score", "affinity_rank", "affinity")
     return tasks, {
-        name: np.array([float(line[name]) for line in found]).reshape(shape)
+        name: np.array([float(line[name]) for line in lines]).reshape(shape)
         for name in names
     }
 
@@ -127,7 +130,7 @@ def chance_score(config: Config) -> float:
 
 
 def claims(tasks, scores, affinities) -> dict[str, dict[str, bool]]:
-    """What sections 5.2 and G say of the rankings, case by case."""
+    """Statements of sections 5.2 and G about the rankings, case by case."""
 
     def best(values, target, count):
         return set(np.argsort(-values[target])[:count].tolist())
@@ -154,13 +157,11 @@ def claims(tasks, scores, affinities) -> dict[str, dict[str, bool]]:
 
 
 def groupings(scores: np.ndarray) -> dict[str, dict[str, bool]]:
-    """What section 5.2 says of the dendrogram, for linkages that it may mean."""
+    """Statements of section 5.2 about the dendrogram, for linkages that it may mean."""
     pixels = len(TWO_D + THREE_D)
     linkages = {"average, normalised": task_structure.task_linkage}
     for method in ("single", "complete", "average", "ward"):
-        linkages[method] = lambda found, method=method: scipy.cluster.hierarchy.linkage(
-            found.T, method
-        )
+        linkages[method] = functools.partial(plain_linkage, method)
     top, below = {}, {}
     for name, linkage in linkages.items():
         top[name] = set(CLASSES) in clusters(linkage(scores.T), 2)
@@ -173,6 +174,11 @@ def groupings(scores: np.ndarray) -> dict[str, dict[str, bool]]:
     }
 
 
+def plain_linkage(method: str, scores: np.ndarray) -> np.ndarray:
+    """Dendrogram of the targets by scores `[source, target]` as they are."""
+    return scipy.cluster.hierarchy.linkage(scores.T, method)
+
+
 def clusters(linkage: np.ndarray, count: int) -> list[set[int]]:
     """Groups of targets where a dendrogram is cut into so many."""
     labels = scipy.cluster.hierarchy.fcluster(linkage, count, "maxclust")
@@ -182,7 +188,7 @@ def clusters(linkage: np.ndarray, count: int) -> list[set[int]]:
 
 
 def draw(figure, tasks, spearman, gains, chance: float) -> None:
-    """Both criteria by target."""
+    """Draws Spearman correlations and discounted gains by target."""
     left, right = figure.subplots(1, 2, sharey=True)
     left.barh(tasks, spearman)
     left.axvline(0, color="black", lw=0.8)
@@ -195,4 +201,4 @@ def draw(figure, tasks, spearman, gains, chance: float) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

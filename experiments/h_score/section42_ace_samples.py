@@ -1,13 +1,13 @@
 """Section 4.2: how many samples ACE needs against the plug-in matrix.
 
-Run: `python experiments/h_score/section42_ace_samples.py cpu`; a minute. Joint tables of 64 x 64
-symbols with exactly k modes (a hidden variable of k + 1 states between X and Y). From n
-samples: the sum of the k squared correlations that ACE finds, and the squared norm of
-the whole empirical divergence transition matrix; both estimate the same H(f_opt). (ACE
-finds the modes of that very matrix: what saves samples is that k of its 63 modes are
-kept.) Also the H-score, under the true table, of the features of ACE. The paper says
-that ACE needs 1/k of the samples of the direct estimate. Not stated: tables, the
-meaning of the error, k.
+Run: `python -m experiments.h_score.section42_ace_samples cpu`; a minute. Joint tables
+of 64 x 64 symbols with exactly k modes (a hidden variable of k + 1 states between X and
+Y). From n samples: the sum of the k squared correlations that ACE finds, and the
+squared norm of the whole empirical divergence transition matrix; both estimate the same
+H(f_opt). (ACE finds the modes of that very matrix: what saves samples is that k of its
+63 modes are kept.) Also the H-score, under the true table, of the features of ACE. The
+paper says that ACE needs 1/k of the samples of the direct estimate. Not stated: tables,
+the meaning of the error, k.
 """
 
 import dataclasses
@@ -63,12 +63,12 @@ def main(config: Config, preset: str) -> None:
         for name, values in zip(ESTIMATES, np.moveaxis(drawn[k], 2, 0), strict=True):
             for n, of_n in zip(config.num_samples, values.T, strict=True):
                 cell = f"relative error, {name}, k = {k}, n = {n}"
-                figures.row(table, cell, figures.mean(of_n), config)
+                figures.write_row(table, cell, figures.mean(of_n), config)
             needed[name] = samples_needed(config, values)
             cell = f"samples for an error of {config.tolerance}, {name}, k = {k}"
-            figures.row(table, cell, needed[name], config)
+            figures.write_row(table, cell, needed[name], config)
         ratio = needed["plug-in matrix"].value / needed["ACE"].value
-        figures.row(
+        figures.write_row(
             table,
             f"samples of the plug-in matrix over those of ACE, k = {k}",
             ratio,
@@ -77,13 +77,13 @@ def main(config: Config, preset: str) -> None:
             verdict=f"The matrix needs {ratio:.1f} times as many samples; "
             f"the paper says k = {k}.",
         )
-    figures.drawn(table, lambda figure: draw(figure, config, drawn), size=(8, 2.8))
+    figures.write_figure(table, draw, config, drawn, size=(8, 2.8))
 
 
 def errors(config: Config, k: int) -> np.ndarray:
     """Relative errors of the estimates, `[table, n, estimate]`."""
     most = max(config.num_samples)
-    found = np.empty((config.num_tables, len(config.num_samples), len(ESTIMATES)))
+    values = np.empty((config.num_tables, len(config.num_samples), len(ESTIMATES)))
     for task in range(config.num_tables):
         rng = np.random.default_rng([config.seed, k, task])
         joint = table_of_modes(config, k, rng)
@@ -91,7 +91,7 @@ def errors(config: Config, k: int) -> np.ndarray:
         for index, n in enumerate(config.num_samples):
             # Samples without a symbol are left out; so one shape is compiled once.
             used = np.where(np.arange(most) < n, cells, -1)
-            found[task, index] = estimates(
+            values[task, index] = estimates(
                 jnp.asarray(joint, jnp.float32),
                 np.where(used < 0, -1, used % config.num_symbols),
                 np.where(used < 0, -1, used // config.num_symbols),
@@ -99,7 +99,7 @@ def errors(config: Config, k: int) -> np.ndarray:
                 num_modes=k,
                 num_steps=config.num_steps,
             )
-    return found
+    return values
 
 
 def table_of_modes(config: Config, k: int, rng) -> np.ndarray:
@@ -117,19 +117,17 @@ def estimates(joint, x, y, key, *, num_modes, num_steps) -> jax.Array:
     sizes = {"num_x": num_x, "num_y": num_y}
     matrix = hgr.divergence_transition_matrix(joint)
     truth = jnp.sum(matrix**2)
-    found = hgr.ace(
-        x, y, key, num_modes=num_modes, num_steps=num_steps, **sizes
-    )
+    ace = hgr.ace(x, y, key, num_modes=num_modes, num_steps=num_steps, **sizes)
     counted = hgr.joint_distribution(x, y, **sizes)
     plug_in = jnp.sum(hgr.divergence_transition_matrix(counted) ** 2)
     # The H-score of functions of x under the true table: the squared length of what
     # the matrix makes of an orthonormal basis of them.
     root = jnp.sqrt(joint.sum(axis=0))[:, None]
-    basis, _ = jnp.linalg.qr(jnp.concatenate([root, root * found.x_functions], axis=1))
+    basis, _ = jnp.linalg.qr(jnp.concatenate([root, root * ace.x_functions], axis=1))
     reached = jnp.sum((matrix @ basis[:, 1:]) ** 2)
     return jnp.stack(
         [
-            jnp.abs(jnp.sum(found.correlations**2) / truth - 1),
+            jnp.abs(jnp.sum(ace.correlations**2) / truth - 1),
             jnp.abs(plug_in / truth - 1),
             1 - reached / truth,
         ]
@@ -166,8 +164,8 @@ def crossing_point(n: np.ndarray, error: np.ndarray, tolerance: float) -> float:
 def draw(figure, config: Config, drawn: dict[int, np.ndarray]) -> None:
     """Mean errors against the number of samples."""
     panels = figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0]
-    for axes, (k, found) in zip(panels, drawn.items(), strict=True):
-        means = found.mean(axis=0)
+    for axes, (k, values) in zip(panels, drawn.items(), strict=True):
+        means = values.mean(axis=0)
         axes.loglog(config.num_samples, means, "o-", ms=3, label=ESTIMATES)
         axes.axhline(config.tolerance, color="black", lw=0.5)
         axes.set(xlabel="samples", title=f"k = {k}")
@@ -176,4 +174,4 @@ def draw(figure, config: Config, drawn: dict[int, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    figures.run(main, PRESETS)
+    harness.run_script(main, PRESETS)

@@ -1,29 +1,26 @@
 """Figure 1: a student of one variable, given values, noisy values, or slopes as well.
 
-Run: `python experiments/jacobian_matching/figure1_curves.py cpu`; half a minute on one core,
-no data needed. A teacher, sin(3 x) + x / 2 on [-2, 2], is known at a few points drawn
-at random. Networks of one hidden layer learn it from its values alone, from its values
-at these points under noise, or from its values and slopes there (Proposition 1 with
-weight 1 for the slopes). The paper shows a sketch and no number; ours is the mean
+Run: `python -m experiments.jacobian_matching.figure1_curves cpu`; half a minute on one
+core, no data needed. A teacher, sin(3 x) + x / 2 on [-2, 2], is known at a few points
+drawn at random. Networks of one hidden layer learn it from its values alone, from its
+values at these points under noise, or from its values and slopes there (Proposition 1
+with weight 1 for the slopes). The paper shows a sketch and no number; ours is the mean
 squared error over the whole interval, and the picture is that of the first seed. We
 expect noise and slopes to lower the error.
 """
 
 import dataclasses
 import functools
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import training
+from experiments.sheets import Sheet, write_known, write_row
 from jtransfer import distillation
 
 GRID = np.linspace(-2, 2, 401, dtype=np.float32)[:, None]
@@ -56,39 +53,39 @@ PRESETS = {
 def main(config: Config, preset: str) -> None:
     """Fits every seed in each of the three ways; writes rows and the picture."""
     table = harness.Table("jacobian_matching", "figure1", preset, config.results)
-    settings = training.settings(config)
-    found = {}
+    sheet = Sheet(table, harness.settings(config))
 
-    def fits(way):
-        if way not in found:
-            keys = jax.random.split(jax.random.key(0), config.num_seeds)
-            fit = functools.partial(student, config=config, way=way)
-            found[way] = jax.device_get(jax.jit(jax.vmap(fit))(keys))
-        return found[way]
+    @functools.cache
+    def fits(way: str) -> tuple[np.ndarray, np.ndarray]:
+        keys = jax.random.split(jax.random.key(0), config.num_seeds)
+        fit = functools.partial(student, config=config, way=way)
+        return jax.device_get(jax.jit(jax.vmap(fit))(keys))
 
-    errors = {}
-    for way in WAYS:
-        for seed in range(config.num_seeds):
-            row = harness.measured(
-                table,
+    def error_of(way: str, seed: int) -> harness.Value:
+        return error(fits(way)[1][seed])
+
+    errors = {
+        way: [
+            write_row(
+                sheet,
                 f"mean squared error, {way}",
-                lambda way=way, seed=seed: error(fits(way)[1][seed]),
+                functools.partial(error_of, way, seed),
                 seed=seed,
-                config=settings,
-            )
-            errors.setdefault(way, []).append(row["value"])
+            ).value
+            for seed in range(config.num_seeds)
+        ]
+        for way in WAYS
+    }
     for way in WAYS[1:]:
         # Errors are spread over decades, so their logarithms are compared.
         gain = training.paired_difference(
             np.log10(errors["values"]), np.log10(errors[way])
         )
-        harness.measured(
-            table,
+        write_known(
+            sheet,
             f"log10 of the error, values minus {way}",
-            lambda gain=gain: gain,
-            seed=0,
-            config=settings,
-            verdict=training.verdict(gain, f"{way} lower the error"),
+            gain,
+            verdict=functools.partial(training.verdict, claim=f"{way} lower the error"),
         )
     if not (table.path.parent / f"figure1.{preset}.svg").exists():
         draw(table, {way: fits(way) for way in WAYS})
@@ -178,5 +175,4 @@ def draw(table: harness.Table, fits: dict) -> None:
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

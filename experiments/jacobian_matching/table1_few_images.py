@@ -1,9 +1,9 @@
 """Table 1: a small student from few images, with and without Jacobian matching.
 
-Run: `python experiments/jacobian_matching/table1_few_images.py cpu --data-dir DIR` with CIFAR-100
-prepared there; half an hour on one core, and a killed run goes on. A VGG-9 learns the
-whole training set, a VGG-4 learns from a few images a class and from the teacher, whose
-logits and Jacobians on these images are computed once.
+Run: `python -m experiments.jacobian_matching.table1_few_images cpu --data-dir DIR` with
+CIFAR-100 prepared there; half an hour on one core, and a killed run goes on. A VGG-9
+learns the whole training set, a VGG-4 learns from a few images a class and from the
+teacher, whose logits and Jacobians on these images are computed once.
 
 The losses are sums over outputs and inputs and means over images, with the weights 1 or
 0 as printed. "Jacobians" are gradients of the correct class's logit by the normalised
@@ -17,19 +17,17 @@ whether the narrow student is what hides the effect.
 
 import dataclasses
 import functools
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
-from experiments.jacobian_matching.support import cifar_students, losses, training
-from jtransfer import distillation, training, transfer
-from jtransfer.transfer import teacher_outputs
+from experiments.jacobian_matching.support import (
+    cifar_students,
+    other_losses,
+    training,
+)
+from experiments.sheets import Sheet, write_known, write_row
 
 SIZES = (1, 5, 10, 50, 100, 500)
 """Images a class in the paper."""
@@ -55,7 +53,7 @@ PAIRS = (
     ("CE", "CE + Jacobians"),
     ("CE + activations", "CE + activations + Jacobians"),
 )
-"""What is compared over several seeds."""
+"""Losses that are compared over several seeds, without and with Jacobians."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +78,8 @@ class Config:
     """Of matching under noise; 1 is what the weight 1 of the Jacobians stands for."""
     num_draws: int = 2
     """Of the noise, an image and step."""
+    cells: tuple[str, ...] = tuple(WEIGHTS)
+    """Names of the printed rows that are run; among them those of `PAIRS`."""
     data_dir: str | None = None
     out: Path = training.OUT
     results: Path = harness.RESULTS
@@ -112,6 +112,7 @@ PRESETS = {
             seeds=(0,),
             compared=(5,),
             sigmas=(0.1,),
+            cells=sum(PAIRS, ()),
         ),
     ),
     "cpu": (
@@ -152,162 +153,93 @@ PRESETS = {
 def main(config: Config, preset: str) -> None:
     """Measures what is missing: the teacher, the cells, the comparisons."""
     table = harness.Table(training.PAPER, "table1", preset, config.results)
-    measured = functools.partial(
-        harness.measured, table, config=training.settings(config)
-    )
-    lesson = cifar_students.taught(config)
+    sheet = Sheet(table, harness.settings(config))
+    lesson = cifar_students.prepare_lesson(config)
     teacher = functools.partial(
-        cifar_students.tested, lesson, lesson.apply_fn, lesson.teacher.variables
+        cifar_students.test_accuracy, lesson, lesson.apply_fn, lesson.teacher.variables
     )
-    measured("teacher", teacher, seed=0, paper_value=64.78)
-    sizes(config, lesson, measured)
-    found = {}
-    for name, weights in WEIGHTS.items():
-        way = weighted(name, weights)
+    write_row(sheet, "teacher", teacher, paper_value=64.78)
+    write_sizes(config, lesson, sheet)
+    accuracies = {}
+    for name in config.cells:
+        way = cifar_students.weighted(name, WEIGHTS[name])
         for size, _ in config.student:
             several = size in config.compared and name in sum(PAIRS, ())
             for seed in config.seeds if several else config.seeds[:1]:
-                row = measured(
+                value = write_row(
+                    sheet,
                     f"{name}, {size} a class",
                     functools.partial(
-                        cifar_students.accuracy, config, lesson, way, size, seed
+                        cifar_students.student_accuracy,
+                        config,
+                        lesson,
+                        way,
+                        size,
+                        seed,
                     ),
                     seed=seed,
                     paper_value=PRINTED[name][SIZES.index(size)],
-                )
-                found.setdefault((name, size), []).append(row["value"])
-    compare(config, found, measured)
-    draw(config, table, found)
+                ).value
+                accuracies.setdefault((name, size), []).append(value)
+    write_gains(config, accuracies, sheet)
+    draw(config, table, accuracies)
     if config.others is not None:
-        others(config, lesson, measured)
-        unstable(config, lesson, measured)
+        other_losses.write_others(config, lesson, WEIGHTS, sheet)
+        other_losses.write_unstable(config, lesson, sheet)
 
 
-def sizes(config: Config, lesson: cifar_students.Lesson, measured: Callable) -> None:
+def write_sizes(config: Config, lesson: cifar_students.Lesson, sheet: Sheet) -> None:
     """Writes how large logits and Jacobians of the teacher are, which sets the losses.
 
-    A student that says nothing has these losses.
+    A student whose outputs and Jacobians are zero has these losses.
     """
-    way = weighted("", WEIGHTS["CE + Jacobians"])
+    way = cifar_students.weighted("", WEIGHTS["CE + Jacobians"])
     size, seed = config.compared[-1], config.seeds[0]
-    said = cifar_students.outputs(config, lesson, way, size, seed)
+    answers = cifar_students.teacher_answers(config, lesson, way, size, seed)
     for name in ("teacher_logits", "teacher_jacobians"):
-        norms = np.sum(said[name].reshape(len(said[name]), -1) ** 2, axis=1)
-        measured(
+        norms = np.sum(answers[name].reshape(len(answers[name]), -1) ** 2, axis=1)
+        write_known(
+            sheet,
             f"mean squared norm of {name}, {size} a class",
-            lambda norms=norms: harness.Value(float(norms.mean())),
+            float(norms.mean()),
             seed=seed,
         )
 
 
-def compare(config: Config, found: dict, measured: Callable) -> None:
+def write_gains(config: Config, accuracies: dict, sheet: Sheet) -> None:
     """Writes what the Jacobians add, paired by seed."""
     for size in config.compared:
         for plain, matched in PAIRS:
-            gain = training.paired_difference(found[matched, size], found[plain, size])
+            gain = training.paired_difference(
+                accuracies[matched, size], accuracies[plain, size]
+            )
             place = SIZES.index(size)
-            measured(
+            write_known(
+                sheet,
                 f"gain of Jacobians over {plain}, {size} a class",
-                lambda gain=gain: gain,
+                gain,
                 seed=config.seeds[0],
                 paper_value=round(PRINTED[matched][place] - PRINTED[plain][place], 2),
-                verdict=training.verdict(gain, "Jacobians raise the accuracy"),
+                verdict=functools.partial(
+                    training.verdict, claim="Jacobians raise the accuracy"
+                ),
             )
 
 
-def draw(config: Config, table: harness.Table, found: dict) -> None:
+def draw(config: Config, table: harness.Table, accuracies: dict) -> None:
     """Draws the accuracies against the number of images."""
     counts = [size for size, _ in config.student]
     training.draw_beside(
         table,
         [str(size) for size in counts],
-        {name: [PRINTED[name][SIZES.index(n)] for n in counts] for name in WEIGHTS},
-        {name: [found[name, size] for size in counts] for name in WEIGHTS},
+        {
+            name: [PRINTED[name][SIZES.index(n)] for n in counts]
+            for name in config.cells
+        },
+        {name: [accuracies[name, n] for n in counts] for name in config.cells},
         xlabel="images a class",
     )
 
 
-def others(config: Config, lesson: cifar_students.Lesson, measured: Callable) -> None:
-    """Rows that the paper does not print, one seed."""
-    size, seed = config.others, config.seeds[0]
-    both = "CE + activations + Jacobians"
-    largest, full = teacher_outputs.largest_jacobian, teacher_outputs.full_jacobian
-    ways = [
-        weighted(f"{both} of the largest output", WEIGHTS[both], largest),
-        weighted(f"{both} of all outputs", WEIGHTS[both], full),
-        cifar_students.Way(
-            "CE + soft targets", losses.softened(equation_2=False), full
-        ),
-    ]
-    for sigma in config.sigmas:
-        loss = losses.under_noise(
-            lesson.apply_fn, sigma=sigma, num_draws=config.num_draws
-        )
-        name = f"CE + activations under noise of deviation {sigma:g}"
-        ways.append(cifar_students.Way(name, loss, teacher_outputs.logits))
-    for way in ways:
-        measured(
-            f"{way.name}, {size} a class",
-            functools.partial(cifar_students.accuracy, config, lesson, way, size, seed),
-            seed=seed,
-        )
-
-
-def unstable(config: Config, lesson: cifar_students.Lesson, measured: Callable) -> None:
-    """Soft targets with Eq. (2), which rewards large Jacobians without limit."""
-    size, seed = config.others, config.seeds[0]
-    full = teacher_outputs.full_jacobian
-    way = cifar_students.Way(
-        "CE + soft targets + Eq. (2)", losses.softened(equation_2=True), full
-    )
-    run = functools.cache(
-        functools.partial(cifar_students.student, config, lesson, way, size, seed)
-    )
-    try:
-        run()
-    except training.NonFiniteLoss as fault:
-        step = harness.Value(fault.step)
-        measured(f"{way.name}: first step that is not finite", lambda: step, seed=seed)
-        return
-    measured(
-        f"{way.name}, {size} a class",
-        lambda: cifar_students.tested(lesson, run().apply_fn, run().variables),
-        seed=seed,
-    )
-    said = cifar_students.outputs(config, lesson, way, size, seed)
-    logits, jacobians = said["teacher_logits"], said["teacher_jacobians"]
-    copied = distillation.printed_cross_entropy_match_jacobians(
-        logits, logits, jacobians, jacobians
-    )
-    term = "Jacobian term of Eq. (2)"
-    copied = measured(
-        f"{term}, of a copy of the teacher",
-        lambda: harness.Value(float(copied)),
-        seed=seed,
-    )["value"]
-    last = run().history[-1]["equation_2"]
-    words = "below" if last < copied else "not below"
-    measured(
-        f"{term}, last step of training",
-        lambda: harness.Value(last),
-        seed=seed,
-        verdict=f"The term ends {words} its value for a copy of the teacher.",
-    )
-
-
-def weighted(
-    name: str,
-    weights: tuple[float, float, float],
-    outputs: Callable = teacher_outputs.label_jacobian,
-) -> cifar_students.Way:
-    """One of the printed losses."""
-    alpha, beta, gamma = weights
-    method = transfer.activations_and_jacobians_method(
-        alpha=alpha, beta=beta, gamma=gamma, outputs=outputs, chunk_size=20
-    )
-    return cifar_students.Way(name, method.loss, method.outputs)
-
-
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,20 +1,19 @@
 """Table 2: which regulariser keeps the accuracy when test images become noisy.
 
-Run: `python experiments/jacobian_matching/table2_noise.py cpu --data-dir DIR` with CIFAR-100
-prepared there; a quarter of an hour on one core, and a killed run goes on. VGG-9s are
-trained with cross-entropy and lambda times the squared norm of the gradient of the
-correct class's logit by the normalised image (Proposition 2, one output as in section
-4.1; which outputs the paper takes it does not say), with an L2 penalty (1e-3 times the
-kernels is added to their gradients) or with dropout before the classifier. Gaussian
-noise is added to the normalised test images. `low` and `high` of an accuracy are its
-deviation over the draws of the noise below and above the mean. `cpu` takes the first 20
-classes, a narrow network and a few epochs. We expect the penalty to lose less accuracy
-to noise than L2 and dropout do.
+Run: `python -m experiments.jacobian_matching.table2_noise cpu --data-dir DIR` with
+CIFAR-100 prepared there; a quarter of an hour on one core, and a killed run goes on.
+VGG-9s are trained with cross-entropy and lambda times the squared norm of the gradient
+of the correct class's logit by the normalised image (Proposition 2, one output as in
+section 4.1; which outputs the paper takes it does not say), with an L2 penalty (1e-3
+times the kernels is added to their gradients) or with dropout before the classifier.
+Gaussian noise is added to the normalised test images. `low` and `high` of an accuracy
+are its deviation over the draws of the noise below and above the mean. `cpu` takes the
+first 20 classes, a narrow network and a few epochs. We expect the penalty to lose less
+accuracy to noise than L2 and dropout do.
 """
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +21,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from flax import nnx
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import losses, training
-from jtransfer import data, models, training, transfer
+from experiments.sheets import Sheet, write_known, write_row
+from jtransfer import data, models, transfer
+from jtransfer.training import preprocessing
 
 DEVIATIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 BATCH_SIZE = 500
@@ -71,6 +69,8 @@ class Config:
     """Of the noise."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of weights and order, for what is compared; the other rows use the first."""
+    cells: tuple[str, ...] = tuple(WAYS)
+    """Names of the regularisers that are run."""
     data_dir: str | None = None
     out: Path = training.OUT
     results: Path = harness.RESULTS
@@ -87,6 +87,7 @@ PRESETS = {
             num_test=64,
             num_draws=2,
             seeds=(0,),
+            cells=(PENALTY, *RIVALS),
         ),
     ),
     "cpu": (
@@ -115,9 +116,7 @@ class Task(NamedTuple):
 def main(config: Config, preset: str) -> None:
     """Trains what is missing, and tests each network under noise."""
     table = harness.Table(training.PAPER, "table2", preset, config.results)
-    measured = functools.partial(
-        harness.measured, table, config=training.settings(config)
-    )
+    sheet = Sheet(table, harness.settings(config))
     train, test = training.task(
         "cifar100",
         data_dir=config.data_dir,
@@ -126,63 +125,65 @@ def main(config: Config, preset: str) -> None:
         num_test=config.num_test,
     )
     statistics = data.channel_statistics(train.images)
-    task = Task(train, test, training.preprocessing(statistics))
-    found = {}
-    for name, way in WAYS.items():
+    task = Task(train, test, preprocessing(statistics))
+    accuracies = {}
+    for name in config.cells:
+        way = WAYS[name]
         several = name in (PENALTY, *RIVALS)
         for seed in config.seeds if several else config.seeds[:1]:
             network = functools.cache(
-                functools.partial(trained, config, task, name, seed)
+                functools.partial(train_network, config, task, name, seed)
             )
             for deviation, printed in zip(DEVIATIONS, way.printed, strict=True):
-                row = measured(
+                value = write_row(
+                    sheet,
                     f"{name}, noise {deviation:g}",
-                    lambda network=network, deviation=deviation: noisy_accuracy(
-                        config, task, *network(), deviation
-                    ),
+                    functools.partial(noisy_accuracy, config, task, network, deviation),
                     seed=seed,
                     paper_value=printed,
-                )
-                found.setdefault((name, deviation), []).append(row["value"])
-    compare(config, found, measured)
+                ).value
+                accuracies.setdefault((name, deviation), []).append(value)
+    write_losses(config, accuracies, sheet)
     training.draw_beside(
         table,
         [f"{deviation:g}" for deviation in DEVIATIONS],
-        {name: way.printed for name, way in WAYS.items()},
-        {name: [found[name, noise] for noise in DEVIATIONS] for name in WAYS},
+        {name: WAYS[name].printed for name in config.cells},
+        {
+            name: [accuracies[name, noise] for noise in DEVIATIONS]
+            for name in config.cells
+        },
         xlabel="deviation of the noise",
     )
 
 
-def compare(config: Config, found: dict, measured: Callable) -> None:
+def write_losses(config: Config, accuracies: dict, sheet: Sheet) -> None:
     """Writes how much more accuracy the rivals of the penalty lose, paired by seed."""
 
-    def lost(name, deviation):
-        return np.subtract(found[name, 0.0], found[name, deviation])
+    def lost(name: str, deviation: float) -> np.ndarray:
+        return np.subtract(accuracies[name, 0.0], accuracies[name, deviation])
 
-    def printed(name, deviation):
-        accuracies = WAYS[name].printed
-        return accuracies[0] - accuracies[DEVIATIONS.index(deviation)]
+    def printed(name: str, deviation: float) -> float:
+        row = WAYS[name].printed
+        return row[0] - row[DEVIATIONS.index(deviation)]
 
     for deviation in COMPARED:
         for rival in RIVALS:
-            more = training.paired_difference(
-                lost(rival, deviation), lost(PENALTY, deviation)
-            )
-            measured(
+            claim = f"the Jacobian penalty loses less to noise than {rival}"
+            write_known(
+                sheet,
                 f"accuracy lost to noise {deviation:g}, {rival} minus {PENALTY}",
-                lambda more=more: more,
+                training.paired_difference(
+                    lost(rival, deviation), lost(PENALTY, deviation)
+                ),
                 seed=config.seeds[0],
                 paper_value=round(
                     printed(rival, deviation) - printed(PENALTY, deviation), 2
                 ),
-                verdict=training.verdict(
-                    more, f"the Jacobian penalty loses less to noise than {rival}"
-                ),
+                verdict=functools.partial(training.verdict, claim=claim),
             )
 
 
-def trained(config: Config, task: Task, name: str, seed: int) -> tuple:
+def train_network(config: Config, task: Task, name: str, seed: int) -> tuple:
     """Trains one network; returns its `apply_fn` and variables."""
     way = WAYS[name]
     model = models.VGG(
@@ -194,24 +195,25 @@ def trained(config: Config, task: Task, name: str, seed: int) -> tuple:
     )
     apply_fn, variables = models.functional(model)
     objective = transfer.student_objective(
-        model, losses.penalized(way.penalty), preprocess=task.preprocess
+        model, losses.PenaltyLoss(way.penalty), preprocess=task.preprocess
     )
-    result = training.fitted(
-        losses.augmenting(objective),
+    result = training.fit(
+        losses.Augmented(objective),
         variables,
         {"images": task.train.images, "labels": task.train.labels},
         plan=dataclasses.replace(config.training, weight_decay=way.weight_decay),
         seed=seed,
         folder=config.out / "table2",
-        made_by=[name, training.settings(config)],
+        made_of=[name, harness.settings(config)],
     )
     return apply_fn, result.best
 
 
 def noisy_accuracy(
-    config: Config, task: Task, apply_fn, variables, deviation: float
+    config: Config, task: Task, network: Callable[[], tuple], deviation: float
 ) -> harness.Value:
     """The accuracy in percent, its mean and deviation over draws of the noise."""
+    apply_fn, variables = network()
     num_draws = config.num_draws if deviation > 0 else 1
     hits = np.zeros(num_draws)
     for draw in range(num_draws):
@@ -240,5 +242,4 @@ def _hits(variables, x, labels, key, deviation, *, apply_fn):
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,15 +1,15 @@
 """Table 3: scenes from few images, with a teacher of other classes and architecture.
 
-Run: `python experiments/jacobian_matching/table3_transfer.py cpu --data-dir DIR` with CIFAR-100
-and scene15 prepared there; half an hour on one core, and a killed run goes on. A VGG-9
-with two heads learns scenes from labels and, with its second head and its attention
-maps, from a residual network. All terms have the weight 10, as printed (that of
-attention is not), and are sums over maps and inputs, and means over images. Squares of
-activations are means over the teacher's classes: the paper does not say which, and the
-cross-entropy does not fall beside their sum, which one more row shows.
-Jacobians are those of the attention peak after the first stage of the teacher and the
-second max-pooling of the student, Eq. (10), window a fifth of the map's side. Matching
-output Jacobians instead (section 5.1.1: it did not train) is run once.
+Run: `python -m experiments.jacobian_matching.table3_transfer cpu --data-dir DIR` with
+CIFAR-100 and scene15 prepared there; half an hour on one core, and a killed run goes
+on. A VGG-9 with two heads learns scenes from labels and, with its second head and its
+attention maps, from a residual network. All terms have the weight 10, as printed (that
+of attention is not), and are sums over maps and inputs, and means over images. Squares
+of activations are means over the teacher's classes: the paper does not say which, and
+the cross-entropy does not fall beside their sum, which one more row shows. Jacobians
+are those of the attention peak after the first stage of the teacher and the second
+max-pooling of the student, Eq. (10), window a fifth of the map's side. Matching output
+Jacobians instead (section 5.1.1: it did not train) is run once.
 
 `cpu`: the teacher, a narrow ResNet-18, learns CIFAR-100 in place of ImageNet at 32 x 32
 pixels, the scenes are 15 classes of grey images of 64 x 64. We expect matching of
@@ -18,18 +18,13 @@ activations to help, Jacobians to help a little more, and neither to reach the o
 
 import dataclasses
 import functools
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import losses, scenes, training
+from experiments.sheets import Sheet, write_known, write_row
 
 SIZES = (5, 10, 25, 50, None)
 """Images a class in the paper; None for all."""
@@ -91,6 +86,8 @@ class Config(scenes.Config):
     """Of subset, weights and order."""
     once: int = 10
     """Images a class of the rows that are measured once."""
+    cells: tuple[str, ...] = tuple(WAYS)
+    """Names of the rows that are run."""
 
 
 def _plans(steps: dict, batch_size: int, learning_rate: float = 1e-3) -> tuple:
@@ -106,7 +103,13 @@ def _plans(steps: dict, batch_size: int, learning_rate: float = 1e-3) -> tuple:
 PRESETS = {
     "smoke": (
         "seconds",
-        Config(**scenes.SMOKE, student=_plans({1: 2}, 8), seeds=(0,), once=1),
+        Config(
+            **scenes.SMOKE,
+            student=_plans({1: 2}, 8),
+            seeds=(0,),
+            once=1,
+            cells=("CE", "CE + activations + attention + Jacobians"),
+        ),
     ),
     "cpu": (
         "half an hour on one core",
@@ -129,132 +132,149 @@ PRESETS = {
 
 
 def main(config: Config, preset: str) -> None:
-    """Measures what is missing."""
+    """Trains students of all subsets and ways, writes rows and the figure."""
     table = harness.Table(training.PAPER, "table3", preset, config.results)
-    measured = functools.partial(
-        harness.measured, table, config=training.settings(config)
-    )
-    lesson = scenes.taught(config)
-    peak = (0, max(1, scenes.map_side(lesson, 0) // 5))
-    about = functools.partial(scenes.attention, level=peak[0], window=peak[1])
-    found = {}
+    sheet = Sheet(table, harness.settings(config))
+    lesson = scenes.prepare_lesson(config)
+    accuracies = {}
     for size, plan in config.student:
         for seed in config.seeds:
-            images = scenes.subset(lesson, size, seed)
-            outputs = functools.cache(
-                functools.partial(scenes.said, lesson, images, about)
+            of_ways = write_subset(config, sheet, lesson, size, plan, seed)
+            for name, value in of_ways.items():
+                accuracies[name, size, seed] = value
+    write_comparisons(config, accuracies, sheet)
+    draw(config, table, accuracies)
+    write_once(config, lesson, sheet)
+
+
+def write_subset(
+    config: Config,
+    sheet: Sheet,
+    lesson: scenes.Lesson,
+    size: int | None,
+    plan: training.Training,
+    seed: int,
+) -> dict[str, float]:
+    """Writes the accuracies of all ways with one subset of scenes; returns them."""
+    images = scenes.subset(lesson, size, seed)
+    peak = (0, max(1, scenes.map_side(lesson, 0) // 5))
+    ask = functools.partial(scenes.attention, level=peak[0], window=peak[1])
+    answers = functools.cache(
+        functools.partial(scenes.teacher_answers, lesson, images, ask)
+    )
+    accuracies = {}
+    for name in config.cells:
+        way = WAYS[name]
+        loss = losses.TransferLoss(
+            activations="activations" in way.matched,
+            num_maps=scenes.NUM_MAPS if "attention" in way.matched else 0,
+            peak=peak if "Jacobians" in way.matched else None,
+        )
+        run = functools.cache(
+            functools.partial(
+                scenes.train_student,
+                config,
+                lesson,
+                images,
+                answers if way.matched else dict,
+                loss,
+                plan=plan,
+                seed=seed,
+                name=name,
+                from_oracle=way.from_oracle,
             )
-            for name, way in WAYS.items():
-                train = functools.cache(
-                    functools.partial(
-                        trained, config, lesson, images, outputs, name, peak, plan, seed
-                    )
-                )
-                cell = f"{name}, {'all' if size is None else f'{size} a class'}"
-                row = measured(
-                    cell,
-                    lambda train=train: train().accuracy,
-                    seed=seed,
-                    paper_value=printed(name, size),
-                )
-                found[name, size, seed] = row["value"]
-                if "Jacobians" in way.matched:
-                    measured(
-                        f"{cell}: reduction of the Jacobian loss",
-                        lambda train=train: harness.Value(train().reduction),
-                        seed=seed,
-                    )
-    compare(config, found, measured)
-    draw(config, table, found)
-    once(config, lesson, measured)
+        )
+        cell = f"{name}, {'all' if size is None else f'{size} a class'}"
+        accuracies[name] = write_row(
+            sheet,
+            cell,
+            functools.partial(scenes.accuracy_of, run),
+            seed=seed,
+            paper_value=printed(name, size),
+        ).value
+        if "Jacobians" in way.matched:
+            write_row(
+                sheet,
+                f"{cell}: reduction of the Jacobian loss",
+                functools.partial(scenes.reduction_of, run),
+                seed=seed,
+            )
+    return accuracies
 
 
 def printed(name: str, size: int | None) -> float | None:
-    """What the paper prints, if it has the size."""
+    """The accuracy that the paper prints, None for other sizes."""
     return WAYS[name].printed[SIZES.index(size)] if size in SIZES else None
 
 
-def trained(config, lesson, images, outputs, name, peak, plan, seed) -> scenes.Run:
-    """One student."""
-    way = WAYS[name]
-    loss = losses.transferred(
-        activations="activations" in way.matched,
-        num_maps=scenes.NUM_MAPS if "attention" in way.matched else 0,
-        peak=peak if "Jacobians" in way.matched else None,
-    )
-    return scenes.student(
-        config,
-        lesson,
-        images,
-        outputs() if way.matched else {},
-        loss,
-        plan=plan,
-        seed=seed,
-        name=name,
-        from_oracle=way.from_oracle,
-    )
-
-
-def compare(config: Config, found: dict, measured: Callable) -> None:
+def write_comparisons(config: Config, accuracies: dict, sheet: Sheet) -> None:
     """Writes mean differences over all sizes and subsets."""
     cells = [(size, seed) for size, _ in config.student for seed in config.seeds]
     for lower, higher, claim in PAIRS:
+        if not {lower, higher} <= set(config.cells):
+            continue
         gain = training.paired_difference(
-            [found[higher, *cell] for cell in cells],
-            [found[lower, *cell] for cell in cells],
+            [accuracies[higher, *cell] for cell in cells],
+            [accuracies[lower, *cell] for cell in cells],
         )
         paper = [
             printed(higher, size) - printed(lower, size)
             for size, _ in config.student
             if size in SIZES
         ]
-        measured(
+        write_known(
+            sheet,
             f"{higher} minus {lower}, mean over sizes and subsets",
-            lambda gain=gain: gain,
+            gain,
             seed=config.seeds[0],
             paper_value=round(float(np.mean(paper)), 2) if paper else None,
-            verdict=training.verdict(gain, claim),
+            verdict=functools.partial(training.verdict, claim=claim),
         )
 
 
-def draw(config: Config, table: harness.Table, found: dict) -> None:
+def draw(config: Config, table: harness.Table, accuracies: dict) -> None:
     """Draws the accuracies against the number of images."""
     counts = [size for size, _ in config.student]
     seeds = config.seeds
     training.draw_beside(
         table,
         ["all" if size is None else str(size) for size in counts],
-        {name: [printed(name, size) or np.nan for size in counts] for name in WAYS},
         {
-            name: [[found[name, n, seed] for seed in seeds] for n in counts]
-            for name in WAYS
+            name: [printed(name, size) or np.nan for size in counts]
+            for name in config.cells
+        },
+        {
+            name: [[accuracies[name, n, seed] for seed in seeds] for n in counts]
+            for name in config.cells
         },
         xlabel="images a class",
     )
 
 
-def once(config: Config, lesson: scenes.Lesson, measured: Callable) -> None:
+def write_once(config: Config, lesson: scenes.Lesson, sheet: Sheet) -> None:
     """Writes what output Jacobians and sums of squared activations do, one run each."""
     size, seed = config.once, config.seeds[0]
     images = scenes.subset(lesson, size, seed)
-    outputs = scenes.said(lesson, images, scenes.largest_output)
+    answers = functools.cache(
+        functools.partial(scenes.teacher_answers, lesson, images, scenes.largest_output)
+    )
     for name, loss in (
         (
             "CE + activations + output Jacobians",
-            losses.transferred(activations=True, output=True),
+            losses.TransferLoss(activations=True, output=True),
         ),
         (
             "CE + activations, squares summed",
-            losses.transferred(activations=True, summed=True),
+            losses.TransferLoss(activations=True, summed=True),
         ),
     ):
         run = functools.cache(
             functools.partial(
-                scenes.student,
+                scenes.train_student,
                 config,
                 lesson,
                 images,
-                outputs,
+                answers,
                 loss,
                 plan=dict(config.student)[size],
                 seed=seed,
@@ -262,15 +282,15 @@ def once(config: Config, lesson: scenes.Lesson, measured: Callable) -> None:
             )
         )
         cell = f"{name}, {size} a class"
-        measured(cell, lambda run=run: run().accuracy, seed=seed)
+        write_row(sheet, cell, functools.partial(scenes.accuracy_of, run), seed=seed)
         if "Jacobians" in name:
-            measured(
+            write_row(
+                sheet,
                 f"{cell}: reduction of the Jacobian loss",
-                lambda run=run: harness.Value(run().reduction),
+                functools.partial(scenes.reduction_of, run),
                 seed=seed,
             )
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

@@ -1,26 +1,23 @@
 """Tables 4 and 5: at which depth, and over which window, Jacobians are matched.
 
-Run: `python experiments/jacobian_matching/table4_table5_layers.py cpu --data-dir DIR` after
-`table3.py cpu`, whose teacher it uses (or trains); ten minutes on one core, and a
-killed run goes on. The loss is the cross-entropy and Eq. (10) on the attention peak,
-both with the weight 10: the paper does not say which terms are on. Ten images a class,
-two subsets. Beside the accuracy stands by how many percent the Jacobian loss fell from
-the first epoch to the last. We expect the shallowest depth to have the largest fall.
+Run: `python -m experiments.jacobian_matching.table4_table5_layers cpu --data-dir DIR`
+after `table3_transfer.py cpu`, whose teacher it uses (or trains); ten minutes on one
+core, and a killed run goes on. The loss is the cross-entropy and Eq. (10) on the
+attention peak, both with the weight 10: the paper does not say which terms are on. Ten
+images a class, two subsets. Beside the accuracy stands by how many percent the Jacobian
+loss fell from the first epoch to the last. We expect the shallowest depth to have the
+largest fall.
 """
 
 import dataclasses
 import functools
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 from experiments import harness
 from experiments.jacobian_matching.support import losses, scenes, training
+from experiments.sheets import Sheet, write_known, write_row
 
 
 class Cell(NamedTuple):
@@ -56,6 +53,8 @@ class Config(scenes.Config):
     per_class: int = 10
     seeds: tuple[int, ...] = (0, 1)
     """Of subset, weights and order."""
+    cells: tuple[Cell, ...] = CELLS
+    """Columns that are run; among them two depths at least."""
 
 
 def _plan(num_steps: int, batch_size: int, learning_rate=1e-3) -> training.Training:
@@ -71,7 +70,13 @@ def _plan(num_steps: int, batch_size: int, learning_rate=1e-3) -> training.Train
 PRESETS = {
     "smoke": (
         "seconds",
-        Config(**scenes.SMOKE, student=_plan(2, 8), per_class=1, seeds=(0,)),
+        Config(
+            **scenes.SMOKE,
+            student=_plan(2, 8),
+            per_class=1,
+            seeds=(0,),
+            cells=(CELLS[0], CELLS[1], CELLS[-1]),
+        ),
     ),
     "cpu": ("ten minutes on one core", Config(**scenes.CPU, student=_plan(200, 16))),
     "paper": ("an accelerator", Config(**scenes.PAPER, student=_plan(6281, 8))),
@@ -79,66 +84,66 @@ PRESETS = {
 
 
 def main(config: Config, preset: str) -> None:
-    """Measures what is missing."""
-    lesson = scenes.taught(config)
-    run = functools.cache(functools.partial(trained, config, lesson))
-    found = {}
-    for cell in CELLS:
+    """Trains a student for each column of both tables and writes the rows."""
+    lesson = scenes.prepare_lesson(config)
+    settings = harness.settings(config)
+    run_of = functools.cache(functools.partial(train_student, config, lesson))
+    reductions = {}
+    for cell in config.cells:
         table = harness.Table(training.PAPER, cell.table, preset, config.results)
-        measured = functools.partial(
-            harness.measured, table, config=training.settings(config)
-        )
+        sheet = Sheet(table, settings)
         side = scenes.map_side(lesson, cell.level)
         window = 1 if cell.parts is None else max(1, side // cell.parts)
         for seed in config.seeds:
-            measured(
+            run = functools.partial(run_of, cell.level, window, seed)
+            write_row(
+                sheet,
                 f"{cell.name}: accuracy",
-                lambda level=cell.level, window=window, seed=seed: (
-                    run(level, window, seed).accuracy
-                ),
+                functools.partial(scenes.accuracy_of, run),
                 seed=seed,
                 paper_value=cell.accuracy,
             )
-            row = measured(
+            reduction = write_row(
+                sheet,
                 f"{cell.name}: reduction of the Jacobian loss",
-                lambda level=cell.level, window=window, seed=seed: harness.Value(
-                    run(level, window, seed).reduction
-                ),
+                functools.partial(scenes.reduction_of, run),
                 seed=seed,
                 paper_value=cell.reduction,
             )
-            found.setdefault(cell.name, []).append(row["value"])
-    compare(config, preset, found)
+            reductions.setdefault(cell.name, []).append(reduction.value)
+    table = harness.Table(training.PAPER, "table4", preset, config.results)
+    write_comparison(config, Sheet(table, settings), reductions)
 
 
-def compare(config: Config, preset: str, found: dict) -> None:
-    """Says whether the Jacobian loss falls most at the shallowest depth."""
-    first, *deeper = (cell for cell in CELLS if cell.table == "table4")
-    rival = max(deeper, key=lambda cell: np.mean(found[cell.name]))
-    margin = training.paired_difference(found[first.name], found[rival.name])
-    harness.measured(
-        harness.Table(training.PAPER, "table4", preset, config.results),
+def write_comparison(
+    config: Config, sheet: Sheet, reductions: dict[str, list[float]]
+) -> None:
+    """Writes whether the Jacobian loss falls most at the shallowest depth."""
+    first, *deeper = (cell for cell in config.cells if cell.table == "table4")
+    rival = max(deeper, key=lambda cell: np.mean(reductions[cell.name]))
+    claim = "the Jacobian loss falls most at the shallowest depth"
+    write_known(
+        sheet,
         f"reduction, {first.name} minus the best deeper one ({rival.name})",
-        lambda: margin,
+        training.paired_difference(reductions[first.name], reductions[rival.name]),
         seed=config.seeds[0],
-        config=training.settings(config),
         paper_value=round(first.reduction - max(c.reduction for c in deeper), 2),
-        verdict=training.verdict(
-            margin, "the Jacobian loss falls most at the shallowest depth"
-        ),
+        verdict=functools.partial(training.verdict, claim=claim),
     )
 
 
-def trained(config: Config, lesson, level: int, window: int, seed: int):
-    """One student."""
+def train_student(
+    config: Config, lesson: scenes.Lesson, level: int, window: int, seed: int
+) -> scenes.Run:
+    """Trains one student with Jacobians matched at one depth over one window."""
     images = scenes.subset(lesson, config.per_class, seed)
-    about = functools.partial(scenes.attention, level=level, window=window)
-    return scenes.student(
+    ask = functools.partial(scenes.attention, level=level, window=window)
+    return scenes.train_student(
         config,
         lesson,
         images,
-        scenes.said(lesson, images, about),
-        losses.transferred(peak=(level, window)),
+        functools.partial(scenes.teacher_answers, lesson, images, ask),
+        losses.TransferLoss(peak=(level, window)),
         plan=config.student,
         seed=seed,
         name=f"depth {level} window {window}",
@@ -146,5 +151,4 @@ def trained(config: Config, lesson, level: int, window: int, seed: int):
 
 
 if __name__ == "__main__":
-    name = next((word for word in sys.argv[1:] if word in PRESETS), "cpu")
-    main(tyro.extras.overridable_config_cli(PRESETS), name)
+    harness.run_script(main, PRESETS)

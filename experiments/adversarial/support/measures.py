@@ -1,5 +1,6 @@
 """The measures of a pair of models, and how they go along with the transfer."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -7,14 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
-from experiments.adversarial.support.rows import (
+from experiments.harness import Value
+from experiments.sheets import (
     Sheet,
-    mean,
+    over_images,
     over_models,
     over_samples,
-    row,
+    sign_verdict,
+    write_row,
 )
-from experiments.harness import Value
 from jtransfer import adversarial
 
 ALPHA1, ALPHA2, ALPHA12 = PRINTED = (
@@ -30,7 +32,7 @@ POOLED = "Pearson over samples, pooled"
 
 
 class Printed(NamedTuple):
-    """What the paper prints of a table, model by model."""
+    """Numbers that the paper prints in a table, model by model."""
 
     accuracies: tuple[float, ...]
     columns: dict[str, tuple[float, ...]]
@@ -53,12 +55,12 @@ def alphas(pairs: Iterable[Pair]) -> np.ndarray:
     It is infinite where the own attack moves nothing and the transferred one does, as
     happens with dead units. Means and correlations leave such a sample out.
     """
-    found = [adversarial.alpha1(pair.transferred, pair.white_box) for pair in pairs]
-    return np.stack(found, axis=1)
+    columns = [adversarial.alpha1(pair.transferred, pair.white_box) for pair in pairs]
+    return np.stack(columns, axis=1)
 
 
-def table_rows(
-    found: Sheet,
+def write_models(
+    sheet: Sheet,
     pairs: Mapping[str, Pair],
     accuracies: Mapping[str, float],
     losses: np.ndarray,
@@ -68,56 +70,69 @@ def table_rows(
     suffix: str = "",
     signs: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Value]:
-    """Writes what the paper's tables and figures show of several models.
+    """Writes the rows of the paper's tables and figures for several models.
 
     Args:
-      found: the table.
+      sheet: the table.
       pairs: deviations, by model.
       accuracies: after the transfer, by model.
       losses: after the transfer, ``[n, models]``.
       paper: what the paper prints, its models in the order of `accuracies`.
       seed: of the run.
       suffix: end of the names of the rows that depend on `pairs`.
-      signs: what the paper claims of some correlations without a number.
+      signs: of some correlations that the paper claims without a number.
 
     Returns:
       The correlations by the names of their rows.
     """
     columns = {"accuracy after transfer": paper.accuracies, **paper.columns}
-    values: dict[str, list[float]] = {}
+    numbers: dict[str, list[float]] = {}
     for i, (model, pair) in enumerate(pairs.items()):
-        accuracy = accuracies[model]
-        computed = {
-            "accuracy after transfer": lambda accuracy=accuracy: Value(accuracy)
-        } | {f"{k}{suffix}": compute for k, compute in measures(pair).items()}
+        accuracy = functools.partial(Value, accuracies[model])
+        computed = {f"{k}{suffix}": compute for k, compute in measures(pair).items()}
+        computed = {"accuracy after transfer": accuracy, **computed}
         for cell, compute in computed.items():
-            printed = columns.get(cell)
-            value = row(
-                found,
+            value = write_row(
+                sheet,
                 f"{cell}, {model}",
                 compute,
                 seed=seed,
-                paper_value=None if printed is None else printed[i],
+                paper_value=columns[cell][i] if cell in columns else None,
             )
-            values.setdefault(cell, []).append(value.value)
-    alpha1s = alphas(pairs.values())
-    computed = per_sample(alpha1s, losses, list(pairs), seed=seed)
+            numbers.setdefault(cell, []).append(value.value)
+    computed = per_sample(alphas(pairs.values()), losses, list(pairs), seed=seed)
     for cell in PRINTED:
-        computed[over_models_cell(cell)] = lambda column=values[f"{cell}{suffix}"]: (
-            over_models(values["accuracy after transfer"], column)
-        )
+        pair = numbers["accuracy after transfer"], numbers[f"{cell}{suffix}"]
+        computed[over_models_cell(cell)] = functools.partial(over_models, *pair)
     printed = correlations(paper)
     return {
-        cell: row(
-            found,
-            cell,
-            compute,
-            seed=seed,
-            paper_value=printed.get(cell),
-            claim=printed.get(cell, signs.get(cell)),
-        )
+        cell: write_judged(sheet, cell, compute, printed, signs, seed=seed)
         for cell, compute in ((k + suffix, v) for k, v in computed.items())
     }
+
+
+def write_judged(
+    sheet: Sheet,
+    cell: str,
+    compute: Callable[[], Value],
+    printed: Mapping[str, float],
+    signs: Mapping[str, float],
+    *,
+    seed: int,
+) -> Value:
+    """Writes a row that is judged by what the paper prints, or else by its claim.
+
+    Args:
+      sheet: the table.
+      cell: name of the row.
+      compute: returns its value.
+      printed: the paper's numbers by cell.
+      signs: the signs that the paper claims of cells without a number.
+      seed: of the run.
+    """
+    value = printed.get(cell)
+    rule = sign_verdict(printed.get(cell, signs.get(cell)), value)
+    return write_row(sheet, cell, compute, seed=seed, paper_value=value, verdict=rule)
 
 
 def means(alphas: np.ndarray) -> np.ndarray:
@@ -127,12 +142,12 @@ def means(alphas: np.ndarray) -> np.ndarray:
 
 def correlations(paper: Printed) -> dict[str, float]:
     """The correlations of the paper; those over models follow from its columns."""
-    found = {} if paper.pearson is None else {POOLED: paper.pearson}
+    values = {} if paper.pearson is None else {POOLED: paper.pearson}
     for measure in PRINTED:
         if measure in paper.columns:
             value = over_models(paper.accuracies, paper.columns[measure])
-            found[over_models_cell(measure)] = value.value
-    return found
+            values[over_models_cell(measure)] = value.value
+    return values
 
 
 def over_models_cell(measure: str) -> str:
@@ -141,7 +156,7 @@ def over_models_cell(measure: str) -> str:
 
 
 def measures(pair: Pair) -> dict[str, Callable[[], Value]]:
-    """What is measured of one pair of models over its images, by name."""
+    """Functions that compute the measures of one pair of models, by name."""
     own, transferred, white_box = pair
     ratios = np.asarray(adversarial.alpha1(transferred, white_box), np.float64)
     kept = np.isfinite(ratios)
@@ -149,12 +164,12 @@ def measures(pair: Pair) -> dict[str, Callable[[], Value]]:
     combined = float(adversarial.alpha12(own[kept], transferred[kept], white_box[kept]))
     unbiased = float(adversarial.unbiased_square(plain, len(own)))
     return {
-        ALPHA1: lambda: mean(ratios, seed=0),
-        "alpha2": lambda: Value(plain),
-        ALPHA2: lambda: Value(plain**2),
-        "alpha2 squared, unbiased": lambda: Value(unbiased),
-        "alpha1 * alpha2": lambda: Value(combined),
-        ALPHA12: lambda: Value(combined**2),
+        ALPHA1: functools.partial(over_images, ratios, seed=0),
+        "alpha2": functools.partial(Value, plain),
+        ALPHA2: functools.partial(Value, plain**2),
+        "alpha2 squared, unbiased": functools.partial(Value, unbiased),
+        "alpha1 * alpha2": functools.partial(Value, combined),
+        ALPHA12: functools.partial(Value, combined**2),
     }
 
 
@@ -168,13 +183,13 @@ def per_sample(
 ) -> dict[str, Callable[[], Value]]:
     """Correlations of alpha1 and loss over single samples, by name."""
 
-    def pearson(a, b):
-        return lambda: over_samples(a, b, seed=seed)
+    def pearson(a: np.ndarray, b: np.ndarray) -> Callable[[], Value]:
+        return functools.partial(over_samples, a, b, seed=seed)
 
-    def share(hits):
-        return lambda: Value(float(np.mean(hits)))
+    def share(hits: np.ndarray) -> Callable[[], Value]:
+        return functools.partial(Value, float(np.mean(hits)))
 
-    found = {
+    computed = {
         POOLED: pearson(alphas, losses),
         # A few images that hardly move by the own attack do not decide this one.
         "Spearman over samples, pooled": pearson(ranks(alphas), ranks(losses)),
@@ -185,5 +200,5 @@ def per_sample(
     }
     for i, model in enumerate(models):
         cell = f"Pearson over samples, {model}"
-        found[cell] = pearson(alphas[:, i], losses[:, i])
-    return found
+        computed[cell] = pearson(alphas[:, i], losses[:, i])
+    return computed

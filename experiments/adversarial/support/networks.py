@@ -1,22 +1,12 @@
-"""What the image experiments of this folder share: settings, data, networks.
-
-A network is trained once for all of them: it lies in `--out` under a name that holds a
-digest of everything that made it, so a killed run goes on and other settings do not
-find it.
-"""
+"""Settings, images and networks of the image experiments on adversarial transfer."""
 
 import dataclasses
-import hashlib
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from experiments import harness
-from jtransfer import data, networks, transfer
+from experiments import harness, kept_networks
+from experiments.kept_networks import Model
+from experiments.sheets import Sheet
+from jtransfer import data, transfer
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
 from jtransfer.training import devices
@@ -124,18 +114,11 @@ PRESETS = {
 }
 
 
-class Model(NamedTuple):
-    """A network and the name under which it is kept."""
-
-    name: str
-    network: Network
-
-
-def settings(config: Config) -> dict:
-    """What of the configuration may change a number, for its row."""
-    left_out = ("data_dir", "out", "results", "seeds")
-    found = {k: v for k, v in dataclasses.asdict(config).items() if k not in left_out}
-    return {**found, "target_data": target_data(config)}
+def new_sheet(config: Config, name: str, preset: str) -> Sheet:
+    """A table of this paper, with the settings that may change a number in it."""
+    table = harness.Table("adversarial", name, preset, config.results)
+    settings = harness.settings(config, "seeds")
+    return Sheet(table, {**settings, "target_data": target_data(config)})
 
 
 def target_data(config: Config) -> str:
@@ -150,26 +133,29 @@ def images(config: Config, name: str, split: str) -> Images:
     return data.load(name, split, data_dir=config.data_dir, image_size=SIZE)
 
 
-def part(found: Images, size: int | None, *, seed: int) -> Images:
+def part(whole: Images, size: int | None, *, seed: int) -> Images:
     """Some of the images, balanced over the classes, others for each seed."""
-    order = data.block_balanced_order(found.labels, seed=seed)
-    return data.examples_at(found, order[:size])
+    order = data.block_balanced_order(whole.labels, seed=seed)
+    return data.examples_at(whole, order[:size])
 
 
-def source(config: Config, model: str, width: int, *, seed: int) -> Model:
-    """A network of one architecture, trained on the first data set."""
+def train_source(config: Config, model: str, width: int, *, seed: int) -> Model:
+    """Trains a network of one architecture on the first data set, or reads it."""
     train, test = (images(config, config.source_data, s) for s in ("train", "test"))
     train = part(train, config.num_images, seed=seed)
-    return trained(config, (model, width), train, test, config.num_epochs, seed=seed)
+    shape = model, width
+    return train_network(config, shape, train, test, config.num_epochs, seed=seed)
 
 
-def target(config: Config, train: Images, test: Images, *, seed: int) -> Model:
-    """The reference model, trained on images of the second data set."""
+def train_target(config: Config, train: Images, test: Images, *, seed: int) -> Model:
+    """Trains the reference model on images of the second data set, or reads it."""
     train = part(train, config.num_target_images, seed=seed)
-    return trained(config, config.target, train, test, config.target_epochs, seed=seed)
+    return train_network(
+        config, config.target, train, test, config.target_epochs, seed=seed
+    )
 
 
-def trained(
+def train_network(
     config: Config,
     shape: tuple[str, int],
     train: Images,
@@ -178,7 +164,7 @@ def trained(
     *,
     seed: int,
 ) -> Model:
-    """A network of an architecture and width, trained or found.
+    """Trains a network of an architecture and width, or reads it.
 
     SGD with momentum .9 as in the paper; the paper leaves open the rest: batches of 64,
     weight decay, a cosine, one epoch of warm-up, crops and flips.
@@ -192,9 +178,9 @@ def trained(
         learning_rate=config.learning_rate,
         steps_per_dispatch=1 if devices.has_slow_loops() else 50,
     )
-    made_of = architecture, recipe, digest(train.images, train.labels), seed
+    made_of = architecture, recipe, train.images, train.labels, seed
 
-    def make(folder):
+    def new_network(folder: Path) -> Network:
         return transfer.train_network(
             architecture,
             train,
@@ -205,44 +191,23 @@ def trained(
             facts={},
         )
 
-    return stored(config, shape[0], made_of, make)
+    return kept_networks.train_or_read(config.out, shape[0], made_of, new_network)
 
 
-def with_head(config: Config, model: Model, train: Images, *, seed: int) -> Model:
-    """A source with a last layer for the second data set, the body as it was."""
+def train_head(config: Config, model: Model, train: Images, *, seed: int) -> Model:
+    """Trains a last layer of a source for the second data set, the body as it was."""
     options = {
         "num_epochs": config.head_epochs,
         "learning_rate": config.head_learning_rate,
         "seed": seed,
     }
 
-    def make(folder):
-        network = transfer.fine_tune_head(
+    def new_network(folder: Path) -> Network:
+        del folder
+        return transfer.fine_tune_head(
             model.network, train.images, train.labels, train.class_names, **options
         )
-        networks.write_network(folder, network)
-        return network
 
-    made_of = model.name, digest(train.images, train.labels), sorted(options.items())
-    return stored(config, f"{model.network.architecture.model}-head", made_of, make)
-
-
-def stored(
-    config: Config, label: str, made_of: object, make: Callable[[Path], Network]
-) -> Model:
-    """A network that is made, into a folder, where it is not found there."""
-    name = f"{label}-{digest(made_of)}"
-    folder = config.out / "networks" / name
-    if (folder / networks.JSON_FILE).exists():
-        return Model(name, networks.read_network(folder))
-    print(f"training {name}", flush=True)
-    return Model(name, make(folder))
-
-
-def digest(*parts: object) -> str:
-    """A short name of arrays and of whatever prints the same when it is the same."""
-    found = hashlib.sha256()
-    for item in parts:
-        is_array = isinstance(item, np.ndarray)
-        found.update(item.tobytes() if is_array else repr(item).encode())
-    return found.hexdigest()[:12]
+    made_of = model.name, train.images, train.labels, sorted(options.items())
+    label = f"{model.network.architecture.model}-head"
+    return kept_networks.train_or_read(config.out, label, made_of, new_network)

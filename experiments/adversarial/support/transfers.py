@@ -1,4 +1,4 @@
-"""What attacks on one network do to the outputs of others."""
+"""Deviations of networks' outputs under attacks that were made on other networks."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ from experiments.adversarial.support.attacks import (
     pixels,
 )
 from experiments.adversarial.support.measures import Pair
-from experiments.adversarial.support.networks import Config, Model, digest
+from experiments.adversarial.support.networks import Config
+from experiments.kept_networks import Model, digest
 from jtransfer.data import Images
 
 
@@ -35,18 +36,19 @@ class Setting(NamedTuple):
     """Cross-entropy of each source with its new head on those, `[n, sources]`."""
 
 
-def setting(config: Config, *, seed: int) -> Setting:
-    """Trains or finds all networks of Tables 1, 5 and 6."""
+def prepare_setting(config: Config, *, seed: int) -> Setting:
+    """Trains or reads all networks of Tables 1, 5 and 6 and measures their heads."""
     train, test = (
         networks.images(config, networks.target_data(config), split)
         for split in ("train", "test")
     )
-    target = networks.target(config, train, test, seed=seed)
+    target = networks.train_target(config, train, test, seed=seed)
     sources = tuple(
-        networks.source(config, *shape, seed=seed) for shape in config.architectures
+        networks.train_source(config, *shape, seed=seed)
+        for shape in config.architectures
     )
     heads = tuple(
-        networks.with_head(config, model, train, seed=seed) for model in sources
+        networks.train_head(config, model, train, seed=seed) for model in sources
     )
     x, labels = attacked_images(config, target, test)
     losses = np.stack([cross_entropies(head, x, labels) for head in heads], axis=1)
@@ -69,7 +71,7 @@ def attacked_images(config: Config, target: Model, test: Images):
 
 
 class Transfers(NamedTuple):
-    """What attacks do between the reference model and one other model."""
+    """Deviations of the reference model and one other, attacked in both directions."""
 
     from_target: Pair
     """By attacks on the reference model that are fed to the other one, T->S."""
@@ -77,7 +79,7 @@ class Transfers(NamedTuple):
     """By attacks on the other model that are fed to the reference model, S->T."""
 
 
-def transfers(
+def attack_both_ways(
     config: Config,
     target: Model,
     others: tuple[Model, ...],
@@ -93,24 +95,26 @@ def transfers(
     more than the others: the attack is then made once for all calls.
     """
     fed = others if fed is None else fed
-    by_target = outputs(config, target, attack, (target, *fed), x, seed=seed)
+    by_target = attacked_outputs(config, target, attack, (target, *fed), x, seed=seed)
     target_clean = logits(target, x)
-    found = []
+    transfers = []
     for other in others:
-        by_other = outputs(config, other, attack, (other, target), x, seed=seed)
+        by_other = attacked_outputs(
+            config, other, attack, (other, target), x, seed=seed
+        )
         clean = logits(other, x)
         target_own = by_target[target.name] - target_clean
         other_own = by_other[other.name] - clean
-        found.append(
+        transfers.append(
             Transfers(
                 Pair(target_own, by_target[other.name] - clean, other_own),
                 Pair(other_own, by_other[target.name] - target_clean, target_own),
             )
         )
-    return found
+    return transfers
 
 
-def outputs(
+def attacked_outputs(
     config: Config,
     attacked: Model,
     attack: Attack,
@@ -131,12 +135,12 @@ def outputs(
             return dict(arrays)
     print(f"{attack.name} on {attacked.name}, {len(x)} images", flush=True)
     moved = x + deltas(attacked, attack, x, seed=seed)
-    found = {model.name: logits(model, moved) for model in fed}
+    answers = {model.name: logits(model, moved) for model in fed}
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial.npz")
-    np.savez(partial, **found)
+    np.savez(partial, **answers)
     partial.rename(file)
-    return found
+    return answers
 
 
 def fooled(target: Model, pair: Pair, x: np.ndarray) -> float:

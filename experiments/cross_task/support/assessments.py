@@ -1,5 +1,13 @@
-"""What a teacher's outputs on a target's training images are worth, by each score."""
+"""Scores of a teacher for a target, from its outputs on the target's training images.
 
+`jtransfer rank --scores sinkhorn` has the same parts: the cost of
+`transfer.class_cost`, the student of `assessment.fictitious_student`, Eq. (24). It
+differs in settings for which `ranking.estimates.transport` has no arguments: its
+fictitious student has the weight decay (mean variance of a feature) / n, it takes 1000
+images at most, and adds a jackknife and shuffled labels, sixteen times the work.
+"""
+
+import functools
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,10 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cross_task.support.outputs import head_centers, said
+from experiments.cross_task.support.outputs import (
+    centers,
+    embedding_and_logits,
+    head_centers,
+)
 from experiments.cross_task.support.settings import Config
-from experiments.harness import Value
-from jtransfer import assessment, scores, sinkhorn
+from jtransfer import assessment, scores, sinkhorn, transfer
 from jtransfer.data import Images
 from jtransfer.moments import class_moments
 from jtransfer.networks import Network
@@ -32,12 +43,11 @@ NAMES = {
 
 
 class Evidence(NamedTuple):
-    """What a teacher says of the training images of a student."""
+    """Outputs of a teacher on the training images of a student, and costs."""
 
+    train: Images
     features: jax.Array
     logits: jax.Array
-    labels: np.ndarray
-    num_classes: int
     head: jax.Array
     """Centres of the teacher's classes by its classifier, Eq. (8)."""
     cost: jax.Array
@@ -51,117 +61,140 @@ class Evidence(NamedTuple):
     temperature: float
     epsilon: float
 
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels of the images, `[n]`."""
+        return self.train.labels
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the student."""
+        return len(self.train.class_names)
+
 
 def evidence(
     config: Config, network: Network, own_centers: jax.Array, train: Images
 ) -> Evidence:
-    """Runs a teacher on images and fits its fictitious student."""
-    found = said(network, train.images, ("teacher_embedding", "teacher_logits"))
-    features = jnp.asarray(found["teacher_embedding"])
-    num_classes = len(train.class_names)
-    student_centers = sinkhorn.class_centers(
-        features, train.labels, num_classes=num_classes
-    )
+    """Outputs of a teacher on images, its costs, and its fictitious student."""
+    features, logits = map(jnp.asarray, embedding_and_logits(network, train.images))
+    student_centers = centers(network, train, scaled=False)
     scaled = sinkhorn.normalized_centers(student_centers)
     head = head_centers(network)
     return Evidence(
+        train,
         features,
-        jnp.asarray(found["teacher_logits"]),
-        train.labels,
-        num_classes,
-        head=head,
-        cost=sinkhorn.cost_matrix(head, scaled),
+        logits,
+        head,
+        cost=transfer.class_cost(network, train),
         true_cost=sinkhorn.cost_matrix(own_centers, scaled),
         printed_cost=sinkhorn.cost_matrix(head, student_centers),
-        fictitious=fictitious(features, train.labels, num_classes),
+        fictitious=fictitious_logits(features, train),
         temperature=config.temperature,
         epsilon=config.epsilon,
     )
 
 
-def fictitious(features, labels, num_classes: int) -> jax.Array:
-    """Logits of the linear model of Approximation II."""
+def fictitious_logits(features: jax.Array, train: Images) -> jax.Array:
+    """Logits of the linear model of Approximation II, fitted to the same images."""
     return assessment.fictitious_student(
-        features, labels, num_classes=num_classes, weight_decay=WEIGHT_DECAY
+        features,
+        train.labels,
+        num_classes=len(train.class_names),
+        weight_decay=WEIGHT_DECAY,
     )
 
 
-def transport(found: Evidence, logits, cost) -> assessment.Assessment:
+def transport_score(given: Evidence, student_logits, cost) -> jax.Array:
     """Minus Eq. (24) for a student with these logits."""
-    t = found.temperature
-    return assessment.sinkhorn_assessment(
-        jax.nn.softmax(found.logits / t),
-        jax.nn.softmax(jnp.asarray(logits) / t),
-        cost,
-        epsilon=found.epsilon,
+    teacher, student = (
+        jax.nn.softmax(jnp.asarray(logits) / given.temperature)
+        for logits in (given.logits, student_logits)
     )
+    return assessment.sinkhorn_score(teacher, student, cost, epsilon=given.epsilon)
 
 
-def values(found: Evidence) -> dict[str, Callable[[], jax.Array]]:
-    """What computes each score of `NAMES`.
+def scorers(given: Evidence) -> dict[str, Callable[[], jax.Array]]:
+    """A function that computes it, for each score of `NAMES`.
 
     The first six, whose time counts, start from the teacher's outputs and classifier;
     the two other forms of Approximation II take what `Evidence` holds already.
     """
-    features, labels, num_classes = found.features, found.labels, found.num_classes
-
-    def of_moments(score):
-        return lambda: score(class_moments(features, labels, num_classes=num_classes))
-
-    def probe():
-        held = len(labels) * 4 // 5  # the order is balanced over classes
-        return scores.ridge_probe_accuracy(
-            features[:held],
-            labels[:held],
-            features[held:],
-            labels[held:],
-            num_classes=num_classes,
-        )
-
-    def nce():
-        return scores.nce(
-            jnp.argmax(found.logits, axis=1),
-            labels,
-            num_source_classes=found.logits.shape[1],
-            num_classes=num_classes,
-        )
-
-    def sinkhorn_2():
-        centers = sinkhorn.class_centers(features, labels, num_classes=num_classes)
-        cost = sinkhorn.cost_matrix(found.head, sinkhorn.normalized_centers(centers))
-        student = fictitious(features, labels, num_classes)
-        return transport(found, student, cost).score
-
+    fictitious = given.fictitious
     return {
-        "nce": nce,
-        "leep": lambda: scores.leep(
-            jax.nn.softmax(found.logits), labels, num_classes=num_classes
+        "nce": functools.partial(nce, given),
+        "leep": functools.partial(leep, given),
+        "logme": functools.partial(score_of_moments, given, scores.logme),
+        "h_score": functools.partial(
+            score_of_moments, given, scores.regularized_h_score
         ),
-        "logme": of_moments(scores.logme),
-        "h_score": of_moments(scores.regularized_h_score),
-        "probe": probe,
-        "sinkhorn_2": sinkhorn_2,
-        "sinkhorn_2_true": lambda: (
-            transport(found, found.fictitious, found.true_cost).score
+        "probe": functools.partial(probe_accuracy, given),
+        "sinkhorn_2": functools.partial(approximation_2, given),
+        "sinkhorn_2_true": functools.partial(
+            transport_score, given, fictitious, given.true_cost
         ),
-        "sinkhorn_2_printed": lambda: (
-            transport(found, found.fictitious, found.printed_cost).score
+        "sinkhorn_2_printed": functools.partial(
+            transport_score, given, fictitious, given.printed_cost
         ),
     }
 
 
+def nce(given: Evidence) -> jax.Array:
+    """Minus the entropy of the labels given the teacher's answers, in nats."""
+    return scores.nce(
+        jnp.argmax(given.logits, axis=1),
+        given.labels,
+        num_source_classes=given.logits.shape[1],
+        num_classes=given.num_classes,
+    )
+
+
+def leep(given: Evidence) -> jax.Array:
+    """The log expected empirical prediction of the labels."""
+    probs = jax.nn.softmax(given.logits)
+    return scores.leep(probs, given.labels, num_classes=given.num_classes)
+
+
+def score_of_moments(given: Evidence, score: Callable) -> jax.Array:
+    """A score that takes the class moments of the features."""
+    return score(
+        class_moments(given.features, given.labels, num_classes=given.num_classes)
+    )
+
+
+def probe_accuracy(given: Evidence) -> jax.Array:
+    """Accuracy of a ridge classifier on a fifth of the images."""
+    held = len(given.labels) * 4 // 5  # the order is balanced over classes
+    return scores.ridge_probe_accuracy(
+        given.features[:held],
+        given.labels[:held],
+        given.features[held:],
+        given.labels[held:],
+        num_classes=given.num_classes,
+    )
+
+
+def approximation_2(given: Evidence) -> jax.Array:
+    """Minus Eq. (24) for the fictitious student, both it and the cost made anew."""
+    means = sinkhorn.class_centers(
+        given.features, given.labels, num_classes=given.num_classes
+    )
+    cost = sinkhorn.cost_matrix(given.head, sinkhorn.normalized_centers(means))
+    student_logits = fictitious_logits(given.features, given.train)
+    return transport_score(given, student_logits, cost)
+
+
 def seconds(compute: Callable[[], jax.Array]) -> float:
-    """The time that a score takes once it is compiled."""
+    """Seconds of a score once it is compiled."""
     jax.block_until_ready(compute())
     start = time.perf_counter()
     jax.block_until_ready(compute())
     return time.perf_counter() - start
 
 
-def divergence(true_logits, fictitious_logits, temperature: float) -> Value:
+def divergence(true_logits, fictitious_logits, temperature: float) -> float:
     """KL of the true student's predictions to the fictitious one's, in nats."""
     true, other = (
-        jax.nn.log_softmax(jnp.asarray(x) / temperature)
-        for x in (true_logits, fictitious_logits)
+        jax.nn.log_softmax(jnp.asarray(logits) / temperature)
+        for logits in (true_logits, fictitious_logits)
     )
-    return Value(float(jnp.mean(jnp.sum(jnp.exp(true) * (true - other), axis=1))))
+    return float(jnp.mean(jnp.sum(jnp.exp(true) * (true - other), axis=1)))

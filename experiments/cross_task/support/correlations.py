@@ -1,4 +1,4 @@
-"""How scores of teachers go with the accuracy of their students, over several tasks."""
+"""Correlations of teachers' scores with students' accuracies, over several tasks."""
 
 from collections.abc import Callable
 
@@ -25,13 +25,13 @@ def mean_pearson(scores: np.ndarray, accuracies: np.ndarray) -> float:
 
 
 def within_families(values: np.ndarray, families: np.ndarray) -> np.ndarray:
-    """What is left of values `[tasks, teachers]` without the mean of each family."""
+    """Values `[tasks, teachers]` less the mean of the teacher's family in each task."""
     means = [values[:, families == own].mean(axis=1) for own in families]
     return values - np.stack(means, axis=1)
 
 
 def difference(first: np.ndarray, second: np.ndarray, accuracies: np.ndarray) -> float:
-    """By how much one score correlates better than another, in the mean."""
+    """The mean correlation of one score less that of another."""
     return mean_pearson(first, accuracies) - mean_pearson(second, accuracies)
 
 
@@ -42,22 +42,22 @@ def bootstrapped(statistic: Callable[..., float], *columns: np.ndarray) -> Value
 
 
 def mean_regret(scores: np.ndarray, accuracies: np.ndarray) -> float:
-    """The mean over tasks of what the first choice loses, of `[tasks, teachers]`."""
+    """The mean accuracy lost by the first choice, of values `[tasks, teachers]`."""
     pairs = zip(scores, accuracies, strict=True)
     return float(np.mean([correlations.top_k_regret(*pair, k=1) for pair in pairs]))
 
 
-def told_apart(found: Value) -> str:
+def interval_verdict(difference: Value) -> str:
     """Judges a difference by its interval."""
-    if found.low <= 0 <= found.high:
+    if difference.low <= 0 <= difference.high:
         return "Not told apart: the interval of the difference holds zero."
     return "Told apart: the interval of the difference excludes zero."
 
 
-def is_positive(found: Value) -> str:
+def correlation_verdict(correlation: Value) -> str:
     """Judges a correlation by its interval."""
-    if found.low > 0:
+    if correlation.low > 0:
         return "Goes with the accuracy: the interval is above zero."
-    if found.high < 0:
+    if correlation.high < 0:
         return "Goes against the accuracy: the interval is below zero."
     return "No evidence: the interval holds zero."

@@ -1,9 +1,9 @@
-"""Figures 7 and 8."""
+"""Figures 7 and 8: scores of teachers against the accuracies of their students."""
 
 import numpy as np
 
 from experiments import harness
-from experiments.cross_task.support.sheets import axes
+from experiments.sheets import axes
 
 SHOWN = {
     "nce": "NCE",
@@ -14,16 +14,16 @@ SHOWN = {
 }
 
 
-def figure7(table, found) -> None:
-    """Scores, scaled to [0, 1], against the accuracy, a column a target."""
-    worth = found.accuracies.mean(axis=2)
+def draw_figure7(table, measured) -> None:
+    """Draws scores, scaled to [0, 1], against the accuracy, a column a target."""
+    worth = measured.accuracies.mean(axis=2)
     num_tasks, num_teachers = worth.shape
     figure, panels = axes(
         len(SHOWN), num_tasks, size=(1.7 * num_tasks, 1.4 * len(SHOWN))
     )
     for line, (name, label) in zip(panels, SHOWN.items(), strict=True):
         for k, panel in enumerate(line):
-            scores = _scaled(found.scores[name][k])
+            scores = _scaled(measured.scores[name][k])
             for h in range(num_teachers):
                 window, family = h % num_tasks, h // num_tasks
                 panel.plot(
@@ -42,16 +42,16 @@ def figure7(table, found) -> None:
     harness.save_figure(figure, table)
 
 
-def figure8(table, found) -> None:
-    """The exact score and its approximations for the first target, with lines."""
-    worth = 100 * found.accuracies[0].mean(axis=1)
+def draw_figure8(table, measured) -> None:
+    """Draws the exact score and its approximations for the first target, with lines."""
+    worth = 100 * measured.accuracies[0].mean(axis=1)
     figure, ((panel,),) = axes(1, 1, size=(4, 3))
     for name, label, marker in (
         ("sinkhorn_exact", "exact", "o"),
         ("sinkhorn_1", "Approximation I", "s"),
         ("sinkhorn_2", "Approximation II", "^"),
     ):
-        scores = _scaled(found.scores[name][0])
+        scores = _scaled(measured.scores[name][0])
         (points,) = panel.plot(worth, scores, marker, label=label)
         ends = np.array([worth.min(), worth.max()])
         line = np.polyfit(worth, scores, 1)

@@ -5,122 +5,152 @@ Eq. (11), FitNet 100, VID 1, RKD 25 (distances) and 50 (angles), ReFilled 1000 a
 with a tenth of the learning rate: with all of it, it ends at chance.
 """
 
-import csv
 import dataclasses
-import functools
-from pathlib import Path
 
-from experiments.cross_task.support.outputs import centers, class_cost
+import jax
+
+from experiments.cross_task.support.outputs import (
+    centers,
+    teacher_embedding,
+    teacher_maps,
+    teacher_middle_map,
+)
 from experiments.cross_task.support.settings import Config, Task
 from experiments.cross_task.support.training import (
     ALONE,
-    SINKHORN,
-    Method,
     Model,
-    trained,
-    transport_constants,
+    Way,
+    accuracy,
+    sinkhorn_way,
+    train,
 )
-from jtransfer import distillation
+from experiments.harness import Value
+from jtransfer import distillation, transfer
 from jtransfer.distillation import (
-    activations,
     fitnet_loss,
     fitnet_regressor,
     vid_loss,
     vid_predictors,
 )
+from jtransfer.transfer import losses, teacher_outputs
 
-MAPS = ("teacher_map_0", "teacher_map_1", "teacher_map_2")
+METHODS = ("Student", "KD", "BAN", "FitNet", "VID", "RKD", "ReFilled", "Ours")
 NOT_HERE = ("AML", "MGD", "WCoRD", "SFTN", "AFD", "SEED", "SSKD")
 """Baselines of the paper that the package does not have."""
 
 
-def _beside_labels(matching):
-    """The loss of labels and of a matching term, one function for one term."""
+@dataclasses.dataclass(frozen=True)
+class SoftTargetLoss:
+    """Cross-entropy with the labels and, weighted, with the teacher's soft answers."""
 
-    def loss(outputs, batch):
-        value, parts = activations.cross_entropy(outputs, batch)
-        return value + matching(outputs, batch), parts
+    temperature: float
+    weight: float
 
-    return loss
+    def __call__(self, student: transfer.Student, batch: dict):
+        """Returns the value and its parts."""
 
+        def soft_targets():
+            return distillation.soft_targets(
+                batch["teacher_logits"], student.logits, temperature=self.temperature
+            )
 
-def _kd(outputs, batch):
-    temperature, weight = batch["temperature"], batch["weight"]
-    soft = distillation.soft_targets(
-        batch["teacher_logits"], outputs[0], temperature=temperature
-    )
-    return weight * soft
-
-
-def _ban(outputs, batch):
-    return distillation.soft_targets(
-        batch["teacher_logits"], outputs[0], temperature=1.0
-    )
+        terms = {"soft_targets": (self.weight, soft_targets)}
+        return losses.weighted_loss(student, batch, 1.0, terms)
 
 
-def _rkd(outputs, batch):
-    pair = batch["teacher_embedding"], outputs[1]["embedding"]
-    return 25 * distillation.match_distances(*pair) + 50 * distillation.match_angles(
-        *pair
-    )
+def relation_loss(student: transfer.Student, batch: dict):
+    """Labels, and distances and angles among the embeddings of a batch."""
+    pair = batch["teacher_embedding"], student.out["embedding"]
+    terms = {
+        "distances": (25.0, lambda: distillation.match_distances(*pair)),
+        "angles": (50.0, lambda: distillation.match_angles(*pair)),
+    }
+    return losses.weighted_loss(student, batch, 1.0, terms)
 
 
-def _fitnet(outputs, batch):
-    student = outputs[1]["feature_maps"][-2]
-    return 100 * fitnet_loss(outputs[1]["extras"], batch["teacher_map_1"], student)
+def hint_loss(student: transfer.Student, batch: dict):
+    """Labels, and the teacher's middle map regressed on the student's."""
+    maps = batch["teacher_map_1"], student.out["feature_maps"][-2]
+    terms = {"hints": (100.0, lambda: fitnet_loss(batch["extras"], *maps))}
+    return losses.weighted_loss(student, batch, 1.0, terms)
 
 
-def _regressor(key, teacher, student):
-    shapes = (said["teacher_map_1"].shape[1:] for said in (teacher, student))
-    return fitnet_regressor(
-        key, **dict(zip(("teacher_shape", "student_shape"), shapes, strict=True))
-    )
+def information_loss(student: transfer.Student, batch: dict):
+    """Labels, and the likelihood of the teacher's maps given the student's."""
+    teacher = [batch[f"teacher_map_{i}"] for i in range(3)]
+    maps = teacher, student.out["feature_maps"][-3:]
+    terms = {"information": (1.0, lambda: vid_loss(batch["extras"], *maps))}
+    return losses.weighted_loss(student, batch, 1.0, terms)
 
 
-def _vid(outputs, batch):
-    teacher = [batch[name] for name in MAPS]
-    return vid_loss(outputs[1]["extras"], teacher, outputs[1]["feature_maps"][-3:])
-
-
-def _predictors(key, teacher, student):
-    return vid_predictors(
-        key,
-        teacher_channels=[teacher[name].shape[-1] for name in MAPS],
-        student_channels=[student[name].shape[-1] for name in MAPS],
-    )
-
-
-def _triplets(outputs, batch):
-    pair = batch["teacher_embedding"], outputs[1]["embedding"]
+def triplet_loss(student: transfer.Student, batch: dict):
+    """The embeddings' triplets alone: the first stage of ReFilled."""
+    pair = batch["teacher_embedding"], student.out["embedding"]
     return 1000 * distillation.match_triplets(*pair, batch["labels"]), {}
 
 
-def _local_classifiers(outputs, batch):
-    return 100 * distillation.match_local_classifiers(
-        batch["teacher_embedding"],
-        batch["teacher_centers"],
-        outputs[0],
-        batch["labels"],
+def local_classifier_loss(student: transfer.Student, batch: dict):
+    """Labels, and answers by the teacher's centres: the second stage of ReFilled."""
+
+    def local_classifiers():
+        return distillation.match_local_classifiers(
+            batch["teacher_embedding"],
+            batch["teacher_centers"],
+            student.logits,
+            batch["labels"],
+        )
+
+    terms = {"local_classifiers": (100.0, local_classifiers)}
+    return losses.weighted_loss(student, batch, 1.0, terms)
+
+
+def regressor(key: jax.Array, teacher: dict, student: dict):
+    """The untrained map from the student's middle map to the teacher's."""
+    shapes = [outputs["teacher_map_1"].shape[1:] for outputs in (teacher, student)]
+    return fitnet_regressor(key, teacher_shape=shapes[0], student_shape=shapes[1])
+
+
+def predictors(key: jax.Array, teacher: dict, student: dict):
+    """The untrained densities of the teacher's maps given the student's."""
+    channels = [
+        [outputs[f"teacher_map_{i}"].shape[-1] for i in range(3)]
+        for outputs in (teacher, student)
+    ]
+    return vid_predictors(
+        key, teacher_channels=channels[0], student_channels=channels[1]
     )
 
 
-_TRIPLETS = Method("refilled 1", _triplets, ("teacher_embedding",))
-_LOCAL = Method(
-    "refilled 2", _beside_labels(_local_classifiers), ("teacher_embedding",)
-)
-METHODS = {
-    "Student": ALONE,
-    "KD": Method("kd", _beside_labels(_kd), ("teacher_logits",)),
-    "BAN": Method("ban", _beside_labels(_ban), ("teacher_logits",)),
-    "FitNet": Method("fitnet", _beside_labels(_fitnet), MAPS[1:2], _regressor),
-    "VID": Method("vid", _beside_labels(_vid), MAPS, _predictors),
-    "RKD": Method("rkd", _beside_labels(_rkd), ("teacher_embedding",)),
-    "ReFilled": _LOCAL,
-    "Ours": SINKHORN,
-}
+def way_of(config: Config, name: str, taught_by: Model, target: Task) -> Way:
+    """One of `METHODS` for a teacher and a target; of ReFilled the second stage."""
+    logits, network = teacher_outputs.logits, taught_by.network
+    if name == "Student":
+        return ALONE
+    if name == "Ours":
+        return sinkhorn_way(config, transfer.class_cost(network, target.train))
+    if name == "KD":
+        loss = SoftTargetLoss(config.temperature, config.weight)
+        return Way(
+            f"kd-{loss.temperature:g}-{loss.weight:g}", transfer.Method(logits, loss)
+        )
+    if name == "BAN":
+        return Way("ban", transfer.Method(logits, SoftTargetLoss(1.0, 1.0)))
+    if name == "FitNet":
+        return Way("fitnet", transfer.Method(teacher_middle_map, hint_loss), regressor)
+    if name == "VID":
+        return Way("vid", transfer.Method(teacher_maps, information_loss), predictors)
+    if name == "RKD":
+        return Way("rkd", transfer.Method(teacher_embedding, relation_loss))
+    if name == "ReFilled":
+        constants = {"teacher_centers": centers(network, target.train)}
+        method = transfer.Method(
+            teacher_embedding, local_classifier_loss, constants=constants
+        )
+        return Way("refilled-2", method)
+    raise ValueError(f"There is no method {name!r}.")
 
 
-def student(
+def train_student(
     config: Config,
     name: str,
     shape: tuple[str, int | None],
@@ -129,45 +159,31 @@ def student(
     *,
     seed: int,
 ) -> Model:
-    """A student of a teacher by one of `METHODS`, with half the work for one stage.
+    """Trains a student of a teacher by one of `METHODS`, or reads it.
 
     ReFilled trains the embedding first and then, as long again, the whole network.
     """
-    fit = functools.partial(
-        trained,
-        config,
-        shape,
-        target.train,
-        settings=config.student_training,
-        seed=seed,
-    )
-    if name == "Student":
-        return fit(METHODS[name])
-    fit = functools.partial(fit, taught_by=taught_by)
-    network = taught_by.network
-    if name == "Ours":
-        cost = class_cost(network, target.train)
-        return fit(METHODS[name], constants=transport_constants(config, cost))
-    if name == "KD":
-        settings = transport_constants(config, cost=0.0)
-        return fit(
-            METHODS[name],
-            constants={k: settings[k] for k in ("temperature", "weight")},
-        )
+    way, settings = way_of(config, name, taught_by, target), config.student_training
+    options = {"seed": seed, "taught_by": None if name == "Student" else taught_by}
     if name == "ReFilled":
-        rate = config.student_training.learning_rate / 10
-        settings = dataclasses.replace(config.student_training, learning_rate=rate)
-        own = {"teacher_centers": centers(network, target.train)}
-        first = fit(_TRIPLETS, settings=settings)
-        return fit(METHODS[name], constants=own, start=first, settings=settings)
-    return fit(METHODS[name])
+        rate = settings.learning_rate / 10
+        settings = dataclasses.replace(settings, learning_rate=rate)
+        first = Way("refilled-1", transfer.Method(teacher_embedding, triplet_loss))
+        options["start"] = train(
+            config, shape, target.train, first, settings, **options
+        )
+    return train(config, shape, target.train, way, settings, **options)
 
 
-def printed(file: str) -> dict[tuple[str, str], tuple[float, ...]]:
-    """What the paper prints, by the first two columns of a file beside the scripts."""
-    with (Path(__file__).parent / file).open(encoding="utf-8") as lines:
-        rows = list(csv.reader(lines))[1:]
-    return {
-        (row[0], row[1]): tuple(float(x) / 100 if x else None for x in row[2:])
-        for row in rows
-    }
+def student_accuracy(
+    config: Config,
+    name: str,
+    shape: tuple[str, int | None],
+    taught_by: Model,
+    target: Task,
+    *,
+    seed: int,
+) -> Value:
+    """The test accuracy of a student of a teacher, which is trained if need be."""
+    student = train_student(config, name, shape, taught_by, target, seed=seed)
+    return accuracy(student, target.test)

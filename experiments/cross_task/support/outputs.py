@@ -1,9 +1,10 @@
-"""What networks say of images: outputs, accuracies, class centres and costs.
+"""Outputs of networks for images, and class centres made of them.
 
-All images are normalised alike, so that nothing has to be compiled for one teacher.
+All networks of this folder normalise images alike, so that nothing has to be compiled
+for one teacher.
 """
 
-import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -17,46 +18,31 @@ STATISTICS = data.ChannelStatistics(
 )
 
 
-def named(logits: jax.Array, out: dict) -> dict[str, jax.Array]:
-    """The outputs of a network under names of one array each; the last three maps."""
-    last = out["feature_maps"][-3:]
-    maps = {f"teacher_map_{i}": found for i, found in enumerate(last)}
-    return {"teacher_logits": logits, "teacher_embedding": out["embedding"], **maps}
+def embedding_and_logits(
+    network: Network, images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs of the classifier `[n, d]` and its outputs `[n, C]`."""
+    batches = zip(*networks.outputs(network, images), strict=True)
+    embedding, logits = map(np.concatenate, batches)
+    return embedding, logits
 
 
-@functools.partial(jax.jit, static_argnames=("architecture", "names"))
-def _said(variables, images, *, architecture, names):
-    x = data.normalized(images, mean=STATISTICS.mean, std=STATISTICS.std)
-    found = named(*networks.apply_fn_of(architecture)[0](variables, x))
-    return {name: found[name] for name in names}
+def teacher_embedding(f: Callable, x: jax.Array, labels: jax.Array) -> dict:
+    """The teacher's embeddings, see `jtransfer.transfer.teacher_outputs`."""
+    del labels
+    return {"teacher_embedding": f(x)[1]["embedding"]}
 
 
-def said(
-    network: Network, images: np.ndarray, names: tuple[str, ...], *, at_once: int = 250
-) -> dict[str, np.ndarray]:
-    """What a network says of images, in evaluation mode, by the names of `named`."""
-    parts = []
-    for start in range(0, len(images), at_once):
-        batch = images[start : start + at_once]
-        padding = [(0, min(at_once, len(images)) - len(batch)), (0, 0), (0, 0), (0, 0)]
-        found = _said(
-            network.variables,
-            np.pad(batch, padding),
-            architecture=network.architecture,
-            names=names,
-        )
-        parts.append({k: np.asarray(v)[: len(batch)] for k, v in found.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+def teacher_maps(f: Callable, x: jax.Array, labels: jax.Array) -> dict:
+    """The teacher's last three feature maps, the deepest last."""
+    del labels
+    last = f(x)[1]["feature_maps"][-3:]
+    return {f"teacher_map_{i}": features for i, features in enumerate(last)}
 
 
-def logits(network: Network, images: np.ndarray) -> np.ndarray:
-    """Logits of images `[n, C]`."""
-    return said(network, images, ("teacher_logits",))["teacher_logits"]
-
-
-def embedding(network: Network, images: np.ndarray) -> np.ndarray:
-    """Inputs of the classifier for images, `[n, d]`."""
-    return said(network, images, ("teacher_embedding",))["teacher_embedding"]
+def teacher_middle_map(f: Callable, x: jax.Array, labels: jax.Array) -> dict:
+    """The teacher's last feature map but one."""
+    return {"teacher_map_1": teacher_maps(f, x, labels)["teacher_map_1"]}
 
 
 def head_centers(network: Network) -> jax.Array:
@@ -70,14 +56,8 @@ def centers(network: Network, images: Images, *, scaled: bool = True) -> jax.Arr
     The paper scales those of Eq. (8) only. With both of length one the costs of
     different teachers have one scale, and Sinkhorn's algorithm converges.
     """
-    found = sinkhorn.class_centers(
-        embedding(network, images.images),
-        images.labels,
-        num_classes=len(images.class_names),
+    embedding, _ = embedding_and_logits(network, images.images)
+    means = sinkhorn.class_centers(
+        embedding, images.labels, num_classes=len(images.class_names)
     )
-    return sinkhorn.normalized_centers(found) if scaled else found
-
-
-def class_cost(network: Network, images: Images) -> jax.Array:
-    """The cost between a teacher's classes and a student's: Eqs. (6), (7) and (8)."""
-    return sinkhorn.cost_matrix(head_centers(network), centers(network, images))
+    return sinkhorn.normalized_centers(means) if scaled else means

@@ -1,11 +1,19 @@
 """The double sliding window: ten teachers, five targets, and a student of each pair."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
 
-from experiments.cross_task.support.outputs import centers
+from experiments import harness
+from experiments.cross_task.support.assessments import (
+    Evidence,
+    evidence,
+    scorers,
+    transport_score,
+)
+from experiments.cross_task.support.outputs import centers, embedding_and_logits
 from experiments.cross_task.support.settings import (
     CPU,
     CUB,
@@ -18,12 +26,13 @@ from experiments.cross_task.support.settings import (
     task,
 )
 from experiments.cross_task.support.training import (
-    SINKHORN,
-    Model,
-    teacher,
-    trained,
-    transport_constants,
+    accuracy,
+    sinkhorn_way,
+    train,
+    train_teacher,
 )
+from experiments.harness import Value
+from experiments.kept_networks import Model
 from jtransfer import data
 from jtransfer.data import Images
 
@@ -91,13 +100,13 @@ class Entry(NamedTuple):
     """Of its classes, by its own training images, of length one."""
 
 
-def repository(config: DoubleWindow) -> list[Entry]:
-    """The teachers, all windows of one family first."""
+def train_repository(config: DoubleWindow) -> list[Entry]:
+    """Trains the teachers, or reads them; all windows of one family first."""
     entries = []
     for family, shape in enumerate(config.families):
         for window, classes in enumerate(class_sets(config)):
             source = task(config, config.dataset, classes, config.teacher_per_class)
-            model = teacher(config, shape, source)
+            model = train_teacher(config, shape, source)
             entries.append(
                 Entry(
                     model,
@@ -128,17 +137,84 @@ def class_sets(config: DoubleWindow):
     )[: config.num_windows]
 
 
-def student(
-    config: DoubleWindow, taught_by: Model, cost, train: Images, *, seed: int
+def train_student(
+    config: DoubleWindow, taught_by: Model, cost, images: Images, *, seed: int
 ) -> Model:
-    """A student of a teacher, by Algorithm 2."""
-    return trained(
+    """Trains a student of a teacher by Algorithm 2, or reads it."""
+    return train(
         config,
         config.student,
-        train,
-        SINKHORN,
+        images,
+        sinkhorn_way(config, cost),
         config.student_training,
         seed=seed,
         taught_by=taught_by,
-        constants=transport_constants(config, cost),
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TeacherOfTask:
+    """A teacher and a task, with the numbers of both, computed when they are needed."""
+
+    config: DoubleWindow
+    task: int
+    teacher: int
+    target: Task
+    entry: Entry
+    alone: list[Model]
+    """Students of the task without a teacher."""
+    source_accuracy: float
+
+    @property
+    def name(self) -> str:
+        """End of the names of the rows of this teacher and task."""
+        return f"task {self.task + 1}, teacher {self.teacher + 1}"
+
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """Outputs and costs of the teacher."""
+        entry = self.entry
+        return evidence(
+            self.config, entry.model.network, entry.own_centers, self.target.train
+        )
+
+    @functools.cached_property
+    def students(self) -> list[Model]:
+        """Students of the teacher, one a seed."""
+        return [
+            train_student(
+                self.config,
+                self.entry.model,
+                self.evidence.cost,
+                self.target.train,
+                seed=seed,
+            )
+            for seed in self.config.seeds
+        ]
+
+    def student_accuracy(self, index: int) -> Value:
+        """The test accuracy of the student of one seed."""
+        return accuracy(self.students[index], self.target.test)
+
+    def score(self, name: str) -> Value:
+        """One of the scores that need no trained student."""
+        return Value(float(scorers(self.evidence)[name]()))
+
+    def score_of_students(self, name: str) -> Value:
+        """Minus Eq. (24) for trained students, the mean over their seeds."""
+        students = self.alone if name == "sinkhorn_1" else self.students
+        images, given = self.target.train.images, self.evidence
+        outputs = [
+            embedding_and_logits(student.network, images)[1] for student in students
+        ]
+        return harness.mean_interval(
+            [float(transport_score(given, logits, given.cost)) for logits in outputs]
+        )
+
+    def known(self, name: str) -> Value:
+        """The share of the classes known, or the teacher's own accuracy."""
+        if name == "source_accuracy":
+            return Value(self.source_accuracy)
+        classes = class_sets(self.config)
+        own, target = classes[self.entry.window], classes[self.task]
+        return Value(data.class_overlap(own, target))

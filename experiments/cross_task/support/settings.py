@@ -1,31 +1,27 @@
-"""What the scripts of this folder share: settings and images.
+"""Settings and images of the scripts on selective cross-task distillation."""
 
-A network is trained once for all scripts: it lies in `--out` under a name that holds a
-digest of everything that made it, so a killed run goes on and other settings do not
-find it.
-"""
-
+import csv
 import dataclasses
 import functools
-import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
+from experiments.sheets import Sheet, write_not_run
 from jtransfer import data
 from jtransfer.data import Images
 
 CUB = "caltech_birds2011"
+PRINTED = Path(__file__).parents[1] / "printed"
+"""Numbers of the paper's tables, a file each."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How a network is trained: by SGD with momentum, the rate falling to a fifth."""
+    """Settings of SGD with momentum, whose rate falls to a fifth at each decay."""
 
     num_epochs: int
     """0 leaves the network as it was drawn."""
@@ -45,7 +41,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """What all scripts can be told; each adds its own."""
+    """Settings of all scripts; each adds its own."""
 
     student_training: Training
     teacher_training: Training
@@ -99,6 +95,18 @@ CUB_SIZES = PAPER | {
     "weight": 100.0,
 }
 """The paper does not say how large its images of CUB are."""
+LIVING = (
+    "aquatic_mammals",
+    "fish",
+    "insects",
+    "large_carnivores",
+    "large_omnivores_and_herbivores",
+    "medium_mammals",
+    "non-insect_invertebrates",
+    "people",
+    "reptiles",
+    "small_mammals",
+)
 NUM_CLASSES = {"cifar100": 100, CUB: 200}
 
 
@@ -121,16 +129,28 @@ def task(
 
     A smaller number a class is part of a larger one, for teachers and students alike.
     """
-    found = [
+    train, test = (
         _images(dataset, s, config.image_size, label_key, config.limit, config.data_dir)
         for s in ("train", "test")
-    ]
+    )
     if classes is not None:
-        found = [data.examples_of(images, classes) for images in found]
-    train, test = found
+        train, test = (data.examples_of(part, classes) for part in (train, test))
     size = None if per_class is None else per_class * len(train.class_names)
     order = data.block_balanced_order(train.labels, seed=0)[:size]
     return Task(data.examples_at(train, order), test)
+
+
+def domain_task(config: Config, name: str, per_class: int | None) -> Task:
+    """A data set, or of CIFAR-100 the ten superclasses of `animals` or of `things`."""
+    if name not in ("animals", "things"):
+        return task(config, name, None, per_class)
+    whole = task(config, "cifar100", None, 1, label_key="coarse_label").train
+    classes = [
+        label
+        for label, superclass in enumerate(whole.class_names)
+        if (superclass in LIVING) == (name == "animals")
+    ]
+    return task(config, "cifar100", classes, per_class, label_key="coarse_label")
 
 
 @functools.lru_cache(maxsize=16)
@@ -152,17 +172,29 @@ def superclasses(config: Config) -> np.ndarray:
         _images("cifar100", "train", config.image_size, key, None, config.data_dir)
         for key in (None, "coarse_label")
     )
-    found = np.empty(len(fine.class_names), np.int32)
-    found[fine.labels] = coarse.labels
-    return found
+    groups = np.empty(len(fine.class_names), np.int32)
+    groups[fine.labels] = coarse.labels
+    return groups
 
 
-def digest(*parts: object) -> str:
-    """A short name of arrays and of whatever prints the same when it is the same."""
-    found = hashlib.sha256()
-    for item in parts:
-        is_array = hasattr(item, "__array__")
-        found.update(
-            np.asarray(item).tobytes() if is_array else repr(item).encode() + b"\0"
-        )
-    return found.hexdigest()[:12]
+def new_sheet(config: Config, name: str, preset: str) -> Sheet:
+    """A table of this paper, with the settings that may change a number in it."""
+    table = harness.Table("cross_task", name, preset, config.results)
+    return Sheet(table, harness.settings(config, "seeds"))
+
+
+def write_cub_not_run(config: Config, name: str, preset: str, script: str) -> None:
+    """Writes that a table of CUB was not run, unless the data are there."""
+    if CUB not in data.prepared_names(config.data_dir):
+        reason = f"CUB ({CUB}) is not prepared; with it: python -m {script} cub"
+        write_not_run(new_sheet(config, name, preset), "all cells", reason)
+
+
+def printed_table(file: str) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Accuracies that the paper prints, by the first two columns of a file."""
+    with (PRINTED / file).open(encoding="utf-8") as lines:
+        rows = list(csv.reader(lines))[1:]
+    return {
+        (row[0], row[1]): tuple(float(x) / 100 if x else None for x in row[2:])
+        for row in rows
+    }

@@ -1,163 +1,172 @@
 """Teachers and students: trained once, kept on disk, compiled once an architecture.
 
-A teacher's outputs are arguments of the step of training, so that students of one
-architecture and method share one compiled step, whatever their teacher, classes and
-weights.
+Losses, costs, teachers' outputs and objectives are those of `jtransfer.transfer`. The
+loop around them is not `transfer.distil_student`, whose recipe is Adam with one fall of
+the rate, nor `transfer.train_network`, which holds out images and normalises by each
+teacher's own statistics: the paper trains by SGD with three falls and a weight decay
+and takes the network after the last epoch.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 from flax import nnx
 
-from experiments import harness
-from experiments.cross_task.support.outputs import STATISTICS, logits, named, said
-from experiments.cross_task.support.settings import Config, Task, Training, digest
+from experiments import harness, kept_networks
+from experiments.cross_task.support.outputs import STATISTICS, embedding_and_logits
+from experiments.cross_task.support.settings import Config, Task, Training
 from experiments.harness import Value
-from jtransfer import data, distillation, models, networks, training
+from experiments.kept_networks import Model
+from jtransfer import data, models, networks, training, transfer
 from jtransfer.data import Images
-from jtransfer.distillation import activations
 from jtransfer.networks import Architecture, Network
 from jtransfer.training import schedules
-
-MAX_ITERATIONS = 200
-"""Of Sinkhorn's algorithm in a step of training; the paper does not say how many."""
+from jtransfer.transfer import losses, teacher_outputs
 
 
-class Model(NamedTuple):
-    """A network and the name under which it is kept."""
+class Way(NamedTuple):
+    """A method of teaching, and what is trained beside the student."""
 
     name: str
-    network: Network
-
-
-class Method(NamedTuple):
-    """A way to teach."""
-
-    name: str
-    loss: Callable[..., Any]
-    """``loss((logits, out), batch) -> (value, parts)``; the batch holds what the
-    teacher says under the names of `named`, and constants."""
-    needs: tuple[str, ...] = ()
-    """Which of these names."""
+    method: transfer.Method
     extras: Callable[..., Any] | None = None
     """``extras(key, teacher, student)``: what is trained beside the student, from the
-    named outputs of both for a batch."""
+    outputs of `method` of both for a few images; the loss finds it in the batch."""
 
 
-def architecture(config: Config, shape: tuple[str, int | None], num_classes: int):
-    """An architecture of the given name and width of the first layer."""
+def label_loss(student: transfer.Student, batch: dict) -> tuple[jax.Array, dict]:
+    """Cross-entropy with the labels and the accuracy, no teacher asked."""
+    return losses.weighted_loss(student, batch, 1.0, {})
+
+
+ALONE = Way("alone", transfer.Method(teacher_outputs.logits, label_loss))
+"""Labels only."""
+
+
+def sinkhorn_way(config: Config, cost, **changed: float) -> Way:
+    """Algorithm 2 of the paper, with its three settings or some of them changed.
+
+    Args:
+      config: has them.
+      cost: between the teacher's classes and the student's.
+      **changed: of temperature, epsilon and weight those that differ.
+    """
+    settings = {n: getattr(config, n) for n in ("temperature", "epsilon", "weight")}
+    settings |= changed
+    method = transfer.sinkhorn_method(
+        [cost],
+        transport_weight=settings["weight"],
+        temperature=settings["temperature"],
+        epsilon=settings["epsilon"],
+    )
+    named = "-".join(f"{value:g}" for value in settings.values())
+    return Way(f"sinkhorn-{named}", method)
+
+
+def architecture(
+    config: Config, shape: tuple[str, int | None], num_classes: int
+) -> Architecture:
+    """An architecture by its name and the width of its first layer."""
     model, width = shape
-    size = config.image_size
     return Architecture(
-        model=model, num_classes=num_classes, base_width=width, image_size=size
+        model=model,
+        num_classes=num_classes,
+        base_width=width,
+        image_size=config.image_size,
     )
 
 
-def teacher(
+def train_teacher(
     config: Config, shape: tuple[str, int | None], source: Task, *, seed: int = 0
 ) -> Model:
-    """A network trained with labels only."""
-    return trained(
-        config, shape, source.train, ALONE, config.teacher_training, seed=seed
-    )
+    """Trains a network with labels only, or reads it."""
+    return train(config, shape, source.train, ALONE, config.teacher_training, seed=seed)
 
 
-def trained(
+def train(
     config: Config,
     shape: tuple[str, int | None],
-    train: Images,
-    method: Method,
+    images: Images,
+    way: Way,
     settings: Training,
     *,
     seed: int,
     taught_by: Model | None = None,
-    constants: dict[str, Any] | None = None,
     start: Model | None = None,
 ) -> Model:
-    """A network, trained or found.
+    """Trains a network, or reads it from an earlier run.
 
     Args:
       config: where networks lie, and the size of the images.
       shape: name of the architecture and width of its first layer.
-      train: what it learns.
-      method: how.
+      images: what it learns.
+      way: how.
       settings: of the training.
       seed: of weights and order.
-      taught_by: the teacher, if the method needs one.
-      constants: entries of every batch, such as costs and weights.
+      taught_by: the teacher, if the way needs one.
       start: a network to start from.
 
     Returns:
       The network after the last epoch.
     """
-    a = architecture(config, shape, len(train.class_names))
-    constants = dict(constants or {})
+    a = architecture(config, shape, len(images.class_names))
+    constants = jax.tree.leaves(dict(way.method.constants))
     made_of = (
-        (a, settings, method.name, seed, train.images, train.labels),
-        (taught_by and taught_by.name, start and start.name),
-        tuple(part for name in sorted(constants) for part in (name, constants[name])),
+        *(a, settings, way.name, seed, images.images, images.labels, *constants),
+        *(taught_by and taught_by.name, start and start.name),
     )
-    label = method.name.lower().replace(" ", "-")
-    name = f"{shape[0]}-{shape[1]}-{label}-{digest(*sum(made_of, ()))}"
-    folder = config.out / "networks" / name
-    if (folder / networks.JSON_FILE).exists():
-        return Model(name, networks.read_network(folder))
-    variables = _fitted(
-        a,
-        train,
-        method,
-        settings,
-        seed=seed,
-        taught_by=taught_by,
-        constants=constants,
-        start=start,
-        folder=folder,
-    )
-    network = Network(a, variables, STATISTICS, train.class_names, {"seed": seed})
-    networks.write_network(folder, network)
-    return Model(name, network)
+
+    def new_network(folder):
+        variables = _fitted_variables(
+            config, a, images, way, settings, seed, taught_by, start, folder
+        )
+        return Network(a, variables, STATISTICS, images.class_names, {"seed": seed})
+
+    label = f"{shape[0]}-{shape[1]}-{way.name.lower().replace(' ', '-')}"
+    return kept_networks.train_or_read(config.out, label, made_of, new_network)
 
 
-def _fitted(
-    a, train, method, settings, *, seed, taught_by, constants, start, folder
+def _fitted_variables(
+    config, a, images, way, settings, seed, taught_by, start, folder
 ) -> models.Variables:
     model = networks.model(a, rngs=nnx.Rngs(seed))
-    train_fn, params, stats = models.trainable(model)
+    _, variables = models.functional(model)
     if start is not None:
-        params, stats = start.network.variables
+        variables = start.network.variables
     if not settings.num_epochs:
-        return models.Variables(params, stats)
-    arrays = {"images": train.images, "labels": train.labels}
-    inside = None
+        return variables
+    arrays = {"images": images.images, "labels": images.labels}
+    constants, loss = dict(way.method.constants), way.method.loss
     if taught_by is not None and settings.padding:
-        inside, _ = networks.apply_fn_of(taught_by.network.architecture)
+        loss = TaughtInside(loss, way.method.outputs, taught_by.network.architecture)
         constants["teacher"] = taught_by.network.variables
     elif taught_by is not None:
-        arrays.update(said(taught_by.network, train.images, method.needs))
+        arrays |= teacher_outputs.compute_teacher_outputs(
+            way.method.outputs,
+            taught_by.network,
+            images.images,
+            images.labels,
+            folder=config.out / "outputs",
+            progress=False,
+        )
     extras = {}
-    if method.extras is not None:
-        example = train.images[:2]
-        student = Network(
-            a, models.Variables(params, stats), STATISTICS, train.class_names, {}
-        )
-        extras = method.extras(
-            jax.random.key(seed),
-            said(taught_by.network, example, method.needs),
-            said(student, example, method.needs),
-        )
-    batch_size = min(settings.batch_size, len(train.labels))
-    per_epoch = len(train.labels) // batch_size
+    if way.extras is not None:
+        student = Network(a, variables, STATISTICS, images.class_names, {})
+        ask = functools.partial(_first_outputs, way.method.outputs, images)
+        extras = way.extras(jax.random.key(seed), ask(taught_by.network), ask(student))
+    objective = transfer.student_objective(
+        model, loss, preprocess=training.preprocessing(STATISTICS)
+    )
+    batch_size = min(settings.batch_size, len(images.labels))
+    per_epoch = len(images.labels) // batch_size
     result = training.fit(
-        training.supervised(
-            _with_extras(train_fn),
-            _with_teacher(method.loss, inside),
-            preprocess=_preprocess(settings.padding),
-        ),
-        ({"network": params, "extras": extras}, stats),
+        BesideExtras(objective, settings.padding),
+        ({"network": variables.params, "extras": extras}, variables.stats),
         arrays,
         optimizer=_optimizer(settings, per_epoch),
         num_steps=settings.num_epochs * per_epoch,
@@ -172,78 +181,68 @@ def _fitted(
     return models.Variables(result.state.params["network"], result.state.stats)
 
 
+def _first_outputs(outputs, images, network: Network) -> dict:
+    """Outputs of a network for two images, of which the shapes count."""
+    ask = teacher_outputs.compiled_outputs(outputs, network.architecture)
+    return ask(
+        network.variables, network.statistics, images.images[:2], images.labels[:2]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TaughtInside:
+    """A loss whose teacher runs in the step, on the augmented images."""
+
+    loss: Callable
+    outputs: Callable
+    teacher: Architecture
+
+    def __call__(self, student: transfer.Student, batch: dict):
+        """Returns the value and its parts."""
+        apply_fn, flat = networks.apply_fn_of(self.teacher)
+
+        def f(x):
+            return apply_fn(batch["teacher"], x.reshape(len(x), -1) if flat else x)
+
+        answers = self.outputs(f, student.x, batch["labels"])
+        return self.loss(student, {**batch, **answers})
+
+
+@dataclasses.dataclass(frozen=True)
+class BesideExtras:
+    """An objective on augmented images, with parameters beside the network's own."""
+
+    objective: Callable
+    padding: int
+    """Of crops and flips; 0 for neither."""
+
+    def __call__(self, params, stats, batch, key):
+        """Returns value, parts and new statistics of a batch."""
+        batch = {**batch, "extras": params["extras"]}
+        if self.padding:
+            augment_key, key = jax.random.split(key)
+            batch["images"] = data.augmented(
+                augment_key, batch["images"], padding=self.padding
+            )
+        return self.objective(params["network"], stats, batch, key)
+
+
 @functools.lru_cache(maxsize=64)
 def _optimizer(settings: Training, per_epoch: int):
-    """One optimiser for all networks of one length of training."""
+    # An optax optimiser equals nothing but itself, and `fit` compiles once for one.
     epochs = settings.decay_epochs
     if epochs is None:
         epochs = [settings.num_epochs * quarter / 4 for quarter in (1, 2, 3)]
-    steps = sorted({int(epoch * per_epoch) for epoch in epochs})
+    falls = {int(epoch * per_epoch): 0.2 for epoch in epochs}
     return schedules.sgd(
-        schedules.step_decay(settings.learning_rate, steps=steps, factor=0.2),
+        optax.piecewise_constant_schedule(settings.learning_rate, falls),
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
 
 
-@functools.lru_cache(maxsize=4)
-def _preprocess(padding: int):
-    augment = functools.partial(data.augmented, padding=padding) if padding else None
-    return training.preprocessing(STATISTICS, augment=augment)
-
-
-@functools.lru_cache(maxsize=64)
-def _with_extras(train_fn):
-    """The network beside whose parameters others are trained, which losses see."""
-
-    def extended(params, stats, x, key):
-        (logits, out), stats = train_fn(params["network"], stats, x, key)
-        return (logits, {**out, "extras": params["extras"]}), stats
-
-    return extended
-
-
-@functools.lru_cache(maxsize=64)
-def _with_teacher(loss, run):
-    """The loss with a teacher that runs in the step, on the augmented images."""
-    if run is None:
-        return loss
-
-    def taught(outputs, batch):
-        found = named(*run(batch["teacher"], batch["images"]))
-        return loss(outputs, {**batch, **found})
-
-    return taught
-
-
 def accuracy(model: Model, test: Images) -> Value:
     """The share of the images that a network gets right."""
-    hits = logits(model.network, test.images).argmax(axis=1) == test.labels
+    _, logits = embedding_and_logits(model.network, test.images)
+    hits = logits.argmax(axis=1) == test.labels
     return harness.share(np.sum(hits), len(hits))
-
-
-def transport_constants(config: Config, cost: jax.Array, **others: float) -> dict:
-    """The constants of `SINKHORN`: the cost and the paper's three settings."""
-    names = ("temperature", "epsilon", "weight")
-    settings = {name: np.float32(getattr(config, name)) for name in names}
-    changed = {name: np.float32(value) for name, value in others.items()}
-    return {"cost": np.asarray(cost), **settings, **changed}
-
-
-def _sinkhorn_loss(outputs, batch):
-    value, parts = activations.cross_entropy(outputs, batch)
-    matches = distillation.sinkhorn_matches(
-        batch["teacher_logits"],
-        outputs[0],
-        batch["cost"],
-        temperature=batch["temperature"],
-        epsilon=batch["epsilon"],
-        max_iterations=MAX_ITERATIONS,
-    )
-    parts["converged"] = matches.converged.astype(value.dtype).mean()
-    return value + batch["weight"] * matches.distance.mean(), parts
-
-
-ALONE = Method("alone", activations.cross_entropy)
-SINKHORN = Method("sinkhorn", _sinkhorn_loss, ("teacher_logits",))
-"""Algorithm 2 of the paper."""

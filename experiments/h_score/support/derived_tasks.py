@@ -23,6 +23,8 @@ PIXEL_TASKS = ("edges", "corners", "colour", "denoising")
 CLASS_TASKS = {"blur": len(BLURS), "object": 10, "scene": 15}
 """Tasks with one label an image, and how many labels there are."""
 TASKS = (*PIXEL_TASKS, *CLASS_TASKS)
+DEPTH = "denoising"
+"""The task that stands in for depth: one brightness a pixel."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -76,10 +78,10 @@ def blurred(images: np.ndarray, deviation: float) -> np.ndarray:
 
 def corrupted(images: np.ndarray, levels: np.ndarray, rng) -> np.ndarray:
     """Grey images `[n, h, w]`, each blurred to its level, with noise."""
-    found = np.empty_like(images)
+    blurry = np.empty_like(images)
     for level, deviation in enumerate(BLURS):
-        found[levels == level] = blurred(images[levels == level], deviation)
-    return found + NOISE * rng.standard_normal(images.shape, np.float32)
+        blurry[levels == level] = blurred(images[levels == level], deviation)
+    return blurry + NOISE * rng.standard_normal(images.shape, np.float32)
 
 
 def pool(objects: data.Images, scenes: data.Images, *, block: int, seed: int) -> Pool:
@@ -102,8 +104,8 @@ def pool(objects: data.Images, scenes: data.Images, *, block: int, seed: int) ->
         "scene": np.concatenate([none[1], scenes.labels])[order],
     }
     maps = {
-        task: np.asarray(dense_targets.block_middles(found, block=block))
-        for task, found in maps.items()
+        task: np.asarray(dense_targets.block_middles(answer, block=block))
+        for task, answer in maps.items()
     }
     return Pool(corrupted(clean, levels, rng)[..., None], maps, labels)
 
@@ -112,8 +114,8 @@ def palettes(of: Pool, *, num_levels: int, seed: int) -> dict[str, np.ndarray]:
     """Colours of each pixel task by k-means, `[levels, channels]`."""
     key = jax.random.key(seed)
     return {
-        task: np.asarray(dense_targets.palette(found, key, num_levels=num_levels))
-        for task, found in of.maps.items()
+        task: np.asarray(dense_targets.palette(answer, key, num_levels=num_levels))
+        for task, answer in of.maps.items()
     }
 
 
@@ -131,7 +133,7 @@ def answers(of: Pool, colours: dict[str, np.ndarray], task: str):
 
 
 def num_answers(task: str, num_levels: int) -> int:
-    """How many labels, or levels a pixel, a task has."""
+    """The number of labels, or levels a pixel, of a task."""
     return CLASS_TASKS.get(task, num_levels)
 
 

@@ -34,7 +34,7 @@ class Sizes:
 
 
 def encoder_params(rng: np.random.Generator, sizes: Sizes) -> list:
-    """Fresh kernels and biases."""
+    """Untrained kernels and biases of an encoder, one pair a layer."""
     widths = (1, sizes.width, 2 * sizes.width, 2 * sizes.width, sizes.num_channels)
     return _layers(rng, widths, kernels=(3, 3, 3, 1))
 
@@ -87,7 +87,7 @@ def decoded(params: list, features: jax.Array, *, num_answers: int, dense: bool)
     return x.reshape(n, h * scale, w * scale, num_answers)
 
 
-def trained(params, arrays: dict, *, frozen: bool, sizes: Sizes, num_answers, seed):
+def train(params, arrays: dict, *, frozen: bool, sizes: Sizes, num_answers, seed):
     """Parameters `{"encoder", "decoder"}` after training, or of the decoder alone.
 
     Args:
@@ -116,8 +116,8 @@ def quality(decoder, features, labels, *, num_answers: int) -> tuple[float, floa
     sums = [0.0, 0.0]
     for start in range(0, len(labels), 512):
         part = slice(start, start + 512)
-        found = _sums(decoder, features[part], labels[part], num_answers=num_answers)
-        sums = [total + float(new) for total, new in zip(sums, found, strict=True)]
+        of_part = _sums(decoder, features[part], labels[part], num_answers=num_answers)
+        sums = [total + float(new) for total, new in zip(sums, of_part, strict=True)]
     return sums[0] / labels.size, sums[1] / labels.size
 
 

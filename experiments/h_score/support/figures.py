@@ -1,40 +1,28 @@
-"""What the scripts of this folder share: settings, rows of known numbers, figures."""
+"""Rows of known numbers and figures of the scripts on the H-score."""
 
-import dataclasses
 import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import tyro
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import harness
-
-PLACES = ("seeds", "data_dir", "out", "results")
-"""Settings that change no number of a row; the seed has its own field there."""
-
-
-def run(main: Callable, presets: dict) -> None:
-    """Calls the `main` of a script with the settings of its command line."""
-    name = next((word for word in sys.argv[1:] if word in presets), "cpu")
-    main(tyro.extras.overridable_config_cli(presets), name)
 
 
 def settings(config) -> dict:
-    """What of a configuration may change a number, for its row."""
-    found = dataclasses.asdict(config)
-    if (own := found.pop("network", None)) is not None:
-        found["network"] = own.name
-    return {name: value for name, value in found.items() if name not in PLACES}
+    """The settings of a configuration that may change a number, for its row."""
+    kept = harness.settings(config, "seeds", "network")
+    if getattr(config, "network", None) is not None:
+        kept["network"] = config.network.name
+    return kept
 
 
-def row(table, cell: str, found: harness.Value | float, config, **fields) -> dict:
-    """The row of a number that is known already."""
-    found = found if isinstance(found, harness.Value) else harness.Value(float(found))
+def write_row(
+    table: harness.Table, cell: str, value: harness.Value | float, config, **fields
+) -> dict:
+    """Writes the row of a number that is known already."""
+    value = value if isinstance(value, harness.Value) else harness.Value(float(value))
     shared = {"seed": 0, "config": settings(config), **fields}
-    return harness.measured(table, cell, lambda: found, **shared)
+    return harness.write_known(table, cell, value, **shared)
 
 
 def mean(values) -> harness.Value:
@@ -42,12 +30,15 @@ def mean(values) -> harness.Value:
     return harness.bootstrap_interval(np.mean, np.asarray(values, float), seed=0)
 
 
-def drawn(table, draw: Callable, *, name: str = "", size=(5.0, 3.2)) -> None:
+def write_figure(
+    table: harness.Table, draw: Callable, *arguments, name: str = "", size=(5.0, 3.2)
+) -> None:
     """Writes a figure beside the rows of its table, as SVG and as PNG.
 
     Args:
-      table: the `harness.Table` whose name it gets.
-      draw: puts it into the `matplotlib.figure.Figure` that it is given.
+      table: whose name it gets.
+      draw: ``draw(figure, *arguments)`` puts it into a figure of matplotlib.
+      *arguments: of `draw`.
       name: what tells it from other figures of the table.
       size: width and height in inches.
     """
@@ -59,5 +50,5 @@ def drawn(table, draw: Callable, *, name: str = "", size=(5.0, 3.2)) -> None:
 
     with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
+        draw(figure, *arguments)
         harness.save_figure(figure, table, name=name)

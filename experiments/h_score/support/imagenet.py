@@ -19,7 +19,7 @@ from flax import nnx
 from jtransfer import data, models, networks, training
 from jtransfer.networks import pretrained
 from jtransfer.training import schedules
-from jtransfer.transfer import _fingerprints
+from jtransfer.transfer import teacher_outputs
 
 STAGES = tuple(f"feature_maps.{stage}" for stage in range(2, 7))
 """The last five of the seven stages, instead of the paper's blocks 4a to 4f."""
@@ -38,7 +38,7 @@ class Set(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What a linear softmax reaches after its training."""
+    """Losses and accuracies of a linear softmax after its training."""
 
     train_loss: float
     test_loss: float
@@ -54,14 +54,14 @@ def layers_of(config) -> tuple[str, ...]:
 def network(config) -> networks.Network:
     """The pretrained network for images of a side, or an untrained narrow one."""
     if config.base_width is None:
-        found = (
+        pretrained_network = (
             pretrained.efficientnet_lite0()
             if config.network is None
             else networks.read_network(config.network)
         )
-        architecture = found.architecture
+        architecture = pretrained_network.architecture
         architecture = dataclasses.replace(architecture, image_size=config.image_size)
-        return found._replace(architecture=architecture)
+        return pretrained_network._replace(architecture=architecture)
     architecture = networks.Architecture(
         model="efficientnet_lite0",
         num_classes=10,
@@ -80,16 +80,20 @@ def cifar100(config, split: str, per_class: int) -> Set:
     order = data.block_balanced_order(images.labels, seed=0)
     images = data.examples_at(images, order[: per_class * len(images.class_names)])
     parts = range(0, len(images.labels), PART)
-    found = [stored(config, split, images.images[i : i + PART], i) for i in parts]
-    layers = zip(*found, strict=True)
+    features = [
+        kept_features(config, split, images.images[i : i + PART], i) for i in parts
+    ]
+    layers = zip(*features, strict=True)
     return Set(tuple(map(np.concatenate, layers)), images.labels)
 
 
-def stored(config, split: str, images: np.ndarray, start: int) -> list[np.ndarray]:
-    """Features of some images, computed or found."""
+def kept_features(
+    config, split: str, images: np.ndarray, start: int
+) -> list[np.ndarray]:
+    """Features of some images, which are computed and written if need be."""
     which = config.base_width or "imagenet"
     if config.network is not None:
-        which = _fingerprints.network_fingerprint(network(config))[:8]
+        which = teacher_outputs.network_fingerprint(network(config))[:8]
     name = f"{split}-{config.image_size}px-{which}-{start}-{start + len(images)}.npz"
     file = config.out / "features" / name
     if not file.exists():
@@ -142,8 +146,8 @@ def head(train, test, scaling, *, settings: Training, num_classes, seed) -> Head
         seed=seed,
         progress=False,
     )
-    found = [training.evaluated(_evaluated, result.best, *s) for s in (train, test)]
-    return Head(*(part[name] for name in ("loss", "accuracy") for part in found))
+    measured = [training.evaluated(_evaluated, result.best, *s) for s in (train, test)]
+    return Head(*(part[name] for name in ("loss", "accuracy") for part in measured))
 
 
 def whitening(features: np.ndarray):

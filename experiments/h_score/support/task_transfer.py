@@ -47,7 +47,7 @@ class Config:
     """Side of the blocks of pixels of which label maps keep one."""
     num_levels: int = 16
     levels: tuple[int, ...] = (2, 5, 8, 16, 32)
-    """Of the sweep in `quantisation.py`."""
+    """Of the sweep in `figure14_figure15_quantisation.py`."""
     num_scenes: int | None = None
     """Of each of three parts: the training scenes and two halves of the test scenes;
     None for all."""
@@ -131,11 +131,13 @@ def pools(config: Config, *, seed: int) -> Pools:
             data.examples_at(scenes[1], halves.held_out[:m]),
         ),
     )
-    found = [
+    of_parts = [
         derived_pool(*pair, block=config.block, seed=3 * seed + index)
         for index, pair in enumerate(parts)
     ]
-    return Pools(*found, palettes(found[0], num_levels=config.num_levels, seed=seed))
+    return Pools(
+        *of_parts, palettes(of_parts[0], num_levels=config.num_levels, seed=seed)
+    )
 
 
 def shuffled(config: Config, name: str, split: str, *, seed: int) -> data.Images:
@@ -152,7 +154,7 @@ def part(images: data.Images, start: int, stop: int | None) -> data.Images:
 
 
 def grids(config: Config, of: Pools, task: str, *, seed: int) -> Grids:
-    """Features of the encoder of a task, which is trained where they are not found."""
+    """Features of the encoder of a task, which is trained if need be."""
 
     def make():
         rng = np.random.default_rng(seed)
@@ -162,7 +164,7 @@ def grids(config: Config, of: Pools, task: str, *, seed: int) -> Grids:
         }
         has, labels = answers(of.encoders, of.palettes, task)
         arrays = {"inputs": of.encoders.inputs[has], "labels": labels}
-        params = encoders.trained(
+        params = encoders.train(
             params,
             arrays,
             frozen=False,
@@ -176,20 +178,20 @@ def grids(config: Config, of: Pools, task: str, *, seed: int) -> Grids:
         )
         axes = (0, 1, 2)
         mean, deviation = transfer.mean(axes), np.maximum(transfer.std(axes), 1e-6)
-        return Grids(*((found - mean) / deviation for found in (transfer, test)))
+        return Grids(*((features - mean) / deviation for features in (transfer, test)))
 
-    return Grids(*stored(config, f"grids-{task}-{seed}", make))
+    return Grids(*kept_arrays(config, f"grids-{task}-{seed}", make))
 
 
 def quality(config: Config, of: Pools, source: Grids, name: str, *, seed: int):
-    """What decoders of all targets reach from the features of one source."""
+    """Accuracies and losses of all targets' decoders on the features of one source."""
 
     def reached(task):
         has, labels = answers(of.transfer, of.palettes, task)
         options = {"num_answers": num_answers(task, config.num_levels)}
         start = {"decoder": decoder(config, np.random.default_rng(seed), task)}
         arrays = {"inputs": source.transfer[has], "labels": labels}
-        params = encoders.trained(
+        params = encoders.train(
             start, arrays, frozen=True, sizes=config.networks, seed=seed, **options
         )
         has, labels = answers(of.test, of.palettes, task)
@@ -198,7 +200,7 @@ def quality(config: Config, of: Pools, source: Grids, name: str, *, seed: int):
     def make():
         return Quality(*np.array([reached(task) for task in config.tasks]).T)
 
-    return Quality(*stored(config, f"quality-{name}-{seed}", make))
+    return Quality(*kept_arrays(config, f"quality-{name}-{seed}", make))
 
 
 def decoder(config: Config, rng: np.random.Generator, task: str) -> list:
@@ -237,8 +239,8 @@ def h_scores(
     ]
 
 
-def stored(config: Config, name: str, make: Callable) -> list[np.ndarray]:
-    """Arrays that are made where they are not found."""
+def kept_arrays(config: Config, name: str, make: Callable) -> list[np.ndarray]:
+    """Arrays in a file, which are made and written if need be."""
     without = dict.fromkeys(("seeds", "levels", "data_dir", "out", "results"))
     settings = dataclasses.asdict(config) | without
     digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:8]

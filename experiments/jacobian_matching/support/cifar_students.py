@@ -1,6 +1,6 @@
 """A VGG-9 that has learnt CIFAR-100, and VGG-4s that learn from it.
 
-Functions take the `Config` of `table1.py`.
+Functions take the `Config` of `table1_few_images.py`.
 """
 
 import dataclasses
@@ -12,8 +12,9 @@ from flax import nnx
 
 from experiments import harness
 from experiments.jacobian_matching.support import losses, training
-from jtransfer import data, models, networks, training, transfer
+from jtransfer import data, models, networks, transfer
 from jtransfer.networks import Architecture, Network
+from jtransfer.training import evaluated, preprocessing, supervised
 from jtransfer.transfer import teacher_outputs
 
 
@@ -29,23 +30,23 @@ class Lesson(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How a student learns."""
+    """A way of learning: a loss, and the outputs of the teacher that it needs."""
 
     name: str
     loss: Callable
     outputs: Callable
-    """What the loss needs to know of the teacher, see `jtransfer.transfer.teacher_outputs`."""
+    """The teacher's, see `jtransfer.transfer.teacher_outputs`."""
 
 
 class Run(NamedTuple):
-    """A trained student."""
+    """A trained student and the log of its training."""
 
     apply_fn: Callable
     variables: models.Variables
     history: list[dict]
 
 
-def taught(config) -> Lesson:
+def prepare_lesson(config) -> Lesson:
     """Reads the data, and trains the teacher or reads it too."""
     train, test = training.task(
         "cifar100",
@@ -62,38 +63,40 @@ def taught(config) -> Lesson:
     model = networks.model(architecture, rngs=nnx.Rngs(0))
     apply_fn, variables = models.functional(model)
     statistics = data.channel_statistics(train.images)
-    augmenting = training.preprocessing(statistics, augment=data.augmented)
-    result = training.fitted(
-        training.supervised(models.trainable(model)[0], preprocess=augmenting),
+    augmenting = preprocessing(statistics, augment=data.augmented)
+    result = training.fit(
+        supervised(models.trainable(model)[0], preprocess=augmenting),
         variables,
         {"images": train.images, "labels": train.labels},
         plan=config.teacher,
         seed=0,
         folder=config.out / "teacher",
-        made_by=[dataclasses.asdict(architecture), len(train.labels)],
+        made_of=[dataclasses.asdict(architecture), len(train.labels)],
     )
     teacher = Network(architecture, result.best, statistics, train.class_names, {})
-    preprocess = training.preprocessing(statistics)
+    preprocess = preprocessing(statistics)
     return Lesson(train, test, teacher, apply_fn, preprocess)
 
 
-def tested(lesson: Lesson, apply_fn: Callable, variables) -> harness.Value:
+def test_accuracy(lesson: Lesson, apply_fn: Callable, variables) -> harness.Value:
     """The accuracy of a network on the test images."""
     images, labels, _ = lesson.test
-    found = training.evaluated(
+    measured = evaluated(
         apply_fn, variables, images, labels, preprocess=lesson.preprocess
     )
-    return training.accuracy(found["accuracy"], len(labels))
+    return training.accuracy(measured["accuracy"], len(labels))
 
 
-def accuracy(config, lesson, way: Way, size: int, seed: int) -> harness.Value:
-    """The test accuracy of one student."""
-    run = student(config, lesson, way, size, seed)
-    return tested(lesson, run.apply_fn, run.variables)
+def student_accuracy(
+    config, lesson: Lesson, way: Way, size: int, seed: int
+) -> harness.Value:
+    """The test accuracy of one student, which is trained if need be."""
+    run = train_student(config, lesson, way, size, seed)
+    return test_accuracy(lesson, run.apply_fn, run.variables)
 
 
-def student(config, lesson: Lesson, way: Way, size: int, seed: int) -> Run:
-    """Trains one student."""
+def train_student(config, lesson: Lesson, way: Way, size: int, seed: int) -> Run:
+    """Trains a VGG-4 on a few images a class, or reads its checkpoint."""
     images = subset(lesson, size, seed)
     model = models.VGG(
         depth=4,
@@ -105,18 +108,18 @@ def student(config, lesson: Lesson, way: Way, size: int, seed: int) -> Run:
     objective = transfer.student_objective(
         model, way.loss, preprocess=lesson.preprocess
     )
-    result = training.fitted(
-        losses.keyed(objective),
+    result = training.fit(
+        losses.Keyed(objective),
         variables,
         {
             "images": images.images,
             "labels": images.labels,
-            **outputs(config, lesson, way, size, seed),
+            **teacher_answers(config, lesson, way, size, seed),
         },
         plan=dict(config.student)[size],
         seed=seed,
         folder=config.out / "students" / f"{size}-{seed}",
-        made_by=[way.name, training.settings(config)],
+        made_of=[way.name, harness.settings(config)],
         constants={"teacher_variables": lesson.teacher.variables},
     )
     return Run(apply_fn, result.best, result.history)
@@ -133,8 +136,10 @@ def subset(lesson: Lesson, size: int, seed: int) -> data.Images:
     return data.examples_at(lesson.train, chosen)
 
 
-def outputs(config, lesson, way: Way, size: int, seed: int) -> dict[str, np.ndarray]:
-    """What the teacher says about a student's images, computed once."""
+def teacher_answers(
+    config, lesson: Lesson, way: Way, size: int, seed: int
+) -> dict[str, np.ndarray]:
+    """The teacher's outputs for a student's images, computed once."""
     images = subset(lesson, size, seed)
     return teacher_outputs.compute_teacher_outputs(
         way.outputs,
@@ -144,3 +149,19 @@ def outputs(config, lesson, way: Way, size: int, seed: int) -> dict[str, np.ndar
         folder=config.out / "outputs",
         progress=False,
     )
+
+
+def weighted(
+    name: str,
+    weights: tuple[float, float, float],
+    outputs: Callable = teacher_outputs.label_jacobian,
+) -> Way:
+    """One of the printed losses: weights of labels, activations and Jacobians."""
+    method = transfer.activations_and_jacobians_method(
+        label_weight=weights[0],
+        logits_weight=weights[1],
+        jacobian_weight=weights[2],
+        outputs=outputs,
+        chunk_size=20,
+    )
+    return Way(name, method.loss, method.outputs)

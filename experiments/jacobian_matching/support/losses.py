@@ -1,5 +1,6 @@
 """Losses of students that only the experiments need; see `jtransfer.transfer`."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -9,80 +10,76 @@ import jax.numpy as jnp
 from jtransfer import data, distillation, transfer
 
 
-@functools.cache
-def keyed(objective: Callable) -> Callable:
-    """Puts the random key of the step into the batch, as `noise_key`."""
+@dataclasses.dataclass(frozen=True)
+class Keyed:
+    """An objective whose batch holds the random key of the step, as `noise_key`."""
 
-    def with_key(params, stats, batch, key):
-        """The same objective."""
-        return objective(params, stats, {**batch, "noise_key": key}, key)
+    objective: Callable
 
-    return with_key
+    def __call__(self, params, stats, batch, key):
+        """Returns value, parts and new statistics of a batch."""
+        return self.objective(params, stats, {**batch, "noise_key": key}, key)
 
 
-@functools.cache
-def augmenting(objective: Callable) -> Callable:
-    """Shifts and mirrors the images of a batch before the objective sees them."""
+@dataclasses.dataclass(frozen=True)
+class Augmented:
+    """An objective on shifted and mirrored images."""
 
-    def with_augmentation(params, stats, batch, key):
-        """The same objective."""
+    objective: Callable
+
+    def __call__(self, params, stats, batch, key):
+        """Returns value, parts and new statistics of a batch."""
         augment_key, key = jax.random.split(key)
         images = data.augmented(augment_key, batch["images"])
-        return objective(params, stats, {**batch, "images": images}, key)
-
-    return with_augmentation
+        return self.objective(params, stats, {**batch, "images": images}, key)
 
 
-@functools.cache
-def under_noise(teacher_fn: Callable, *, sigma: float, num_draws: int) -> Callable:
-    """Cross-entropy, and logits matched under noise on the inputs of both networks.
+@dataclasses.dataclass(frozen=True)
+class NoiseLoss:
+    """Cross-entropy, and logits matched under noise on the inputs of both networks."""
 
-    Args:
-      teacher_fn: `apply_fn` of the teacher, whose variables are the batch's entry
-        `teacher_variables`.
-      sigma: deviation of the noise.
-      num_draws: noises an image.
+    teacher_fn: Callable
+    """`apply_fn` of the teacher, whose variables are the batch's `teacher_variables`.
     """
+    sigma: float
+    """Deviation of the noise."""
+    num_draws: int
+    """Noises an image."""
 
-    def loss(student: transfer.Student, batch) -> tuple[jax.Array, dict]:
-        """Value and parts."""
+    def __call__(self, student: transfer.Student, batch) -> tuple[jax.Array, dict]:
+        """Returns the value and its parts."""
         matched = distillation.noise_augmented_matching(
-            lambda x: teacher_fn(batch["teacher_variables"], x)[0],
+            lambda x: self.teacher_fn(batch["teacher_variables"], x)[0],
             lambda x: student.held(x)[0],
             student.x,
             batch["noise_key"],
-            sigma=sigma,
-            num_draws=num_draws,
+            sigma=self.sigma,
+            num_draws=self.num_draws,
         )
         own = distillation.cross_entropy(student.logits, batch["labels"])
         return own + matched, {"cross_entropy": own, "activations": matched}
 
-    return loss
 
+@dataclasses.dataclass(frozen=True)
+class SoftTargetLoss:
+    """Cross-entropy with labels and with soft targets (temperature 1)."""
 
-@functools.cache
-def softened(*, equation_2: bool) -> Callable:
-    """Cross-entropy with labels and with soft targets (temperature 1).
+    equation_2: bool
+    """Whether the Jacobian term printed as Eq. (2) is added, weight 1."""
 
-    Args:
-      equation_2: whether the Jacobian term printed as Eq. (2) is added, weight 1.
-    """
-
-    def loss(student: transfer.Student, batch) -> tuple[jax.Array, dict]:
-        """Value and parts."""
+    def __call__(self, student: transfer.Student, batch) -> tuple[jax.Array, dict]:
+        """Returns the value and its parts."""
         own = distillation.cross_entropy(student.logits, batch["labels"])
         soft = distillation.soft_targets(
             batch["teacher_logits"], student.logits, temperature=1.0
         )
         parts = {"cross_entropy": own, "soft_targets": soft}
-        if equation_2:
+        if self.equation_2:
             logits, jacobians = whole_jacobians(student)
             parts["equation_2"] = distillation.printed_cross_entropy_match_jacobians(
                 batch["teacher_logits"], logits, batch["teacher_jacobians"], jacobians
             )
         return sum(parts.values()), parts
-
-    return loss
 
 
 def whole_jacobians(student: transfer.Student) -> tuple[jax.Array, jax.Array]:
@@ -96,26 +93,23 @@ def whole_jacobians(student: transfer.Student) -> tuple[jax.Array, jax.Array]:
     return logits, jax.vmap(row, out_axes=1)(jnp.eye(k, dtype=logits.dtype))
 
 
-@functools.cache
-def penalized(strength: float) -> Callable:
-    """Cross-entropy, and the squared norm of the correct class's Jacobian.
+@dataclasses.dataclass(frozen=True)
+class PenaltyLoss:
+    """Cross-entropy, and the squared norm of the correct class's Jacobian."""
 
-    Args:
-      strength: lambda; 0 leaves the penalty and its cost out.
-    """
+    strength: float
+    """Lambda; 0 leaves the penalty and its cost out."""
 
-    def loss(student: transfer.Student, batch) -> tuple[jax.Array, dict]:
-        """Value and parts."""
+    def __call__(self, student: transfer.Student, batch) -> tuple[jax.Array, dict]:
+        """Returns the value and its parts."""
         own = distillation.cross_entropy(student.logits, batch["labels"])
-        if strength == 0:
+        if self.strength == 0:
             return own, {}
         gradients = gradients_of(
             lambda x: student.held(x)[0], student.x, batch["labels"]
         )
         norm = distillation.jacobian_norm(gradients[:, None])
-        return own + strength * norm, {"cross_entropy": own, "norm": norm}
-
-    return loss
+        return own + self.strength * norm, {"cross_entropy": own, "norm": norm}
 
 
 WEIGHT = 10.0
@@ -123,56 +117,47 @@ WEIGHT = 10.0
 """
 
 
-@functools.cache
-def transferred(
-    *,
-    activations: bool = False,
-    summed: bool = False,
-    num_maps: int = 0,
-    peak: tuple[int, int] | None = None,
-    output: bool = False,
-) -> Callable:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransferLoss:
     """Cross-entropy of a two-headed student's own head, and what is matched beside it.
 
     The teacher's maps belong to the student's from its second on. Every term has the
-    weight 10.
-
-    Args:
-      activations: whether the second head's logits are matched (LwF): the mean of the
-        squares over the teacher's classes.
-      summed: whether it is their sum instead.
-      num_maps: attention maps that are matched by Eq. (9), from the shallowest on.
-      peak: map and pooling window of the attention peak whose gradient is matched by
-        Eq. (10); None leaves that out.
-      output: whether the gradient of the teacher's largest output is matched by the
-        squared error of Proposition 1.
+    weight 10. `jtransfer.transfer.attention_and_jacobians_method` matches one map, and
+    the Jacobians of the same one; the paper matches all maps.
     """
 
-    def loss(student: transfer.Student, batch) -> tuple[jax.Array, dict]:
-        """Value and parts; what is matched of Jacobians is called `jacobians`."""
-        out = student.out
+    activations: bool = False
+    """Whether the second head's logits are matched (LwF): the mean of the squares over
+    the teacher's classes."""
+    summed: bool = False
+    """Whether it is their sum instead."""
+    num_maps: int = 0
+    """Attention maps that are matched by Eq. (9), from the shallowest on."""
+    peak: tuple[int, int] | None = None
+    """Map and pooling window of the attention peak whose gradient is matched by
+    Eq. (10); None leaves that out."""
+    output: bool = False
+    """Whether the gradient of the teacher's largest output is matched by the squared
+    error of Proposition 1."""
+
+    def __call__(self, student: transfer.Student, batch) -> tuple[jax.Array, dict]:
+        """Returns the value and its parts, those of Jacobians as `jacobians`."""
         own = distillation.cross_entropy(student.logits, batch["labels"])
         parts = {"cross_entropy": own}
-        if activations:
+        if self.activations:
             error = distillation.match_activations(
-                batch["teacher_logits"], out["teacher_logits"]
+                batch["teacher_logits"], student.out["teacher_logits"]
             )
             count = batch["teacher_logits"].shape[1]
-            parts["activations"] = error if summed else error / count
-        if num_maps:
-            attention = jax.vmap(distillation.attention_map)
-            parts["attention"] = sum(
-                distillation.match_attention(
-                    batch[f"teacher_map_{i}"], attention(out["feature_maps"][i + 1])
-                )
-                for i in range(num_maps)
-            )
-        if peak is not None:
-            gradients = peak_gradients(student, batch["teacher_peaks"], *peak)
+            parts["activations"] = error if self.summed else error / count
+        if self.num_maps:
+            parts["attention"] = self._attention(student, batch)
+        if self.peak is not None:
+            gradients = peak_gradients(student, batch["teacher_peaks"], *self.peak)
             parts["jacobians"] = distillation.match_normalized_jacobians(
                 batch["teacher_gradients"], gradients
             )
-        if output:
+        if self.output:
             gradients = gradients_of(
                 lambda x: student.held(x)[1]["teacher_logits"],
                 student.x,
@@ -183,7 +168,15 @@ def transferred(
             )
         return WEIGHT * sum(parts.values()), parts
 
-    return loss
+    def _attention(self, student: transfer.Student, batch) -> jax.Array:
+        maps = student.out["feature_maps"]
+        attention = jax.vmap(distillation.attention_map)
+        return sum(
+            distillation.match_attention(
+                batch[f"teacher_map_{i}"], attention(maps[i + 1])
+            )
+            for i in range(self.num_maps)
+        )
 
 
 def peak_gradients(student: transfer.Student, index, level: int, window: int):

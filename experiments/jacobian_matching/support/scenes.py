@@ -5,10 +5,8 @@ have the sizes of the student's maps after the second to the fifth max-pooling, 
 size of the images, as in the paper.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -17,62 +15,15 @@ from flax import nnx
 
 from experiments import harness
 from experiments.jacobian_matching.support import training
-from jtransfer import data, distillation, models, training, transfer
+from experiments.jacobian_matching.support.scene_settings import CPU as CPU
+from experiments.jacobian_matching.support.scene_settings import PAPER as PAPER
+from experiments.jacobian_matching.support.scene_settings import SMOKE as SMOKE
+from experiments.jacobian_matching.support.scene_settings import Config as Config
+from jtransfer import data, distillation, models, transfer
+from jtransfer.training import evaluated, preprocessing, supervised
 
 NUM_MAPS = 4
 """Of the teacher, from the shallowest on; the student has one before them."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What the tables on scenes have in common."""
-
-    teacher_depth: int
-    teacher_width: int
-    student_width: int
-    pretraining: training.Training
-    """Of the teacher, and of the student that is the oracle."""
-    source: str = "cifar100"
-    source_size: int | None = None
-    """To which images are resized; None for the size that they have."""
-    num_source: int | None = None
-    """Training images of the source."""
-    target: str = "scene15"
-    """MIT Scenes would be `imagefolder:DIR` with `DIR/train` and `DIR/test`."""
-    target_size: int | None = None
-    num_test: int | None = None
-    data_dir: str | None = None
-    out: Path = training.OUT
-    results: Path = harness.RESULTS
-
-
-SMOKE = {
-    "teacher_depth": 18,
-    "teacher_width": 1,
-    "student_width": 1,
-    "pretraining": training.Training(num_steps=1, batch_size=16),
-    "num_source": 64,
-    "target_size": 32,
-    "num_test": 64,
-}
-CPU = {
-    "teacher_depth": 18,
-    "teacher_width": 16,
-    "student_width": 8,
-    "pretraining": training.Training(num_steps=2500, batch_size=64),
-    "num_source": 20_000,
-}
-PAPER = {
-    "teacher_depth": 34,
-    "teacher_width": 64,
-    "student_width": 64,
-    "pretraining": training.Training(
-        num_steps=900_000, batch_size=128, learning_rate=0.05, momentum=0.9
-    ),
-    "source": "imagenet_resized/64x64",
-    "target": "imagefolder:mit_scenes",
-    "target_size": 64,
-}
 
 
 class Lesson(NamedTuple):
@@ -87,7 +38,7 @@ class Lesson(NamedTuple):
     preprocess: Callable
 
 
-def taught(config: Config) -> Lesson:
+def prepare_lesson(config: Config) -> Lesson:
     """Reads the data and trains teacher and oracle on the source, or reads them too."""
     source = data.load(
         config.source,
@@ -106,7 +57,7 @@ def taught(config: Config) -> Lesson:
         num_channels=3,
     )
     statistics = data.channel_statistics(source.images)
-    learn = functools.partial(pretrained, config, source, statistics)
+    learn = functools.partial(pretrain, config, source, statistics)
     num_classes = len(source.class_names)
     teacher_fn, teacher_variables = learn(
         "teacher",
@@ -127,24 +78,24 @@ def taught(config: Config) -> Lesson:
             rngs=nnx.Rngs(0),
         ),
     )
-    preprocess = training.preprocessing(statistics)
+    preprocess = preprocessing(statistics)
     return Lesson(
         train, test, num_classes, teacher_fn, teacher_variables, oracle, preprocess
     )
 
 
-def pretrained(config, source, statistics, name, model) -> tuple:
+def pretrain(config, source, statistics, name, model) -> tuple:
     """Trains a network on the source; returns its `apply_fn` and variables."""
     apply_fn, variables = models.functional(model)
-    preprocess = training.preprocessing(statistics, augment=data.augmented)
-    result = training.fitted(
-        training.supervised(models.trainable(model)[0], preprocess=preprocess),
+    preprocess = preprocessing(statistics, augment=data.augmented)
+    result = training.fit(
+        supervised(models.trainable(model)[0], preprocess=preprocess),
         variables,
         {"images": source.images, "labels": source.labels},
         plan=config.pretraining,
         seed=0,
         folder=config.out / f"scenes-{name}",
-        made_by=[
+        made_of=[
             config.source,
             config.source_size,
             config.num_source,
@@ -175,7 +126,7 @@ def map_side(lesson: Lesson, level: int) -> int:
 
 
 def attention(f: Callable, x: jax.Array, *, level: int, window: int) -> dict:
-    """What the teacher says about one image: logits, attention maps, their peak."""
+    """The teacher's logits, attention maps and their peak for one image."""
     logits, out = f(x)
     maps = [distillation.attention_map(features) for features in out["feature_maps"]]
     peak = distillation.attention_peak_gradient(
@@ -185,12 +136,12 @@ def attention(f: Callable, x: jax.Array, *, level: int, window: int) -> dict:
         "teacher_logits": logits,
         "teacher_peaks": peak.index,
         "teacher_gradients": peak.gradient,
-        **{f"teacher_map_{i}": found for i, found in enumerate(maps)},
+        **{f"teacher_map_{i}": one for i, one in enumerate(maps)},
     }
 
 
 def largest_output(f: Callable, x: jax.Array) -> dict:
-    """What the teacher says about one image: logits, the largest one's gradient."""
+    """The teacher's logits for one image, and the gradient of the largest."""
     largest = distillation.largest_output_gradient(lambda x: f(x)[0], x)
     return {
         "teacher_logits": f(x)[0],
@@ -199,13 +150,13 @@ def largest_output(f: Callable, x: jax.Array) -> dict:
     }
 
 
-def said(lesson: Lesson, images: data.Images, about: Callable) -> dict:
-    """What the teacher says about images, by one of the two functions above."""
+def teacher_answers(lesson: Lesson, images: data.Images, ask: Callable) -> dict:
+    """Outputs of the teacher for images, by one of the two functions above."""
 
     @jax.jit
     def batch(variables, x):
         f = functools.partial(lesson.teacher_fn, variables)
-        return jax.vmap(functools.partial(about, f))(x)
+        return jax.vmap(functools.partial(ask, f))(x)
 
     parts = [
         jax.device_get(
@@ -220,19 +171,19 @@ def said(lesson: Lesson, images: data.Images, about: Callable) -> dict:
 
 
 class Run(NamedTuple):
-    """A trained student."""
+    """Accuracy of a trained student, and the fall of its Jacobian loss."""
 
     accuracy: harness.Value
     """On the test scenes, in percent."""
     reduction: float | None
-    """By how many percent the Jacobian loss fell from the first epoch to the last."""
+    """The fall of the Jacobian loss from the first epoch to the last, in percent."""
 
 
-def student(
+def train_student(
     config: Config,
     lesson: Lesson,
     images: data.Images,
-    outputs: dict[str, np.ndarray],
+    answers: Callable[[], dict[str, np.ndarray]],
     loss: Callable,
     *,
     plan: training.Training,
@@ -253,24 +204,34 @@ def student(
     )
     apply_fn, variables = models.functional(model)
     objective = transfer.student_objective(model, loss, preprocess=lesson.preprocess)
-    result = training.fitted(
+    result = training.fit(
         objective,
         with_body(variables, lesson.oracle) if from_oracle else variables,
-        {"images": images.images, "labels": images.labels, **outputs},
+        {"images": images.images, "labels": images.labels, **answers()},
         plan=plan,
         seed=seed,
         folder=config.out / "scenes-students" / name.replace(" ", "-"),
-        made_by=[name, len(images.labels), training.settings(config)],
+        made_of=[name, len(images.labels), harness.settings(config)],
     )
-    found = training.evaluated(
+    measured = evaluated(
         apply_fn,
         result.best,
         lesson.test.images,
         lesson.test.labels,
         preprocess=lesson.preprocess,
     )
-    accuracy = training.accuracy(found["accuracy"], len(lesson.test.labels))
+    accuracy = training.accuracy(measured["accuracy"], len(lesson.test.labels))
     return Run(accuracy, reduction(result.history, len(images.labels), plan))
+
+
+def accuracy_of(run: Callable[[], Run]) -> harness.Value:
+    """The test accuracy of a student, which is trained if need be."""
+    return run().accuracy
+
+
+def reduction_of(run: Callable[[], Run]) -> harness.Value:
+    """The fall of a student's Jacobian loss in percent."""
+    return harness.Value(run().reduction)
 
 
 def with_body(variables: models.Variables, oracle: models.Variables):
@@ -282,7 +243,7 @@ def with_body(variables: models.Variables, oracle: models.Variables):
 
 
 def reduction(history: list[dict], count: int, plan: training.Training):
-    """By how many percent the Jacobian loss fell from the first epoch to the last."""
+    """The fall of the Jacobian loss from the first epoch to the last, in percent."""
     losses = [row["jacobians"] for row in history if "jacobians" in row]
     if not losses:
         return None

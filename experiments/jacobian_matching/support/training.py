@@ -1,31 +1,21 @@
-"""What the scripts of this folder share: data, training, intervals, pictures."""
+"""Data, training, verdicts and pictures of the scripts on Jacobian matching."""
 
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import optax
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from experiments import harness
+from experiments import harness, kept_networks
 from jtransfer import data, models, training
 from jtransfer.data import Images
 from jtransfer.training import schedules
 
 PAPER = "jacobian_matching"
 OUT = Path("runs") / PAPER
-
-
-def settings(config) -> dict:
-    """Returns what a number depends on: a config without its folders."""
-    places = ("data_dir", "out", "results")
-    found = dataclasses.asdict(config)
-    return {name: value for name, value in found.items() if name not in places}
 
 
 def task(
@@ -59,7 +49,7 @@ def task(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """How long, and with which steps, a network is trained."""
+    """Length and steps of the training of a network."""
 
     num_steps: int
     batch_size: int
@@ -78,13 +68,8 @@ class Training:
 @functools.cache
 def optimizer(plan: Training):
     """Returns the optimiser of a plan: one object, so that `fit` compiles once."""
-    import optax
-
-    rate = schedules.step_decay(
-        plan.learning_rate,
-        steps=[round(share * plan.num_steps) for share in plan.decays],
-        factor=0.1,
-    )
+    falls = {round(share * plan.num_steps): 0.1 for share in plan.decays}
+    rate = optax.piecewise_constant_schedule(plan.learning_rate, falls)
     if plan.momentum is not None:
         return schedules.sgd(
             rate, momentum=plan.momentum, weight_decay=plan.weight_decay
@@ -93,7 +78,7 @@ def optimizer(plan: Training):
     return optax.chain(decayed, optax.adam(rate))
 
 
-def fitted(
+def fit(
     objective: Callable,
     variables: models.Variables,
     arrays: dict[str, np.ndarray],
@@ -101,10 +86,10 @@ def fitted(
     plan: Training,
     seed: int,
     folder: Path,
-    made_by: list,
+    made_of: object,
     constants: dict | None = None,
 ) -> training.FitResult:
-    """Trains to the last step, which counts; a killed run goes on.
+    """Trains to the last step, which counts; a killed run goes on where it was.
 
     Args:
       objective: see `jtransfer.training`.
@@ -112,15 +97,14 @@ def fitted(
       arrays: the examples.
       plan: how to train.
       seed: of the order of the examples.
-      folder: gets the checkpoints, under a name that holds a digest of `made_by`.
-      made_by: all that decides the result, apart from the seed.
+      folder: gets the checkpoints, under a name that holds a digest of `made_of`.
+      made_of: all that decides the result, apart from the seed.
       constants: further entries of every batch.
 
     Returns:
       The result of `jtransfer.training.fit`.
     """
-    found = json.dumps([made_by, dataclasses.asdict(plan), seed], sort_keys=True)
-    name = hashlib.sha256(found.encode()).hexdigest()[:12]
+    name = kept_networks.digest(made_of, plan, seed)
     return training.fit(
         objective,
         variables,
@@ -140,8 +124,8 @@ def fitted(
 
 def accuracy(hits: float, count: int) -> harness.Value:
     """Returns a test accuracy in percent with its interval over the images."""
-    found = harness.share(round(hits * count), count)
-    return harness.Value(*(100 * part for part in found))
+    share = harness.share(round(hits * count), count)
+    return harness.Value(*(100 * part for part in share))
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> harness.Value:
@@ -150,7 +134,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> harnes
 
 
 def verdict(difference: harness.Value, claim: str) -> str:
-    """Says whether a difference, positive where a claim holds, supports the claim."""
+    """Judges a claim by a difference that is positive where the claim holds."""
     if difference.low is None:
         sign = "the claim's" if difference.value > 0 else "the other"
         return f"'{claim}': one seed, no verdict; the sign is {sign}."
