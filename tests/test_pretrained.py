@@ -1,4 +1,4 @@
-"""Tests of jtransfer.networks.pretrained, the reader of PyTorch's files and the network."""
+"""Tests of the reader of files of PyTorch and of pretrained networks."""
 
 import collections
 import io

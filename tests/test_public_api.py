@@ -217,7 +217,8 @@ def test_only_commands_know_the_command_line():
 def test_import_is_cheap():
     code = (
         "import sys, jtransfer; heavy = {'flax', 'ott', 'optax', 'orbax', 'chex', "
-        "'tensorflow_datasets', 'torch', 'jax'}; print(sorted(heavy & set(sys.modules)))"
+        "'tensorflow_datasets', 'torch', 'jax'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
         "\njtransfer.logme; print(sorted((heavy - {'jax'}) & set(sys.modules)))"
         "\nfrom jtransfer import ranking, report, zoo"
         "\nprint(sorted((heavy - {'jax'}) & set(sys.modules)))"
@@ -236,8 +237,8 @@ def test_public_names_exist_and_have_docstrings():
 
 CONTRACT = {
     "moments": "Moments class_moments merge empty_moments",
-    "scores": "h_score regularized_h_score logme logme_regression leep nce bhattacharyya "
-    "ridge_probe_accuracy dense_h_score task_transferability",
+    "scores": "h_score regularized_h_score logme logme_regression leep nce "
+    "bhattacharyya ridge_probe_accuracy dense_h_score task_transferability",
     "hgr": "divergence_transition_matrix modes ace soft_hgr mutual_information Modes",
     "jacobians": "jacobian singular_attacks SingularAttacks deviation_hessian",
     "attacks": "Norm LINF L2 pgd fgsm cross_entropy_loss deviation_loss",
