@@ -6,12 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.optimize
-import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tasks import EDGES, NUM_CLASSES, edge_task, gaussian_task
-from test_sinkhorn import NUM, problem, references
+from transport import NUM, minimiser, problem, references
 
 from jtransfer import assessment, sinkhorn
 from jtransfer.assessment import fictitious_student, sinkhorn_score
@@ -109,39 +107,6 @@ def test_fictitious_student_is_the_minimiser(edge, shape):
 def centred(logits, occurs):
     logits = np.asarray(logits, np.float64)[:, occurs]
     return logits - logits.mean(axis=1, keepdims=True)
-
-
-def minimiser(features, labels, decay):
-    """Logits of the minimiser by SciPy, in coordinates of covariance one."""
-    n = len(labels)
-    features = features.astype(np.float64)
-    scale = max(np.sqrt(np.mean((features - features.mean(axis=0)) ** 2)), 1e-30)
-    x = (features - features.mean(axis=0)) / scale
-    decay = decay / scale**2
-    onehot = np.eye(NUM_CLASSES)[labels]
-    absent = onehot.sum(axis=0) == 0
-
-    def loss(flat):
-        head = flat.reshape(-1, NUM_CLASSES)
-        logits = x @ head[:-1] + head[-1] - 1e9 * absent
-        log_probs = scipy.special.log_softmax(logits, axis=1)
-        errors = (np.exp(log_probs) - onehot) / n
-        gradient = np.concatenate(
-            [x.T @ errors + decay * head[:-1], errors.sum(axis=0)[None]]
-        )
-        value = -np.sum(onehot * log_probs) / n + decay / 2 * np.sum(head[:-1] ** 2)
-        return value, gradient.ravel()
-
-    start = np.zeros((x.shape[1] + 1) * NUM_CLASSES)
-    fit = scipy.optimize.minimize(
-        loss,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": 20_000, "maxfun": 50_000, "ftol": 0, "gtol": 1e-9},
-    )
-    head = fit.x.reshape(-1, NUM_CLASSES)
-    return x @ head[:-1] + head[-1]
 
 
 def test_fictitious_student_leaves_out_what_does_not_count():

@@ -144,7 +144,7 @@ def test_npz_resizes_by_averaging_and_converts(tmp_path):
         ),
         (
             {"images": pictures(0, 2), "labels": [0, 1], "class_names": [1, 2]},
-            "class_names of .* must be strings",
+            "class_names of .* must be texts",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_npz_rejects(tmp_path, arrays, message):
 
 def test_npz_splits(tmp_path):
     np.savez(tmp_path / "a.npz", images=pictures(0, 2), labels=[0, 1])
-    assert "no array test_images nor test_labels" in fault(
+    assert "no split 'test' (test_images, test_labels)" in fault(
         data.load, f"npz:{tmp_path}/a.npz", "test"
     )
     line = fault(data.load, f"npz:{tmp_path}/a.npz", "validation")
@@ -312,7 +312,7 @@ def test_imagefolder_rejects(folder, tmp_path):
     load = data.load
     assert "there is no folder" in fault(load, f"imagefolder:{tmp_path}/no", "train")
     line = fault(load, f"imagefolder:{folder}", "valid")
-    assert "no split 'valid' (only train and test); make" in line
+    assert "no split 'valid' (only test and train); make" in line
     line = fault(load, f"imagefolder:{folder / 'train'}", "test")
     assert "(only train, its own classes)" in line
     (folder / "train" / "empty").mkdir()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
-from test_sinkhorn import reference as transport
+from transport import reference as transport
 
 from jtransfer import distillation
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from test_page import HOSTILE, make_rows, read
+from pages import HOSTILE, make_rows, read
 
 from jtransfer import cli, models, networks, pairs, report
 from jtransfer._internal.errors import RequestError

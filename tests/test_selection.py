@@ -9,7 +9,7 @@ import pytest
 import scipy.spatial
 import scipy.special
 from flax import nnx
-from test_sinkhorn import references
+from transport import references
 
 from jtransfer import data, models, networks, ranking, transfer, zoo
 from jtransfer.commands.distill import StudentOptions, sinkhorn_command

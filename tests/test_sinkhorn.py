@@ -13,6 +13,7 @@ import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tasks import NUM_CLASSES, edge_task, gaussian_task
+from transport import NUM, SHAPE, problem, reference, references
 
 from jtransfer import sinkhorn
 from jtransfer.scores import clustering
@@ -21,57 +22,8 @@ from jtransfer.sinkhorn._log_kernel import log_kernels, log_sums
 
 seeds = st.integers(0, 2**16)
 few = settings(max_examples=8)
-NUM, SHAPE = 8, (4, 6)
-"""Examples, and classes of teacher and student, in most tests: jit compiles once."""
 EXACT = 1e-11
 """A threshold for float64."""
-
-
-def problem(seed, n=NUM, shape=SHAPE, scale=1.0, sharpness=1.5, dtype=np.float32):
-    """Probabilities of n examples, and a cost with the largest entry `scale`."""
-    rng = np.random.default_rng(seed)
-    teacher, student = (
-        scipy.special.softmax(sharpness * rng.normal(size=(n, size)), axis=1)
-        for size in shape
-    )
-    cost = rng.uniform(size=shape)
-    cost *= scale / cost.max()
-    return teacher.astype(dtype), student.astype(dtype), cost.astype(dtype)
-
-
-def log_sum_exp(terms, axis):
-    """That of SciPy is right as well, but slow in a loop."""
-    top = terms.max(axis=axis)
-    return top + np.log(np.exp(terms - np.expand_dims(top, axis)).sum(axis=axis))
-
-
-def reference(teacher, student, cost, epsilon=0.1, num_iterations=4000):
-    """Eq. (5) of one pair in float64, by Algorithm 3 in the log domain.
-
-    Returns the distance from the plan, the plan and the student's potentials.
-    """
-    teacher, student, cost = (
-        np.asarray(x, np.float64) for x in (teacher, student, cost)
-    )
-    with np.errstate(divide="ignore"):
-        log_teacher, log_student = np.log(teacher), np.log(student)
-    log_v = np.zeros(len(student))
-    for _ in range(num_iterations):
-        log_u = log_teacher - log_sum_exp(log_v[None] - cost / epsilon, axis=1)
-        previous = log_v
-        log_v = log_student - log_sum_exp(log_u[:, None] - cost / epsilon, axis=0)
-        if np.abs(log_v - previous).max() < 1e-12:
-            break
-    plan = np.exp(log_u[:, None] + log_v[None] - cost / epsilon)
-    entropy = np.sum(scipy.special.entr(plan)) + plan.sum()
-    return np.sum(plan * cost) - epsilon * entropy, plan, epsilon * log_v
-
-
-def references(teacher, student, cost, **settings):
-    """Distances, plans and potentials of all pairs."""
-    pairs = zip(teacher, student, strict=True)
-    results = [reference(p, q, cost, **settings) for p, q in pairs]
-    return tuple(map(np.stack, zip(*results, strict=True)))
 
 
 def distances_one_by_one(teacher, student, cost, **settings):

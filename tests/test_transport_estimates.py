@@ -6,8 +6,7 @@ import numpy as np
 import scipy.spatial
 import scipy.special
 from tasks import NUM_CLASSES, gaussian_task
-from test_assessment import minimiser
-from test_sinkhorn import references
+from transport import minimiser, references
 
 from jtransfer import intervals, ranking, zoo
 from jtransfer.ranking import ON_REQUEST, SCORES, score_names
@@ -135,7 +134,7 @@ def test_examples_are_limited_and_rows_find_their_place(monkeypatch):
     numbers = np.arange(2.0 * NUM).reshape(NUM, 2)
     pieces = iter([numbers[:7], numbers[7:]])
     places = np.random.default_rng(0).permutation(NUM)[:25]
-    found = transport._rows_at(pieces, places, dealt)
+    found = transport._rows_at(pieces, places, dealt, [])
     np.testing.assert_array_equal(found, numbers[places])
 
 

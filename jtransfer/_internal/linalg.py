@@ -11,8 +11,8 @@ def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def root(square: jax.Array) -> jax.Array:
     """Returns the square root of what is not negative, with gradient 0 at 0."""
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+    zero = square <= 0  # NaN is not, and stays.
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
 def scaled(

@@ -39,7 +39,8 @@ def pgd(
     Args:
       loss: function of one example that returns a scalar; it is maximised. See
         `cross_entropy_loss`, `prediction_loss`, `deviation_loss`.
-      x: one clean example, of any shape, within `bounds`.
+      x: one clean example, of any shape. An entry outside of `bounds` may come nearer
+        to them or stay, and so does not leave the ball.
       start: first delta, in the shape of `x`: ``norm.uniform(key, x, epsilon)`` or
         zeros. From zeros `deviation_loss` never moves.
       norm: `LINF`, `L2` or another triple of functions.
@@ -113,7 +114,7 @@ def fgsm(
 
     Args:
       loss: function of one example that returns a scalar; it is maximised.
-      x: one clean example, of any shape, within `bounds`.
+      x: one clean example, of any shape; see `pgd` for entries outside of `bounds`.
       start: delta from which the step is made, in the shape of `x`.
       norm: `LINF`, `L2` or another triple of functions.
       epsilon: radius of the ball and length of the step.
@@ -188,7 +189,8 @@ def _clipped(delta: jax.Array, x: jax.Array, bounds) -> jax.Array:
     if bounds is None:
         return delta
     low, high = (jnp.asarray(bound, x.dtype) for bound in bounds)
-    return jnp.clip(delta, low - x, high - x)
+    # Zero stays allowed, also of an entry that lies outside: the ball is kept.
+    return jnp.clip(delta, jnp.minimum(low - x, 0), jnp.maximum(high - x, 0))
 
 
 def _scalar(loss: Callable) -> Callable:

@@ -12,9 +12,12 @@ from jtransfer._internal import checks
 def cross_entropy_loss(f: Callable, label: ArrayLike) -> Callable:
     """Makes the cross-entropy of `f` against a label.
 
+    Where the network is so sure that the loss underflows, its gradient keeps its
+    direction: that of the log-odds of the other classes.
+
     Args:
-      f: function of one example with logits `[C]`.
-      label: integer class in `[0, C)`, shape `[]`.
+      f: function of one example with logits `[C]`; one of minus infinity masks a class.
+      label: integer class in `[0, C)`, shape `[]`; of any other the loss is NaN.
 
     Returns:
       A function of one example that returns the loss in nats, shape `[]`.
@@ -31,7 +34,30 @@ def cross_entropy_loss(f: Callable, label: ArrayLike) -> Callable:
     label = jnp.asarray(label)
     checks.num_axes("label", label, 0)
     checks.integer("label", label)
-    return lambda x: -jax.nn.log_softmax(f(x))[label]
+    return lambda x: _softplus(_log_odds(f(x), label))
+
+
+def _log_odds(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """Log-odds of all other classes together against the label; NaN without it."""
+    own = jnp.arange(logits.shape[-1]) == label
+    others = jax.nn.logsumexp(jnp.where(own, -jnp.inf, logits))
+    # With a single class there is no other one: odds of zero, without a gradient.
+    others = others if logits.shape[-1] > 1 else jnp.finfo(logits.dtype).min / 2
+    mine = jnp.sum(jnp.where(own, logits, 0))
+    return jnp.where(jnp.any(own), others - mine, jnp.nan)
+
+
+@jax.custom_jvp
+def _softplus(odds: jax.Array) -> jax.Array:
+    """The cross-entropy from the log-odds, with a slope that never underflows."""
+    return jax.nn.softplus(odds)
+
+
+@_softplus.defjvp
+def _softplus_jvp(primals, tangents):
+    (odds,), (tangent,) = primals, tangents
+    least = jnp.finfo(odds.dtype).tiny ** 0.75
+    return jax.nn.softplus(odds), jnp.maximum(jax.nn.sigmoid(odds), least) * tangent
 
 
 def prediction_loss(f: Callable, x: ArrayLike) -> Callable:

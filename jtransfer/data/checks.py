@@ -96,6 +96,8 @@ def checked_names(names: ArrayLike, *, name: str = "class_names") -> tuple[str, 
         raise DataError(
             f"{name} must be a list of names, shape [C], got {list(names.shape)}."
         )
+    if names.size and not is_text(names):
+        raise DataError(f"{name} must be texts, got {names.dtype}.")
     try:
         texts = (x.decode() if isinstance(x, bytes) else str(x) for x in names.tolist())
         return tuple(texts)

@@ -164,8 +164,9 @@ def _check_pixels(file, name: str, header) -> None:
 def _class_names(file, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
     if "class_names" in arrays:
         return checked_names(arrays["class_names"], name=f"class_names of {file}")
-    if any(is_text(arrays[key]) for key in ("labels", "test_labels") if key in arrays):
-        return numbered_names(arrays.get("labels", arrays.get("test_labels")))[1]
+    first = arrays.get("labels", arrays.get("test_labels"))
+    if is_text(first):
+        return numbered_names(first)[1]
     # Of both splits, so that they agree; the labels that are used are checked.
     numbers = [arrays[key] for key in ("labels", "test_labels") if key in arrays]
     highest = max(int(x.max(initial=0)) for x in numbers if x.dtype.kind in "iu")

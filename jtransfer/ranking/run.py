@@ -131,7 +131,7 @@ def rank(*arguments: Any, **keywords: Any) -> list[dict[str, Any]]:
 
 
 def _faults(rows: Sequence[Row]) -> str:
-    """What went wrong, as a whole or in part; empty if nothing did."""
+    """The first fault, of the source or of a part of it; empty if there is none."""
     failures = [row.reason for row in rows if is_failure(row)]
     if failures:
         return f"failed: {failures[0]}"

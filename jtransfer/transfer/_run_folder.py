@@ -9,6 +9,11 @@ from typing import IO, Any
 from jtransfer._internal.errors import DataError
 from jtransfer._internal.files import write_atomically
 
+try:
+    import fcntl
+except ImportError:  # Not on this system; then nothing is locked.
+    fcntl = None  # type: ignore[assignment]
+
 _LOCK = ".lock"
 
 
@@ -39,9 +44,7 @@ def run_folder(folder: Path, name: str, identity: Mapping[str, Any]) -> Iterator
 
 
 def _is_locked_by_us(lock: IO[str]) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Not on this system; then nothing is locked.
+    if fcntl is None:
         return True
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -114,34 +114,39 @@ def probe_estimate(statistics: FeatureStatistics, target: DealtLabels) -> Estima
 
     Under shuffled labels one block is held out, so that one factorisation serves all.
     """
+    counts = np.bincount(
+        target.labels[target.labels >= 0], minlength=target.num_classes
+    )
     indices, blocks = statistics.row_indices, statistics.row_blocks
     labels, rows = target.labels[indices], statistics.rows
     correct = np.zeros(len(labels))
     for block in range(NUM_BLOCKS):
         held_out = blocks == block
-        classifier = _ridge_classifier(_without(statistics.blocks, block))
-        outputs = _outputs(classifier, rows[held_out])
+        moments = _without(statistics.blocks, block)
+        classifier = _ridge_classifier(moments)
+        outputs = _outputs(classifier, rows[held_out], _shift(counts, moments.counts))
         correct[held_out] = outputs.argmax(axis=1) == labels[held_out]
     sums = np.bincount(blocks, correct, minlength=NUM_BLOCKS)
-    counts = np.bincount(blocks, minlength=NUM_BLOCKS)
-    rest = np.maximum(counts.sum() - counts, 1)
+    sizes = np.bincount(blocks, minlength=NUM_BLOCKS)
+    rest = np.maximum(sizes.sum() - sizes, 1)
 
     first = blocks == 0
     weights, bias = _shuffled_classifiers(statistics.shuffled_rest)
-    shuffled = [
-        (_outputs(pair, rows[first]).argmax(axis=1) == other[indices[first]]).mean()
-        for pair, other in zip(
-            zip(np.asarray(weights), np.asarray(bias), strict=True),
-            target.shuffled,
-            strict=True,
-        )
-    ]
+    shuffled = []
+    for own, offset, left, other in zip(
+        np.asarray(weights),
+        np.asarray(bias),
+        np.asarray(statistics.shuffled_rest.counts),
+        target.shuffled,
+        strict=True,
+    ):
+        outputs = _outputs((own, offset), rows[first], _shift(counts, left))
+        shuffled.append((outputs.argmax(axis=1) == other[indices[first]]).mean())
     replicates = (sums.sum() - sums) / rest
     # A tenth of the examples has sqrt(10) times the spread of all of them; and who
     # always says the most frequent class is right as often as that class occurs.
     chance = np.mean(shuffled)
     shuffled = chance + (np.asarray(shuffled) - chance) / NUM_BLOCKS**0.5
-    counts = np.bincount(target.labels[target.labels >= 0])
     shuffled = np.maximum(shuffled, counts.max() / counts.sum())
     return Estimate(np.asarray(correct.mean()), replicates, shuffled)
 
@@ -263,6 +268,18 @@ def _shuffled_classifiers(moments: Moments):
     return jax.vmap(probes.ridge_classifier, in_axes=(_BY_SHUFFLE_AND_COUNT,))(moments)
 
 
-def _outputs(classifier, rows: np.ndarray) -> np.ndarray:
+def _shift(counts: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Factors of the outputs, which make up for what a block took from each class.
+
+    The output of a class is its share of the training examples times what does not
+    depend on that share. Of two examples of a class one is left where the other is
+    tested: without this it would lose to every class that keeps both.
+    """
+    left = np.asarray(left)
+    share, kept = counts / counts.sum(), left / max(left.sum(), 1)
+    return np.where(left > 0, share / np.where(left > 0, kept, 1), 1)
+
+
+def _outputs(classifier, rows: np.ndarray, shift: np.ndarray) -> np.ndarray:
     weights, bias = classifier
-    return rows @ np.asarray(weights) + np.asarray(bias)
+    return (rows @ np.asarray(weights) + np.asarray(bias)) * shift
