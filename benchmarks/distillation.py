@@ -124,15 +124,15 @@ def cache(width: int, batch_size: int, turns: int, num_images: int = 512) -> Non
     )
     ask = teacher_outputs.compiled_outputs(teacher_outputs.label_jacobian, architecture)
 
-    def epoch(told):
+    def epoch(teacher_arrays):
         state, total = state_of(student), 0.0
         for start in range(0, num_images, batch_size):
             rows = slice(start, start + batch_size)
             batch = {"images": images[rows], "labels": labels[rows]}
-            if told is None:
+            if teacher_arrays is None:
                 batch |= ask(teacher.variables, teacher.statistics, *batch.values())
             else:
-                batch |= {name: array[rows] for name, array in told.items()}
+                batch |= {name: array[rows] for name, array in teacher_arrays.items()}
             state, metrics = function(state, batch, {})
             total += float(metrics["loss"])
         return total
@@ -149,9 +149,11 @@ def cache(width: int, batch_size: int, turns: int, num_images: int = 512) -> Non
             progress=False,
         )
         first, again = seconds(begin), seconds(begin)
-        told = begin()
-        epoch(told), epoch(None)
-        pairs = [(seconds(epoch, None), seconds(epoch, told)) for _ in range(turns)]
+        teacher_arrays = begin()
+        epoch(teacher_arrays), epoch(None)
+        pairs = [
+            (seconds(epoch, None), seconds(epoch, teacher_arrays)) for _ in range(turns)
+        ]
     without = statistics.median(pair[0] / pair[1] for pair in pairs)
     print(
         f"vgg9 teaches vgg4, width {width}: an epoch that asks the teacher takes "

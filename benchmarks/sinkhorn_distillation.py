@@ -84,7 +84,7 @@ def taking_turns(calls, turns):
             jax.block_until_ready(call())
             if turn:
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(measured) for name, measured in times.items()}
 
 
 def training_step(num_classes, width):

@@ -1,5 +1,6 @@
 """Inputs of users that once went wrong: read rightly, or refused in one line."""
 
+import functools
 import json
 import os
 import warnings
@@ -195,8 +196,8 @@ def test_probabilities_in_place_of_logits_are_taken_as_such():
     probs = np.exp(FEATURES) / np.exp(FEATURES).sum(axis=1, keepdims=True)
     plain = by_score(source(logits=lambda: FEATURES))["source", "leep"]
     for scale, word in ((1, "probabilities"), (100, "percentages")):
-        scaled = scale * probs
-        row = by_score(source(logits=lambda s=scaled: s))["source", "leep"]
+        given = functools.partial(np.multiply, scale, probs)
+        row = by_score(source(logits=given))["source", "leep"]
         assert row["value"] == pytest.approx(plain["value"], abs=1e-6)
         assert any(word in text for text in row["warnings"])
     logs = by_score(source(logits=lambda: np.log(probs)))["source", "leep"]

@@ -44,7 +44,7 @@ def wide_variables(model):
     )
 
 
-def told(rng, n, num_outputs, size):
+def teacher_arrays(rng, n, num_outputs, size):
     """What no teacher would say, but any may."""
     return {
         "teacher_logits": rng.normal(size=(n, num_outputs)),
@@ -136,7 +136,7 @@ def test_an_objective_and_its_gradient_are_those_of_the_definition(name):
     model = vgg4(method.second_head)
     params, stats = wide_variables(model)
     outputs = TEACHER_CLASSES if method.second_head else CLASSES
-    batch = told(rng, 4, outputs, SIDE * SIDE * 3)
+    batch = teacher_arrays(rng, 4, outputs, SIDE * SIDE * 3)
     batch["images"] = rng.normal(size=(4, SIDE, SIDE, 3))
     batch["labels"] = np.array([0, 2, 1, 2], np.int32)
     weights = {
@@ -203,7 +203,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn():
 def test_one_forward_pass_serves_the_loss_and_the_jacobian():
     model = vgg4()
     variables = models.functional(model)[1]
-    batch = told(np.random.default_rng(0), 4, CLASSES, SIDE * SIDE * 3)
+    batch = teacher_arrays(np.random.default_rng(0), 4, CLASSES, SIDE * SIDE * 3)
     batch["images"], batch["labels"] = np.ones((4, SIDE, SIDE, 3)), LABELS[:4]
     batch = jax.tree.map(
         lambda x: x.astype(np.float32) if x.dtype == np.float64 else x, batch
@@ -255,7 +255,7 @@ def test_chunks_change_nothing_but_memory(chunk_size):
     )
     close = functools.partial(chex.assert_trees_all_close, rtol=1e-4, atol=1e-5)
 
-    def found(params):
+    def weighted_error(params):
         error = dense_error(params, x, indices, teacher, chunk_size=chunk_size)
         f = functools.partial(dense, params)
         _, rows = batch_jacobians.selected_jacobians(
@@ -263,9 +263,9 @@ def test_chunks_change_nothing_but_memory(chunk_size):
         )
         return 3 * error, rows  # as a weight scales it
 
-    (tripled, selected), scaled = jax.jit(jax.value_and_grad(found, has_aux=True))(
-        params
-    )
+    (tripled, selected), scaled = jax.jit(
+        jax.value_and_grad(weighted_error, has_aux=True)
+    )(params)
     close(tripled, 3 * value)
     close(scaled, jax.tree.map(lambda leaf: 3 * leaf, gradient))
     close(selected, rows)

@@ -85,8 +85,8 @@ def attacked(
     Example:
       >>> from jtransfer import pairs
       >>> images = np.full((10, 2, 2, 1), 128, np.uint8)
-      >>> found = pairs.attacked(lambda x: x.ravel()[:2], images, jax.random.key(0))
-      >>> found.deltas.shape, bool(np.abs(found.deltas).max() <= 0.1)
+      >>> attack = pairs.attacked(lambda x: x.ravel()[:2], images, jax.random.key(0))
+      >>> attack.deltas.shape, bool(np.abs(attack.deltas).max() <= 0.1)
       ((10, 2, 2, 1), True)
     """
     num_outputs(function, images)
@@ -134,8 +134,8 @@ def transfer(
       ...     pairs.attacked(f, images, jax.random.key(0))
       ...     for f in (lambda x: x.ravel()[:1], lambda x: 3 * x.ravel()[:1])
       ... )
-      >>> found = pairs.transfer(one, other, images, np.arange(10))
-      >>> sums = pairs.merged(found.blocks)
+      >>> transferred = pairs.transfer(one, other, images, np.arange(10))
+      >>> sums = pairs.merged(transferred.blocks)
       >>> round(pairs.alpha1(sums), 4), round(pairs.alpha2(sums), 4)
       (1.0, 1.0)
     """

@@ -63,12 +63,12 @@ def gradients(
       >>> from jtransfer import pairs
       >>> images = np.full((10, 2, 2, 1), 128, np.uint8)
       >>> blocks = np.arange(10)
-      >>> found = pairs.gradients(
+      >>> products = pairs.gradients(
       ...     lambda x: 3 * x.ravel()[:1], lambda x: x.ravel()[:2], images, blocks
       ... )
-      >>> print(found.reference_values, found.source_values)
+      >>> print(products.reference_values, products.source_values)
       [3.] [1. 1.]
-      >>> pairs.distance(pairs.merged(found.blocks))
+      >>> pairs.distance(pairs.merged(products.blocks))
       0.0
     """
     sizes = [num_outputs(f, images) for f in (reference, source)]

@@ -123,8 +123,8 @@ def ranking_agreement(matrix: ArrayLike, second: ArrayLike) -> RankingAgreement:
     Example:
       >>> first = np.array([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]])
       >>> second = np.array([[9.0, 9.0], [5.0, 5.0], [1.0, 1.0]])
-      >>> found = ranking_agreement(first, second)
-      >>> found.spearman.round(6).tolist(), found.dcg.round(2).tolist()
+      >>> agreement = ranking_agreement(first, second)
+      >>> agreement.spearman.round(6).tolist(), agreement.dcg.round(2).tolist()
       ([1.0, -1.0], [1.0, 0.62])
 
     References:

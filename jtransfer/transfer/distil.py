@@ -117,7 +117,7 @@ def distil_student(
       method: see `jtransfer.transfer`.
       recipe: how to train.
       folder: gets checkpoints, a log, and the network, without a second head.
-      cache: where the teacher's outputs lie, see `teacher_outputs.computed`.
+      cache: where the teacher's outputs lie, see `compute_teacher_outputs`.
       seed: of weights and order.
       facts: what else to record of the network.
 

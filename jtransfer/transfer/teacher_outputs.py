@@ -52,8 +52,8 @@ def label_jacobian(f: Callable, x: jax.Array, labels: jax.Array) -> Outputs:
 
     Example:
       >>> f = lambda x: (x.reshape(len(x), -1) * jnp.array([[3.0, 5.0]]), {})
-      >>> said = label_jacobian(f, jnp.ones((1, 1, 1, 2)), jnp.array([1]))
-      >>> said["teacher_jacobians"].tolist()
+      >>> outputs = label_jacobian(f, jnp.ones((1, 1, 1, 2)), jnp.array([1]))
+      >>> outputs["teacher_jacobians"].tolist()
       [[[0.0, 5.0]]]
 
     References:
@@ -78,8 +78,8 @@ def largest_jacobian(
 
     Example:
       >>> f = lambda x: (x.reshape(len(x), -1) * jnp.array([[3.0, 5.0]]), {})
-      >>> said = largest_jacobian(f, jnp.ones((1, 1, 1, 2)), None, num_outputs=2)
-      >>> said["teacher_indices"].tolist(), said["teacher_jacobians"].tolist()
+      >>> outputs = largest_jacobian(f, jnp.ones((1, 1, 1, 2)), None, num_outputs=2)
+      >>> outputs["teacher_indices"].tolist(), outputs["teacher_jacobians"].tolist()
       ([[1, 0]], [[[0.0, 5.0], [3.0, 0.0]]])
 
     References:
