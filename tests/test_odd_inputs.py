@@ -5,6 +5,7 @@ import json
 import os
 import warnings
 
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from tasks import NUM_CLASSES, gaussian_task
 
-from jtransfer import attacks, data, ranking, zoo
+from jtransfer import attacks, data, distillation, ranking, zoo
 from jtransfer._internal.files import json_line
 from jtransfer.commands import rank as rank_command
 from jtransfer.report import read_ranking, write_ranking
@@ -218,6 +219,23 @@ def test_few_examples_a_class_do_not_sink_the_probe():
     rows = ranking.rank([source(features=lambda: features)], few, ["ridge_probe"])
     assert reached > 0.8
     assert rows[0]["value"] > reached - 0.2
+
+
+@pytest.mark.parametrize("of_student", [0.3, -np.inf])
+def test_losses_with_masked_classes_are_finite(of_student):
+    teacher, student = FEATURES[:4, :6], FEATURES[4:8, :6]
+    masked = np.full((4, 1), -np.inf, np.float32)
+    teacher = np.concatenate([teacher, masked], axis=1)
+    student = np.concatenate([student, np.full_like(masked, of_student)], axis=1)
+    log_probs = jax.nn.log_softmax(student / 2)[:, :6]
+    probs = jax.nn.softmax(teacher / 2)[:, :6]
+    expected = np.mean(np.sum(probs * (np.log(probs) - log_probs), axis=1))
+    value, gradient = jax.value_and_grad(
+        lambda x: distillation.kd_loss(teacher, x, LABELS[:4], temperature=2.0)
+    )(student)
+    hard = distillation.cross_entropy(student, LABELS[:4])
+    np.testing.assert_allclose(value - hard, expected, atol=1e-5)
+    assert np.isfinite(gradient).all()
 
 
 # Images.

@@ -67,11 +67,14 @@ def divergences(teacher: jax.Array, student: jax.Array) -> jax.Array:
     """Returns the KL divergences `[n]` of the student's from the teacher's rows.
 
     Args:
-      teacher: logarithms of the teacher's probabilities, finite, `[n, k]`.
+      teacher: logarithms of the teacher's probabilities, `[n, k]`; minus infinity is a
+        class without probability, which adds nothing.
       student: those of the student, `[n, k]`.
     """
     import optax
 
+    masked = jnp.isneginf(teacher)
+    teacher, student = (jnp.where(masked, 0, x) for x in (teacher, student))
     return optax.losses.kl_divergence_with_log_targets(student, teacher)
 
 

@@ -56,7 +56,8 @@ def soft_targets(
     gradient is that of the cross-entropy with the teacher's probabilities.
 
     Args:
-      teacher_logits: outputs of the teacher, shape ``[n, k]``.
+      teacher_logits: outputs of the teacher, shape ``[n, k]``; minus infinity masks a
+        class, which then adds nothing.
       student_logits: outputs of the student, shape ``[n, k]``.
       temperature: ``tau``, positive.
 
