@@ -9,7 +9,7 @@ TESTED := $(shell $(PYTHON) -c \
   'import sys; print("constraints/python%d.%d.txt" % sys.version_info[:2])')
 CONSTRAINTS := $(addprefix -c ,$(wildcard $(TESTED)))
 
-.PHONY: demo test lint smoke benchmarks constraints clean
+.PHONY: demo test lint processors smoke benchmarks constraints clean
 
 # Ranks the networks inside the package on UCI digits and checks the ranking.
 demo: $(VENV)/.installed
@@ -22,6 +22,15 @@ test: lint
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# Again the tests of numbers, compiled as for users, for three kinds of processors.
+NUMERICAL := $(addprefix tests/test_,$(addsuffix .py,moments scores dense_targets \
+  higher_order task_structure transferability hgr sinkhorn matching adversarial))
+processors: $(VENV)/.installed-test
+	for isa in SSE4_2 AVX2 AVX512; do \
+	  XLA_FLAGS=--xla_cpu_max_isa=$$isa JAX_ENABLE_COMPILATION_CACHE=false OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n 2 $(NUMERICAL) || exit 1; \
+	done
 
 # Every experiment with presets at its smallest, on made-up images, in two processes;
 # minutes, most of it compiling.

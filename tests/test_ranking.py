@@ -14,9 +14,11 @@ from tasks import NUM_CLASSES, gaussian_task
 from jtransfer import intervals, pairs, ranking, report, zoo
 from jtransfer._internal import files
 from jtransfer.commands import ls, rank
+from jtransfer.moments import class_moments
 from jtransfer.ranking import verification
 from jtransfer.ranking.estimates import batches, functions
 from jtransfer.ranking.source_rows import source_rows as typed_rows
+from jtransfer.scores import probes
 
 SHAPE = (60, 8)
 HEAD = verification.head_accuracy
@@ -155,18 +157,19 @@ def test_logit_scores_with_their_jackknife_and_chance(name, rows, dealt, blocks)
 
 
 def test_the_probe_is_cross_validated_by_blocks(rows, dealt, blocks):
+    """With the shares of the classes among all examples, not among those left."""
     features = source("s").features().astype(np.float64)
+    shares = np.bincount(dealt.labels, minlength=NUM_CLASSES) / len(features)
     hits = np.zeros(len(features))
     for block in range(intervals.NUM_BLOCKS):
         own = blocks == block
+        left = dealt.labels[~own].astype(np.int32)
         with jax.enable_x64(True):
-            hits[own] = own.sum() and ranking.SCORES["ridge_probe"].function(
-                features[~own],
-                dealt.labels[~own],
-                features[own],
-                dealt.labels[own],
-                num_classes=NUM_CLASSES,
-            )
+            moments = class_moments(features[~own], left, num_classes=NUM_CLASSES)
+            weights, bias = map(np.asarray, probes.ridge_classifier(moments))
+        outputs = features[own] @ weights + bias
+        outputs *= shares / (np.bincount(left, minlength=NUM_CLASSES) / len(left))
+        hits[own] = outputs.argmax(axis=1) == dealt.labels[own]
     assert rows["ridge_probe"]["value"] == pytest.approx(hits.mean(), abs=1e-9)
     assert abs(rows["ridge_probe"]["chance"] - 1 / NUM_CLASSES) < 0.1
 
