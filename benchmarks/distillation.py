@@ -211,7 +211,7 @@ def taking_turns(steps: dict, model, batches: dict, turns: int) -> dict:
     for _ in range(turns + 1):
         for key, function in steps.items():
             times[key].append(seconds(function, state, batches.get(key, batches), {}))
-    return {key: found[1:] for key, found in times.items()}
+    return {key: result[1:] for key, result in times.items()}
 
 
 def ratio(times: dict, key, reference) -> float:

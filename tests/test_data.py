@@ -332,8 +332,8 @@ def test_imagefolder_rejects(folder, tmp_path):
 def test_imagefolder_may_have_a_class_called_train(tmp_path):
     for i, name in enumerate(("train", "plane")):
         save_png(tmp_path / name / "0.png", pictures(i, 1)[0])
-    found = data.load(f"imagefolder:{tmp_path}", "train")
-    assert found.class_names == ("plane", "train")
+    result = data.load(f"imagefolder:{tmp_path}", "train")
+    assert result.class_names == ("plane", "train")
 
 
 # The cache of decoded images.
@@ -382,18 +382,18 @@ def test_cache_survives_damage(folder, tmp_path, decodings, name):
     content = (entry / name).read_bytes()
     for broken in (b"", content[: len(content) // 2]):
         (entry / name).write_bytes(broken)
-        found = data.load(f"imagefolder:{folder}", "train", cache_dir=tmp_path / "own")
-        np.testing.assert_array_equal(found.images, expected.images)
+        result = data.load(f"imagefolder:{folder}", "train", cache_dir=tmp_path / "own")
+        np.testing.assert_array_equal(result.images, expected.images)
     assert len(decodings) == 27
 
 
 def test_cache_that_cannot_be_written_is_only_a_warning(folder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="cannot keep decoded images"):
-        found = data.load(
+        result = data.load(
             f"imagefolder:{folder}", "train", cache_dir=tmp_path / "file" / "x"
         )
-    assert len(found.images) == 9
+    assert len(result.images) == 9
 
 
 def test_cache_lies_in_the_users_cache_folder(monkeypatch, tmp_path):
@@ -680,9 +680,9 @@ def test_batches_resume_at_any_step(seed, size, step):
     indices = data.batch_indices(seed, step, num_examples=n, batch_size=batch)
     assert indices.shape == (batch,)
     resumed = next(data.batches((x, 2 * x), seed=seed, batch_size=batch, start=step))
-    for found in (iterated[-1], resumed):
-        np.testing.assert_array_equal(found[0], indices)
-        np.testing.assert_array_equal(found[1], 2 * indices)
+    for result in (iterated[-1], resumed):
+        np.testing.assert_array_equal(result[0], indices)
+        np.testing.assert_array_equal(result[1], 2 * indices)
 
 
 def test_seeds_and_epochs_differ():
@@ -739,22 +739,22 @@ def test_normalized_against_the_definition():
     mean, std = data.channel_statistics(images)
     np.testing.assert_allclose(mean, scaled.mean(axis=(0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(std, scaled.std(axis=(0, 1, 2)), rtol=1e-6)
-    found = data.normalized(images, mean=mean, std=std)
-    assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, (scaled - mean) / std, atol=1e-5)
+    result = data.normalized(images, mean=mean, std=std)
+    assert result.dtype == jnp.float32
+    np.testing.assert_allclose(result, (scaled - mean) / std, atol=1e-5)
     with jax.enable_x64(True):
         wide = mean.astype(np.float64), std.astype(np.float64)
-        found = data.normalized(images, mean=wide[0], std=wide[1])
-        assert found.dtype == jnp.float64
-    np.testing.assert_allclose(found, (scaled - mean) / std, rtol=1e-12)
+        result = data.normalized(images, mean=wide[0], std=wide[1])
+        assert result.dtype == jnp.float64
+    np.testing.assert_allclose(result, (scaled - mean) / std, rtol=1e-12)
 
 
 def test_a_constant_channel_is_only_centred():
     images = np.full((2, 3, 3, 2), 51, np.uint8)
     statistics = data.channel_statistics(images)
     np.testing.assert_array_equal(statistics.std, 0)
-    found = data.normalized(images, **statistics._asdict())
-    np.testing.assert_allclose(found, np.zeros(images.shape), atol=1e-7)
+    result = data.normalized(images, **statistics._asdict())
+    np.testing.assert_allclose(result, np.zeros(images.shape), atol=1e-7)
 
 
 def shifted(image, row, column, mirrored, padding):
@@ -772,9 +772,9 @@ def test_augmented_shifts_and_mirrors():
     choices = [(r, c, m) for r in range(5) for c in range(5) for m in (False, True)]
     seen = set()
     for seed in range(8):
-        found = data.augmented(jax.random.key(seed), images, padding=padding)
-        assert found.dtype == images.dtype
-        for before, after in zip(images, np.asarray(found), strict=True):
+        result = data.augmented(jax.random.key(seed), images, padding=padding)
+        assert result.dtype == images.dtype
+        for before, after in zip(images, np.asarray(result), strict=True):
             fits = [
                 choice
                 for choice in choices
@@ -810,9 +810,9 @@ def test_augmented_does_not_depend_on_sharding():
     images = pictures(0, 16)
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("batch"))
-    found = data.augmented(jax.random.key(0), jax.device_put(images, sharding))
+    result = data.augmented(jax.random.key(0), jax.device_put(images, sharding))
     expected = data.augmented(jax.random.key(0), images)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize(
@@ -895,10 +895,10 @@ def test_per_class_subset_rejects():
 
 
 def test_class_subset_by_hand():
-    found = data.class_subset([3, 0, 1, 3, 2], [3, 1], num_classes=4)
-    np.testing.assert_array_equal(found.indices, [0, 2, 3])
-    np.testing.assert_array_equal(found.labels, [0, 1, 0])
-    assert found.labels.dtype == np.int32
+    result = data.class_subset([3, 0, 1, 3, 2], [3, 1], num_classes=4)
+    np.testing.assert_array_equal(result.indices, [0, 2, 3])
+    np.testing.assert_array_equal(result.labels, [0, 1, 0])
+    assert result.labels.dtype == np.int32
 
 
 @pytest.mark.parametrize("classes", [[], [1, 1], [4], [-1], [0.5], [[1]]])
@@ -919,8 +919,8 @@ def test_class_subset_rejects(classes):
 def test_sliding_windows_of_the_paper(num_classes, size, step, overlaps):
     windows = data.sliding_windows(num_classes, size=size, step=step, seed=1)
     assert windows.shape == (len(overlaps), size)
-    found = [data.class_overlap(windows[0], window) for window in windows]
-    np.testing.assert_allclose(found, overlaps)
+    result = [data.class_overlap(windows[0], window) for window in windows]
+    np.testing.assert_allclose(result, overlaps)
     for before, after in zip(windows, windows[1:], strict=False):
         np.testing.assert_array_equal(before[step:], after[:-step])
     assert set(windows.ravel().tolist()) == set(range(num_classes))

@@ -325,7 +325,7 @@ def test_two_hosts_train_as_one(tmp_path):
     assert [host.returncode for host in hosts] == [0, 0], outputs
     expected = rows_of_a_run(devices.data_mesh(4), tmp_path / "one")
     for index, (out, _) in enumerate(outputs):
-        found, rows, history = json.loads(out.splitlines()[-1])
-        assert (found, rows) == (index, list(range(4 * index, 4 * index + 4)))
+        result, rows, history = json.loads(out.splitlines()[-1])
+        assert (result, rows) == (index, list(range(4 * index, 4 * index + 4)))
         for ours, theirs in zip(history, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)

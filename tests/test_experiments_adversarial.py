@@ -80,8 +80,8 @@ def test_penalty_is_the_cosine_of_input_gradients():
         inner = np.float64(params["second"]) @ probabilities * (1 - hidden**2)
         own = np.float64(params["first"]) @ inner
         expected.append(own @ other / np.linalg.norm(own) / np.linalg.norm(other))
-    found = cosine(params, x, gradients)
-    assert float(found) == pytest.approx(np.mean(expected), abs=1e-5)
+    result = cosine(params, x, gradients)
+    assert float(result) == pytest.approx(np.mean(expected), abs=1e-5)
     # An image without a gradient counts as zero, and its slope is finite.
     half = gradients.at[:2].set(0)
     assert float(cosine(params, x, half)) == pytest.approx(
@@ -107,8 +107,8 @@ def test_penalty_is_differentiable_through_the_input_gradient():
             return jax.tree.map(lambda p, s: p + t * s, params, step)
 
         slope = cosine(moved(1e-5), x, gradients) - cosine(moved(-1e-5), x, gradients)
-        found = jax.jit(jax.grad(cosine))(params, x, gradients)
-        parts = jax.tree.map(lambda g, s: np.vdot(g, s), found, step)
+        result = jax.jit(jax.grad(cosine))(params, x, gradients)
+        parts = jax.tree.map(lambda g, s: np.vdot(g, s), result, step)
         expected = float(slope) / 2e-5
         assert abs(expected) > 1e-3
         assert sum(jax.tree.leaves(parts)) == pytest.approx(expected, rel=1e-5)
@@ -123,8 +123,8 @@ def test_cosine_falls_as_rho_grows():
     def objective(params, stats, batch, key):
         logits = two_layers(params, batch["images"])
         value = cross_entropy(logits, batch["labels"])
-        found = cosine(params, batch["images"], batch["gradients"])
-        return value + batch["rho"] * found, ({"cosine": found}, stats)
+        result = cosine(params, batch["images"], batch["gradients"])
+        return value + batch["rho"] * result, ({"cosine": result}, stats)
 
     optimizer = sgd(0.02)
     cosines = [
@@ -148,13 +148,13 @@ def test_pearson_over_samples_resamples_images():
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(400, 1))
     a, b = (shared + rng.normal(size=(400, 3)) for _ in range(2))
-    found = sheets.over_samples(a, b, seed=0)
-    assert found.value == pytest.approx(correlations.pearson(a.ravel(), b.ravel()))
-    assert found.low < found.value < found.high
+    result = sheets.over_samples(a, b, seed=0)
+    assert result.value == pytest.approx(correlations.pearson(a.ravel(), b.ravel()))
+    assert result.low < result.value < result.high
     # What the three models share makes the interval wider than that of 1200 samples.
     alone = sheets.over_samples(a.ravel(), b.ravel(), seed=0)
-    assert alone.value == pytest.approx(found.value)
-    assert found.high - found.low > 1.15 * (alone.high - alone.low)
+    assert alone.value == pytest.approx(result.value)
+    assert result.high - result.low > 1.15 * (alone.high - alone.low)
     assert sheets.over_samples(np.ones(9), np.arange(9), seed=0).value == 0
 
 
@@ -172,12 +172,12 @@ def test_verdict_needs_the_sign_and_an_interval_without_zero():
 
 
 def test_intervals_over_seeds_and_over_models():
-    found = sheets.over_seeds([Value(0.1), Value(0.2), Value(0.3)])
-    assert found.value == pytest.approx(0.2)
-    assert found.high - 0.2 == pytest.approx(4.3027 * 0.1 / np.sqrt(3), rel=1e-4)
-    found = sheets.over_models([1, 2, 3, 4, 5], [1, 3, 2, 5, 4])
-    assert found.value == pytest.approx(0.8)
-    assert np.arctanh(found.high) == pytest.approx(
+    result = sheets.over_seeds([Value(0.1), Value(0.2), Value(0.3)])
+    assert result.value == pytest.approx(0.2)
+    assert result.high - 0.2 == pytest.approx(4.3027 * 0.1 / np.sqrt(3), rel=1e-4)
+    result = sheets.over_models([1, 2, 3, 4, 5], [1, 3, 2, 5, 4])
+    assert result.value == pytest.approx(0.8)
+    assert np.arctanh(result.high) == pytest.approx(
         np.arctanh(0.8) + 1.96 / np.sqrt(2), rel=1e-6
     )
 
@@ -197,10 +197,10 @@ def test_transfers_of_known_networks(tmp_path, monkeypatch):
     attack = attacks.Attack("PGD", None, 0.1, 2)
     x = np.zeros((4, 2))
     for _ in range(2):
-        found = transfers.attack_both_ways(config, target, others, attack, x, seed=0)
+        result = transfers.attack_both_ways(config, target, others, attack, x, seed=0)
     assert made == ["t", "a", "b"]
     assert len(list((tmp_path / "outputs").iterdir())) == 3
-    pairs = {other.name: found[i] for i, other in enumerate(others)}
+    pairs = {other.name: result[i] for i, other in enumerate(others)}
     values = [float(part[0, 0]) for part in pairs["b"].from_target]
     assert values == [1, 3, 9]
     assert [float(part[0, 0]) for part in pairs["b"].to_target] == [9, 3, 1]

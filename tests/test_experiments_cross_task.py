@@ -19,36 +19,38 @@ from jtransfer.data import Images
 def test_printed_table_11_disagrees_with_the_printed_tables_16_to_20(tmp_path):
     table11.main(table11.Config(tmp_path), "paper")
     table = Table("cross_task", "table11_printed", "paper", tmp_path)
-    found = {row["cell"]: row for row in rows(table)}
+    result = {row["cell"]: row for row in rows(table)}
     columns = table11.printed()
     for score in table11.TABLE_11:
         for task in range(5):
-            row = found[f"{score}, task {task + 1}"]
+            row = result[f"{score}, task {task + 1}"]
             pair = columns[score][task], columns["accuracy"][task]
             assert row["value"] == pytest.approx(np.corrcoef(*pair)[0, 1])
             agrees = abs(row["value"] - row["paper_value"]) < 0.0125
             assert row["verdict"].startswith("Agrees" if agrees else "Disagrees")
-    disagree = [cell for cell in found if "Disagrees" in (found[cell]["verdict"] or "")]
+    disagree = [
+        cell for cell in result if "Disagrees" in (result[cell]["verdict"] or "")
+    ]
     assert disagree == [f"sinkhorn, task {task}" for task in (1, 4, 5)]
-    difference = found["sinkhorn less logme, average, 95% bootstrap over teachers"]
+    difference = result["sinkhorn less logme, average, 95% bootstrap over teachers"]
     assert difference["low"] < 0 < difference["value"] < difference["paper_value"]
     table11.main(table11.Config(tmp_path), "paper")
-    assert len(rows(table)) == len(found)
+    assert len(rows(table)) == len(result)
 
 
 def test_the_interval_of_rounding_holds_what_rounding_does():
     rng = np.random.default_rng(0)
     pair = rng.uniform(size=(2, 10)).round(2)
-    found = table11.rounding_interval(*pair)
+    result = table11.rounding_interval(*pair)
     noise = rng.uniform(-0.005, 0.005, size=(500, 2, 10))
     noisy = [np.corrcoef(*(pair + one))[0, 1] for one in noise]
-    assert found.low < min(noisy) < found.value < max(noisy) < found.high
+    assert result.low < min(noisy) < result.value < max(noisy) < result.high
     # A half unit of the worst sign everywhere reaches the ends.
     slopes = [
-        np.corrcoef(*(pair + step))[0, 1] - found.value
+        np.corrcoef(*(pair + step))[0, 1] - result.value
         for step in 0.005 * np.eye(20).reshape(20, 2, 10)
     ]
-    assert np.sum(np.abs(slopes)) == pytest.approx(found.high - found.value, rel=0.05)
+    assert np.sum(np.abs(slopes)) == pytest.approx(result.high - result.value, rel=0.05)
 
 
 def test_figure3_smoke(tmp_path):
@@ -70,23 +72,23 @@ def test_figure3_smoke(tmp_path):
     )
     figure3.main(config, "smoke")
     table = Table("cross_task", "figure3", "smoke", tmp_path)
-    found = {row["cell"]: row["value"] for row in rows(table)}
+    result = {row["cell"]: row["value"] for row in rows(table)}
     for name in figure3.COSTS:
-        rate = found[f"{name}: kappa^2"]
+        rate = result[f"{name}: kappa^2"]
         assert 0 <= rate <= 1
         # Proposition 4.3, up to the rounding of what counts as the truth.
         for step in figure3.STEPS:
             cell = f"{name}: error after {step} steps against the last t"
-            assert found[f"{cell}, share of the first"] <= 1.01 * rate**step + 1e-5
-    assert found["largest .1: max(cost) / epsilon"] == pytest.approx(1, rel=1e-5)
+            assert result[f"{cell}, share of the first"] <= 1.01 * rate**step + 1e-5
+    assert result["largest .1: max(cost) / epsilon"] == pytest.approx(1, rel=1e-5)
     for suffix in (".png", ".svg"):
         assert table.path.with_suffix(suffix).stat().st_size > 1000
 
 
 def test_means_correlations_and_verdicts():
-    found = mean_interval([0.1, 0.2, 0.3])
+    result = mean_interval([0.1, 0.2, 0.3])
     half = 4.302653 * 0.1 / 3**0.5  # Student's t of two degrees of freedom
-    assert found == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
+    assert result == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
     assert mean_interval([0.5]) == Value(0.5)
     assert sheets.gain(Value(0.02, 0.01, 0.03)).startswith("Better: +2.0")
     assert sheets.gain(Value(-0.02, -0.03, -0.01)).startswith("Worse: -2.0")

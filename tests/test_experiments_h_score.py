@@ -59,8 +59,8 @@ def points(rows):
     """A row for each slope and correlation, the last one judged."""
     assert len(rows) == 5
     (judged,) = (row for row in rows.values() if row["verdict"])
-    found = harness.Value(judged["value"], judged["low"], judged["high"])
-    assert judged["verdict"] == figure11.slope_verdict(found)
+    result = harness.Value(judged["value"], judged["low"], judged["high"])
+    assert judged["verdict"] == figure11.slope_verdict(result)
 
 
 def printed(rows):
@@ -125,9 +125,9 @@ def test_a_step_is_an_edge_and_no_corner():
     np.testing.assert_allclose(corners, 0, atol=1e-3)
     # Images do not mix, and rows are as columns.
     both = np.concatenate([step.transpose(0, 2, 1), 0 * step])
-    found = derived_tasks.edge_map(both)
-    np.testing.assert_allclose(found[0], edges[0].T)
-    np.testing.assert_allclose(found[1], 0)
+    result = derived_tasks.edge_map(both)
+    np.testing.assert_allclose(result[0], edges[0].T)
+    np.testing.assert_allclose(result[1], 0)
 
 
 def test_a_quadrant_has_one_corner():
@@ -155,9 +155,9 @@ def test_grey_and_colour():
 def test_blur_keeps_the_mean_and_noise_its_deviation():
     flat = np.full((4, 32, 32), 0.5, np.float32)
     levels = np.arange(4)
-    found = derived_tasks.corrupted(flat, levels, np.random.default_rng(0))
-    np.testing.assert_allclose(found.mean(), 0.5, atol=0.01)
-    np.testing.assert_allclose(found.std(), derived_tasks.NOISE, rtol=0.05)
+    result = derived_tasks.corrupted(flat, levels, np.random.default_rng(0))
+    np.testing.assert_allclose(result.mean(), 0.5, atol=0.01)
+    np.testing.assert_allclose(result.std(), derived_tasks.NOISE, rtol=0.05)
     spot = np.zeros((4, 33, 33), np.float32)
     spot[:, 16, 16] = 1
     blurred = np.stack(
@@ -180,12 +180,12 @@ def test_moments_of_a_dense_task_give_the_mean_of_its_scores():
     assert float(h_score(moments)) == pytest.approx(float(of_pixels.mean()), rel=1e-4)
     # Sets of sources can be scored from them; a label is a map of one pixel.
     single = dense_h_score(features[:, 2:], maps, num_levels=3)
-    found = subset_h_scores(moments, jnp.array([[1]]), sizes=(2, 4))
-    assert float(found[0]) == pytest.approx(float(single.mean()), rel=1e-4)
+    result = subset_h_scores(moments, jnp.array([[1]]), sizes=(2, 4))
+    assert float(result[0]) == pytest.approx(float(single.mean()), rel=1e-4)
     labels = maps[:, 0, 0]
-    found = dense_scores.dense_moments(features, labels[:, None], num_levels=3)
+    result = dense_scores.dense_moments(features, labels[:, None], num_levels=3)
     known = class_moments(features, labels, num_classes=3)
-    assert float(h_score(found)) == pytest.approx(float(h_score(known)), rel=1e-4)
+    assert float(h_score(result)) == pytest.approx(float(h_score(known)), rel=1e-4)
 
 
 def test_scores_and_accuracies_by_chance():
@@ -205,10 +205,10 @@ def test_scores_and_accuracies_by_chance():
     assert np.mean(draws) == pytest.approx(expected, rel=0.1)
     config = table1.Config()
     assert table1.chance_score(config) == pytest.approx(2048 * 15 / 19_999)
-    found = dense_scores.chance_accuracy(
+    result = dense_scores.chance_accuracy(
         np.array([[0, 2], [0, 2], [1, 1]]), np.array([[0, 1], [1, 2]])
     )
-    assert found == 0.5
+    assert result == 0.5
 
 
 def test_a_decoder_puts_its_answers_where_their_place_in_the_grid_is():
@@ -225,11 +225,11 @@ def test_a_decoder_puts_its_answers_where_their_place_in_the_grid_is():
     features = np.zeros((1, 3, 3, 4), np.float32)
     features[0, 1, 2, 0] = 1
     layers = [(centre, np.zeros(2)), (spread, np.zeros(20))]
-    found = np.asarray(encoders.decoded(layers, features, num_answers=5, dense=True))
-    assert found.shape == (1, 6, 6, 5)
+    result = np.asarray(encoders.decoded(layers, features, num_answers=5, dense=True))
+    assert result.shape == (1, 6, 6, 5)
     expected = np.arange(20).reshape(2, 2, 5)
-    np.testing.assert_array_equal(found[0, 2:4, 4:6], expected)
-    assert found.sum() == expected.sum()
+    np.testing.assert_array_equal(result[0, 2:4, 4:6], expected)
+    assert result.sum() == expected.sum()
 
 
 def test_whitened_and_standardised_features():
@@ -245,8 +245,8 @@ def test_whitened_and_standardised_features():
 def test_a_palette_keeps_variance_and_strong_edges():
     maps = np.linspace(0, 1, 100, dtype=np.float32).reshape(1, 10, 10, 1)
     halves = np.array([[0.25], [0.75]], np.float32)
-    found = quantisation.rebuilt(maps, halves)
-    assert quantisation.explained(maps, found) == pytest.approx(0.75, abs=0.01)
+    result = quantisation.rebuilt(maps, halves)
+    assert quantisation.explained(maps, result) == pytest.approx(0.75, abs=0.01)
     assert quantisation.explained(maps, maps) == 1
     assert quantisation.edges_kept(maps, halves, 0.9, 1.0) == 1
     assert quantisation.edges_kept(maps, halves, 0.4, 0.6) == pytest.approx(0.5)
@@ -257,9 +257,9 @@ def test_a_palette_keeps_variance_and_strong_edges():
 
 
 def test_settings_leave_out_places():
-    found = figures.settings(figure3.Config())
-    assert "results" not in found
-    assert found["num_tasks"] == 20
+    result = figures.settings(figure3.Config())
+    assert "results" not in result
+    assert result["num_tasks"] == 20
     value = figures.mean([1.0, 3.0])
     assert (value.value, value.low, value.high) == (2, 1, 3)
 
@@ -305,15 +305,15 @@ def test_encoders_train_in_one_call():
         "inputs": rng.random((8, 8, 8, 1), np.float32),
         "labels": np.arange(8, dtype=np.int32) % 3,
     }
-    found = encoders.train(
+    result = encoders.train(
         params, arrays, frozen=False, sizes=sizes, num_answers=3, seed=0
     )
-    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), params, found)
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), params, result)
     assert all(change > 0 for change in jax.tree.leaves(moved["encoder"][-1]))
-    features = encoders.features(found["encoder"], arrays["inputs"])
+    features = encoders.features(result["encoder"], arrays["inputs"])
     assert features.shape == (8, 2, 2, 1)
     accuracy, loss = encoders.quality(
-        found["decoder"], features, arrays["labels"], num_answers=3
+        result["decoder"], features, arrays["labels"], num_answers=3
     )
     assert 0 <= accuracy <= 1
     assert loss > 0

@@ -34,16 +34,16 @@ def test_figure1_writes_rows_and_pictures(tmp_path):
 
 
 def test_intervals():
-    found = training.accuracy(0.3, 50)
+    result = training.accuracy(0.3, 50)
     expected = scipy.stats.binomtest(15, 50).proportion_ci(method="wilson")
-    assert found.value == pytest.approx(30)
-    assert (found.low, found.high) == pytest.approx(
+    assert result.value == pytest.approx(30)
+    assert (result.low, result.high) == pytest.approx(
         (100 * expected.low, 100 * expected.high)
     )
     first, second = np.array([3.0, 5.0, 4.0]), np.array([1.0, 1.5, 2.5])
-    found = training.paired_difference(first, second)
+    result = training.paired_difference(first, second)
     expected = scipy.stats.ttest_rel(first, second).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (result.low, result.high) == pytest.approx((expected.low, expected.high))
 
 
 @pytest.mark.parametrize(

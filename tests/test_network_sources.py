@@ -31,19 +31,19 @@ def target():
     images = np.random.default_rng(0).integers(0, 100, size=(60, 16, 16, 3))
     images[np.arange(60), :, :, LABELS] += 120
     images = images.astype(np.uint8)
-    found = zoo.labelled_target("colours", LABELS, digest="", test_labels=LABELS[:9])
-    return found._replace(images=images, test_images=images[:9])
+    result = zoo.labelled_target("colours", LABELS, digest="", test_labels=LABELS[:9])
+    return result._replace(images=images, test_images=images[:9])
 
 
 def test_each_layer_is_a_source(network, target, tmp_path):
     networks.write_network(tmp_path / "net", network)
     np.savez(tmp_path / "file.npz", features=np.ones((60, 2)))
-    found = zoo.sources(str(tmp_path), target, layers=True)
-    names = [layer.name for layer in found]
+    result = zoo.sources(str(tmp_path), target, layers=True)
+    names = [layer.name for layer in result]
     assert set(names) > {f"net:{name}" for name in NAMES}
     assert names.count("file") == 1
-    assert len({source.digest() for source in found}) == len(found)
-    by_name = {source.name: source for source in found}
+    assert len({source.digest() for source in result}) == len(result)
+    by_name = {source.name: source for source in result}
     for name in NAMES:
         facts = by_name[f"net:{name}"].facts
         assert facts == {"source": "colours", "source_classes": ["a", "b", "c"]}

@@ -85,14 +85,14 @@ def values(sums):
 
 def test_linear_classifiers_in_closed_form():
     weights = WEIGHTS[0, :2], WEIGHTS[1, :2]
-    found = pairs.function_pair(
+    result = pairs.function_pair(
         linear(weights[1]), linear(weights[0]), IMAGES, BLOCKS, KEY
     )
     (own, moved), (other_own, other_moved) = (
         deviations(*both) for both in (weights, weights[::-1])
     )
     to_source, to_target = (
-        values(pairs.merged(t.blocks)) for t in (found.to_source, found.to_target)
+        values(pairs.merged(t.blocks)) for t in (result.to_source, result.to_target)
     )
     assert to_source == pytest.approx(definition(own, moved, other_own), rel=1e-4)
     assert to_target == pytest.approx(definition(other_own, other_moved, own), rel=1e-4)
@@ -100,22 +100,22 @@ def test_linear_classifiers_in_closed_form():
 
 def test_a_single_output_is_attacked_through_its_deviation():
     w, v = WEIGHTS[2, :1], WEIGHTS[3, :1]
-    found = pairs.function_pair(linear(v), linear(w), IMAGES, BLOCKS, KEY).to_source
+    result = pairs.function_pair(linear(v), linear(w), IMAGES, BLOCKS, KEY).to_source
     expected = abs(v @ np.sign(w[0])) / np.abs(v).sum()
-    np.testing.assert_allclose(found.alpha1, np.full(N, expected[0]), rtol=1e-4)
-    assert pairs.alpha2_of_sums(pairs.merged(found.blocks)) == pytest.approx(1)
-    assert found.ceiling == pytest.approx(1)
+    np.testing.assert_allclose(result.alpha1, np.full(N, expected[0]), rtol=1e-4)
+    assert pairs.alpha2_of_sums(pairs.merged(result.blocks)) == pytest.approx(1)
+    assert result.ceiling == pytest.approx(1)
 
 
 @pytest.mark.parametrize("function", [linear(WEIGHTS[0, :1]), curved(0)])
 def test_a_function_and_itself(function):
-    found = pairs.function_pair(function, function, IMAGES, BLOCKS, KEY, num_steps=4)
-    for transfer in (found.to_source, found.to_target):
+    result = pairs.function_pair(function, function, IMAGES, BLOCKS, KEY, num_steps=4)
+    for transfer in (result.to_source, result.to_target):
         sums = pairs.merged(transfer.blocks)
         assert pairs.alpha1_of_sums(sums) == 1
         assert pairs.alpha2_of_sums(sums) == pytest.approx(transfer.ceiling)
         assert (transfer.overtaken, transfer.still) == (0, 0)
-    sums = pairs.merged(found.gradients.blocks)
+    sums = pairs.merged(result.gradients.blocks)
     assert pairs.distance(sums) < 1e-6
     assert pairs.explained_share(sums) == pytest.approx(1)
 
@@ -136,8 +136,8 @@ def test_gradients_are_those_of_the_matching_distance(pair):
         share = float(matching.explained_gradient(first, second))
         singular = np.linalg.svd(first, compute_uv=False).mean(axis=0)
     sums = pairs.merged(pair.gradients.blocks)
-    found = pairs.distance(sums), pairs.distance(pairs.swapped(sums))
-    assert found == pytest.approx(distances, rel=1e-5)
+    result = pairs.distance(sums), pairs.distance(pairs.swapped(sums))
+    assert result == pytest.approx(distances, rel=1e-5)
     assert pairs.explained_share(sums) == pytest.approx(share, rel=1e-5)
     np.testing.assert_allclose(pair.gradients.reference_values, singular, rtol=1e-5)
 
@@ -156,15 +156,15 @@ def test_outputs_are_those_of_the_function_matching_distance(pair):
 @pytest.mark.parametrize("block", [0, 3])
 def test_sums_without_a_block_are_those_of_the_other_examples(pair, block):
     attacked = [pairs.attacked(curved(i), IMAGES, KEY, num_steps=4) for i in (1, 0)]
-    found = pairs.transfer(*attacked, IMAGES, BLOCKS)
+    result = pairs.transfer(*attacked, IMAGES, BLOCKS)
     x = jnp.asarray(np.clip(IMAGES + attacked[0].deltas, 0, 1))
     own, moved = (
         np.asarray(jax.vmap(a.function)(x) - a.clean)[block != BLOCKS] for a in attacked
     )
-    sums = pairs.without(found.blocks, block)
+    sums = pairs.without(result.blocks, block)
     assert sums.count == (block != BLOCKS).sum()
     assert pairs.alpha1_of_sums(sums) == pytest.approx(
-        found.alpha1[block != BLOCKS].mean()
+        result.alpha1[block != BLOCKS].mean()
     )
     expected = float(adversarial.alpha2(own, moved))
     assert pairs.alpha2_of_sums(sums) == pytest.approx(expected, rel=1e-4)
@@ -178,14 +178,14 @@ def test_sums_without_a_block_are_those_of_the_other_examples(pair, block):
 def test_chance_is_the_attack_of_another_example():
     weights = WEIGHTS[0, :2], WEIGHTS[1, :2]
     attacked = [pairs.attacked(linear(w), IMAGES, KEY) for w in weights]
-    found = pairs.transfer(*attacked, IMAGES, BLOCKS)
+    result = pairs.transfer(*attacked, IMAGES, BLOCKS)
     own, moved = (np.roll(f, -2, axis=0) for f in deviations(*weights))
     right = deviations(*weights)[1]
     white_box = deviations(*weights[::-1])[0]
     longer = np.linalg.norm(right, axis=1) > np.linalg.norm(white_box, axis=1)
     white_box = np.where(longer[:, None], right, white_box)
     expected = definition(own, moved, white_box)
-    assert values(pairs.at(found.mismatched, 1)) == pytest.approx(expected, rel=1e-4)
+    assert values(pairs.at(result.mismatched, 1)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_attacks_stay_in_the_box_and_do_not_hang_on_the_batches():
@@ -208,14 +208,14 @@ def test_shares_lie_between_0_and_1(seed):
         for _ in range(2)
     )
     images = rng.random(size=(N, *SHAPE)).astype(np.float32)
-    found = pairs.function_pair(one, other, images, BLOCKS, KEY, num_steps=2)
-    for transfer in (found.to_source, found.to_target):
+    result = pairs.function_pair(one, other, images, BLOCKS, KEY, num_steps=2)
+    for transfer in (result.to_source, result.to_target):
         assert 0 <= transfer.alpha1.min() <= transfer.alpha1.max() <= 1
         alpha2 = pairs.alpha2_of_sums(pairs.merged(transfer.blocks))
         assert 0 <= alpha2 <= transfer.ceiling + 1e-6
         for i in range(pairs.NUM_PAIRINGS):
             assert 0 <= pairs.alpha1_of_sums(pairs.at(transfer.mismatched, i)) <= 1
-    sums = pairs.merged(found.gradients.blocks)
+    sums = pairs.merged(result.gradients.blocks)
     assert 0 <= pairs.explained_share(sums) <= 1
 
 
@@ -237,21 +237,21 @@ def test_one_compiled_function_serves_all_weights():
 
 def test_what_does_not_move_counts_zero():
     still = linear(np.zeros((3, 4)))
-    found = pairs.function_pair(still, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
-    assert values(pairs.merged(found.to_source.blocks)) == (0, 0, 0)
-    assert found.to_source.still == 1
-    sums = pairs.merged(found.gradients.blocks)
+    result = pairs.function_pair(still, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
+    assert values(pairs.merged(result.to_source.blocks)) == (0, 0, 0)
+    assert result.to_source.still == 1
+    sums = pairs.merged(result.gradients.blocks)
     assert pairs.explained_share(sums) == 0
     assert pairs.explained_share(pairs.swapped(sums)) == 0
-    np.testing.assert_array_equal(found.gradients.source_values, np.zeros(3))
+    np.testing.assert_array_equal(result.gradients.source_values, np.zeros(3))
 
 
 def test_what_is_not_finite_shows():
     broken = linear(np.full((3, 4), np.nan))
-    found = pairs.function_pair(broken, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
-    assert np.isnan(pairs.alpha2_of_sums(pairs.merged(found.to_source.blocks)))
-    assert np.isnan(pairs.distance(pairs.merged(found.gradients.blocks)))
-    assert np.isnan(found.gradients.source_values).all()
+    result = pairs.function_pair(broken, curved(0), IMAGES, BLOCKS, KEY, num_steps=2)
+    assert np.isnan(pairs.alpha2_of_sums(pairs.merged(result.to_source.blocks)))
+    assert np.isnan(pairs.distance(pairs.merged(result.gradients.blocks)))
+    assert np.isnan(result.gradients.source_values).all()
 
 
 def test_faults_are_told():

@@ -208,18 +208,18 @@ def test_tensors_are_read_as_they_were(tmp_path, torch):
         (name, torch.tensor(array)) for name, array in arrays.items()
     )
     state._metadata = {"version": 1}  # As the state dict of a module has it.
-    found = torch_arrays(written(tmp_path / "state.pth", state))
-    assert found.keys() == arrays.keys()
+    result = torch_arrays(written(tmp_path / "state.pth", state))
+    assert result.keys() == arrays.keys()
     for name, array in arrays.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
+        assert result[name].dtype == array.dtype
+        np.testing.assert_array_equal(result[name], array)
 
 
 def test_tensors_of_one_storage_need_no_more_memory_than_the_file(tmp_path, torch):
     tensor = torch.tensor(np.arange(6, dtype=np.float32))
-    found = torch_arrays(written(tmp_path / "s.pth", {"a": tensor, "b": tensor}))
-    assert np.shares_memory(found["a"], found["b"])
-    assert not found["a"].flags.writeable
+    result = torch_arrays(written(tmp_path / "s.pth", {"a": tensor, "b": tensor}))
+    assert np.shares_memory(result["a"], result["b"])
+    assert not result["a"].flags.writeable
 
 
 def test_what_is_no_tensor_is_refused_and_not_run(tmp_path, torch):

@@ -42,8 +42,8 @@ def source(name, seed=0, separation=1.0, **facts):
 
 
 def source_rows(source, target, *names):
-    wanted = {name: ranking.SCORES[name] for name in names}
-    rows = typed_rows(source, target, wanted, seed=0)
+    expected = {name: ranking.SCORES[name] for name in names}
+    rows = typed_rows(source, target, expected, seed=0)
     return [ranking.to_json(row) for row in rows]
 
 
@@ -79,8 +79,8 @@ def blocks(dealt):
 
 @pytest.fixture(scope="module")
 def rows(target):
-    found = source_rows(source("s"), target, *ranking.SCORES)
-    return {row["score"]: row for row in found}
+    result = source_rows(source("s"), target, *ranking.SCORES)
+    return {row["score"]: row for row in result}
 
 
 def test_blocks_share_the_examples_and_the_classes(dealt, blocks):
@@ -240,9 +240,9 @@ def test_scores_with_needs_that_nothing_meets_are_rows(monkeypatch, target):
     other = ranking.Score(ranking.SCORES["leep"].function, "probabilities", "")
     monkeypatch.setitem(ranking.SCORES, "leep_again", other)
     rows = ranking.rank([source("a")], target)
-    found = {row["score"]: row for row in rows}
-    assert "functions" in found["extra"]["reason"]
-    assert found["leep_again"]["value"] == found["leep"]["value"]
+    result = {row["score"]: row for row in rows}
+    assert "functions" in result["extra"]["reason"]
+    assert result["leep_again"]["value"] == result["leep"]["value"]
 
 
 def test_many_batches_give_the_same_value(monkeypatch, rows, target):
@@ -423,10 +423,10 @@ def test_agreement_with_known_accuracies(target):
         source("c", seed=1, separation=0, accuracy=0.2),
     ]
     rows = ranking.rank(sources, target, ["logme"])
-    found = {row["score"]: row for row in ranking.agreement(rows)}
-    assert found["logme"]["spearman"] == pytest.approx(1)
-    assert found["logme"]["regret_1"] == 0
-    assert found["logme"]["n_sources"] == 3
+    result = {row["score"]: row for row in ranking.agreement(rows)}
+    assert result["logme"]["spearman"] == pytest.approx(1)
+    assert result["logme"]["regret_1"] == 0
+    assert result["logme"]["n_sources"] == 3
     matrix = ranking.rank_correlation(typed(rows))
     assert matrix.matrix[0][0] == pytest.approx(1)
     assert not ranking.agreement(rows[:1])
@@ -474,12 +474,12 @@ def test_scores_of_functions_are_those_of_the_pair(function_rows, shown, referen
         jax.tree_util.Partial(_curved, MATRICES[1]),
     )
     own, other = (pairs.attacked(f, comparison.images, comparison.key) for f in both)
-    found = pairs.transfer(own, other, comparison.images, comparison.blocks).blocks
+    result = pairs.transfer(own, other, comparison.images, comparison.blocks).blocks
     grams = pairs.gradients(*both, comparison.images, comparison.blocks).blocks
     expected = {
-        "alpha1": (pairs.alpha1_of_sums, found),
-        "alpha2": (pairs.alpha2_of_sums, found),
-        "alpha12": (pairs.alpha12_of_sums, found),
+        "alpha1": (pairs.alpha1_of_sums, result),
+        "alpha2": (pairs.alpha2_of_sums, result),
+        "alpha12": (pairs.alpha12_of_sums, result),
         "gradient_matching": (lambda sums: -pairs.distance(sums), grams),
     }
     for row in function_rows:
@@ -537,21 +537,23 @@ def test_a_function_that_fails_is_a_reason_beside_the_other_scores(shown, refere
     rows = ranking.rank(
         [wide, lost, nan], shown, ["gradient_matching"], reference=reference
     )
-    found = {row["source"]: row for row in rows if row["score"] == "gradient_matching"}
-    assert "KeyError: 'lost'" in found["lost"]["reason"]
-    assert "Error" in found["wide"]["reason"]
-    assert "not finite" in found["nan"]["reason"]
+    result = {row["source"]: row for row in rows if row["score"] == "gradient_matching"}
+    assert "KeyError: 'lost'" in result["lost"]["reason"]
+    assert "Error" in result["wide"]["reason"]
+    assert "not finite" in result["nan"]["reason"]
     assert len([row for row in rows if row["score"] == "logme"]) == 3
 
 
 def test_withheld_and_surplus_images_take_no_part(shown, reference):
     labels = shown.labels.copy()
     labels[:20] = -1
-    found = functions.comparison(reference, shown._replace(labels=labels), seed=0)
-    assert len(found.images) == 40
+    result = functions.comparison(reference, shown._replace(labels=labels), seed=0)
+    assert len(result.images) == 40
     kept = {image.tobytes() for image in PIXELS[20:]}
-    assert {image.tobytes() for image in found.images} == kept
-    counts = [np.bincount(found.blocks[found.labels == y]) for y in range(NUM_CLASSES)]
+    assert {image.tobytes() for image in result.images} == kept
+    counts = [
+        np.bincount(result.blocks[result.labels == y]) for y in range(NUM_CLASSES)
+    ]
     assert all(count.max() - count.min() <= 1 for count in counts)
     few = reference._replace(num_images=17)
     assert len(functions.comparison(few, shown, seed=0).images) == 17

@@ -64,8 +64,8 @@ def images_of(folder):
 def test_class_cost_agrees_with_definition(folder):
     network, train = teacher(4, 0), images_of(folder)
     train = data.Images(train.images, train.labels, (*OWN, "never seen"))
-    found = [features for features, _ in networks.outputs(network, train.images)]
-    features = np.concatenate(found).astype(np.float64)
+    result = [features for features, _ in networks.outputs(network, train.images)]
+    features = np.concatenate(result).astype(np.float64)
     means = [features[train.labels == c].mean(axis=0) for c in range(3)]
     kernel = np.asarray(network.variables.params["classifier"]["kernel"])
     centers = [kernel.T, np.stack([*means, features.mean(axis=0)])]
@@ -81,16 +81,16 @@ def test_the_loss_is_the_sum_of_its_parts():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(8, 6)).astype(np.float32)
     labels = np.arange(8, dtype=np.int32) % 6
-    told = [2 * rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2)]
+    all_logits = [2 * rng.normal(size=(8, 4)).astype(np.float32) for _ in range(2)]
     costs = [rng.uniform(size=(4, 6)).astype(np.float32) for _ in range(2)]
     method = transfer.sinkhorn_method(
         costs,
         teacher_weights=(0.7, 0.3),
-        other_logits=told[1:],
+        other_logits=all_logits[1:],
         label_weight=0.5,
         transport_weight=4.0,
     )
-    batch = {"labels": labels, "teacher_logits": told[0]}
+    batch = {"labels": labels, "teacher_logits": all_logits[0]}
     student = transfer.Student(jnp.asarray(logits), {}, None, None)
     value, parts = jax.jit(method.loss)(
         student, {**batch, **method.arrays, **method.constants}
@@ -98,7 +98,7 @@ def test_the_loss_is_the_sum_of_its_parts():
     own = scipy.special.softmax(logits / 3, axis=1)
     distances = [
         references(scipy.special.softmax(t / 3, axis=1), own, cost)[0].mean()
-        for t, cost in zip(told, costs, strict=True)
+        for t, cost in zip(all_logits, costs, strict=True)
     ]
     transport = 0.7 * distances[0] + 0.3 * distances[1]
     entropy = -scipy.special.log_softmax(logits, axis=1)[np.arange(8), labels].mean()
@@ -167,19 +167,19 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
         "out": folder / "chosen",
     }
     assert select_command(**arguments, num_teachers=2) == 0
-    said = capsys.readouterr()
-    assert "found finished" not in said.err
+    output = capsys.readouterr()
+    assert "found finished" not in output.err
     chosen = json.loads((folder / "chosen" / selection.SELECTION_FILE).read_text())
     rows = map(json.loads, (folder / "chosen/ranking.jsonl").read_text().splitlines())
     scores = {r["source"]: r["value"] for r in rows if r.get("score") == "sinkhorn"}
     assert scores.keys() == SIZES.keys()
     best = sorted(scores, key=lambda name: -scores[name])[:2]
-    assert [found["name"] for found in chosen["teachers"]] == best
-    weights = [found["weight"] for found in chosen["teachers"]]
+    assert [result["name"] for result in chosen["teachers"]] == best
+    weights = [result["weight"] for result in chosen["teachers"]]
     ratio = np.exp((scores[best[0]] - scores[best[1]]) / 0.1)
     np.testing.assert_allclose(weights[0] / weights[1], ratio, rtol=1e-6)
     np.testing.assert_allclose(sum(weights), 1, rtol=1e-6)
-    assert all(0 < found["largest_cost"] <= 2 for found in chosen["teachers"])
+    assert all(0 < result["largest_cost"] <= 2 for result in chosen["teachers"])
     student = networks.read_network(folder / "chosen" / "student")
     assert student.class_names == OWN
     assert student.facts["source_accuracy"] == chosen["accuracy"]
@@ -189,8 +189,8 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     assert "Which class stands for which" in (folder / "chosen/report.html").read_text()
     # Again: nothing is computed twice, and the result is the same.
     assert select_command(**arguments, num_teachers=2) == 0
-    said = capsys.readouterr()
-    assert said.err.count("found finished") == len(SIZES)
+    output = capsys.readouterr()
+    assert output.err.count("found finished") == len(SIZES)
     assert (
         json.loads((folder / "chosen" / selection.SELECTION_FILE).read_text()) == chosen
     )

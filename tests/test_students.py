@@ -59,7 +59,7 @@ def teacher_arrays(rng, n, num_outputs, size):
 # The same network written anew: normalised by the statistics of `x` itself, which it
 # returns, or by statistics that are given.
 def reference_vgg4(params, x, given=None):
-    found, maps = [], []
+    result, maps = [], []
     for i in range(3):
         layer = params["stages"][i][0]
         x = jax.lax.conv_general_dilated(
@@ -69,8 +69,8 @@ def reference_vgg4(params, x, given=None):
             "SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
-        found.append((jnp.mean(x, (0, 1, 2)), jnp.var(x, (0, 1, 2))))
-        mean, variance = found[i] if given is None else given[i]
+        result.append((jnp.mean(x, (0, 1, 2)), jnp.var(x, (0, 1, 2))))
+        mean, variance = result[i] if given is None else given[i]
         scale = layer["norm"]["scale"] / jnp.sqrt(variance + 1e-5)
         x = (x - mean[None, None, None]) * scale[None, None, None]
         x = x + layer["norm"]["bias"][None, None, None]
@@ -80,7 +80,7 @@ def reference_vgg4(params, x, given=None):
         maps.append(x)
     embedding = x.mean((1, 2))
     head = params["classifier"]
-    return embedding @ head["kernel"] + head["bias"][None], embedding, maps, found
+    return embedding @ head["kernel"] + head["bias"][None], embedding, maps, result
 
 
 def reference_terms(name, params, batch):
@@ -157,13 +157,13 @@ def test_an_objective_and_its_gradient_are_those_of_the_definition(name):
             )
         )
         (value, (parts, new_stats)), gradient = ours(params, stats, batch, None)
-        (wanted, terms), reference = jax.jit(
+        (reference_values, terms), reference = jax.jit(
             jax.value_and_grad(expected, has_aux=True)
         )(params)
         train_fn = models.trainable(model)[0]
         trained = jax.jit(train_fn)(params, stats, batch["images"], None)[1]
         close = functools.partial(chex.assert_trees_all_close, rtol=1e-7, atol=1e-9)
-        close(value, wanted)
+        close(value, reference_values)
         parts.pop("accuracy")
         assert parts.keys() == terms.keys()
         close(parts, terms)
@@ -376,12 +376,12 @@ def distilled(folder, name, *, model="vgg4", seed=0, method=None, **changes):
     )
 
 
-def check_student(folder, name, found):
+def check_student(folder, name, result):
     """The loss fell, and the folder holds the student without its second head."""
     losses = [row["loss"] for row in log(folder)]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     stored = networks.read_network(folder)
-    chex.assert_trees_all_equal(stored.variables, found.variables)
+    chex.assert_trees_all_equal(stored.variables, result.variables)
     assert stored.facts["loss"]["label_weight"] == WEIGHTS["label_weight"]
     assert stored.facts["method"] == name
     assert 0 <= stored.facts["source_accuracy"] <= 1
@@ -449,9 +449,9 @@ def test_what_does_not_fit_is_refused(tmp_path):
 def test_shared_maps_are_of_one_size_the_largest_and_deepest_first():
     teacher = networks.Architecture(model="resnet18", num_classes=10, base_width=1)
     student = networks.Architecture(model="vgg4", num_classes=5, base_width=1)
-    found = transfer.shared_maps(teacher, student)
-    assert [pair.size for pair in found] == [16, 8, 4]
-    assert [pair.student_layer for pair in found] == [0, 1, 2]
+    result = transfer.shared_maps(teacher, student)
+    assert [pair.size for pair in result] == [16, 8, 4]
+    assert [pair.student_layer for pair in result] == [0, 1, 2]
     dense = networks.Architecture(model="fully_connected", num_classes=5)
     assert transfer.shared_maps(teacher, dense) == []
     same = transfer.shared_maps(teacher, teacher)

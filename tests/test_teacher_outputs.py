@@ -77,9 +77,9 @@ def test_what_is_on_disk_is_what_the_teacher_says(
     order = np.argsort(-logits, axis=1).astype(np.int32)
     every = np.tile(np.arange(NUM_CLASSES, dtype=np.int32), (NUM_ROWS, 1))
     indices = {"label": LABELS[:, None], "largest": order[:, :2], "full": every}
-    wanted = {"teacher_logits": logits}
+    reference_values = {"teacher_logits": logits}
     if name == "peak":
-        wanted |= {
+        reference_values |= {
             "teacher_attention": attention,
             "teacher_peaks": place,
             "teacher_peak_gradients": gradient,
@@ -87,9 +87,9 @@ def test_what_is_on_disk_is_what_the_teacher_says(
     else:
         chosen = indices[name]
         selected = np.take_along_axis(rows, chosen[..., None], axis=1)
-        wanted |= {"teacher_indices": chosen, "teacher_jacobians": selected}
-    assert first.keys() == wanted.keys()
-    for key, value in wanted.items():
+        reference_values |= {"teacher_indices": chosen, "teacher_jacobians": selected}
+    assert first.keys() == reference_values.keys()
+    for key, value in reference_values.items():
         np.testing.assert_allclose(first[key], value, rtol=1e-4, atol=1e-5)
         assert not first[key].flags.writeable
     again = teacher_outputs.compute_teacher_outputs(*arguments, **options)
@@ -159,9 +159,9 @@ def stored(folder, rows, **changes):
     return _stored_rows.store_rows(rows, folder, **{**options, **changes})
 
 
-def check(found):
-    np.testing.assert_array_equal(found["one"], np.arange(10, dtype=np.float32))
-    np.testing.assert_array_equal(found["two"][:, 1], -np.arange(10))
+def check(result):
+    np.testing.assert_array_equal(result["one"], np.arange(10, dtype=np.float32))
+    np.testing.assert_array_equal(result["two"][:, 1], -np.arange(10))
 
 
 def test_rows_are_computed_once(tmp_path):

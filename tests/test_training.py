@@ -193,7 +193,7 @@ def test_evaluated_equals_the_whole_set_at_once():
     examples = pictures(10)
     chex.clear_trace_counter()
     counted = chex.assert_max_traces(apply_fn, n=1)
-    found = training.evaluated(
+    result = training.evaluated(
         counted,
         variables,
         examples["images"],
@@ -203,8 +203,8 @@ def test_evaluated_equals_the_whole_set_at_once():
     )
     logits, _ = jax.jit(apply_fn)(variables, preprocess()(examples["images"], None))
     loss, parts = training.classification_loss((logits, {}), examples)
-    np.testing.assert_allclose(found["loss"], loss, rtol=1e-5)
-    np.testing.assert_allclose(found["accuracy"], parts["accuracy"], rtol=1e-6)
+    np.testing.assert_allclose(result["loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(result["accuracy"], parts["accuracy"], rtol=1e-6)
 
 
 def test_evaluated_rejects():
@@ -287,8 +287,8 @@ def test_fit_learns_and_leaves_the_start_alone():
     }
     assert result.history[-1]["images_per_second"] > 0
     assert (result.best_step, int(result.state.step)) == (60, 60)
-    found = training.evaluated(apply_fn, result.best, *examples.values())
-    assert found["accuracy"] > 0.9
+    results = training.evaluated(apply_fn, result.best, *examples.values())
+    assert results["accuracy"] > 0.9
 
 
 def test_fit_goes_on_from_a_state():
@@ -785,14 +785,14 @@ def test_importing_training_is_cheap():
         "heavy = {'flax', 'optax', 'orbax', 'rich', 'ott', 'tensorflow_datasets'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         cwd=pathlib.Path(__file__).parents[1],
     )
-    assert found.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"
 
 
 # Real images.
@@ -830,9 +830,9 @@ def test_a_tiny_network_learns_real_images():
             evaluate=lambda v: evaluate(v, *held_out.values()), every=60
         ),
     )
-    found = evaluate(result.best, *held_out.values())
+    results = evaluate(result.best, *held_out.values())
     # Chance is 0.1 with a deviation of 0.017.
-    assert found["accuracy"] > 0.19
+    assert results["accuracy"] > 0.19
 
 
 def _real_images(packed, count):

@@ -78,9 +78,9 @@ def test_value_and_replicates_agree_with_definition():
 
 def test_the_last_layer_is_given_or_found():
     features, labels = task()
-    (found,) = rows_of(source_of(features), labels)
+    (result,) = rows_of(source_of(features), labels)
     (given,) = rows_of(source_of(features, head=lambda: KERNEL), labels)
-    np.testing.assert_allclose(found.value, given.value, atol=1e-5)
+    np.testing.assert_allclose(result.value, given.value, atol=1e-5)
     bent = np.tanh(features @ KERNEL)
     (row,) = rows_of(source_of(features, logits=bent), labels)
     assert any("no linear function" in text for text in row.warnings)
@@ -118,11 +118,11 @@ def test_no_convergence_is_a_warning(monkeypatch):
         "_assessments",
         lambda *_, **__: (np.zeros(variants), converged, np.ones((16, NUM_CLASSES))),
     )
-    found = transport.transport_estimate(
+    result = transport.transport_estimate(
         statistics, lambda: features @ KERNEL, dealt, head=None
     )
-    assert "did not converge for 30.0%" in found.warnings[0]
-    assert len(found.plan) == SOURCE_CLASSES
+    assert "did not converge for 30.0%" in result.warnings[0]
+    assert len(result.plan) == SOURCE_CLASSES
 
 
 def test_examples_are_limited_and_rows_find_their_place(monkeypatch):
@@ -134,8 +134,8 @@ def test_examples_are_limited_and_rows_find_their_place(monkeypatch):
     numbers = np.arange(2.0 * NUM).reshape(NUM, 2)
     pieces = iter([numbers[:7], numbers[7:]])
     places = np.random.default_rng(0).permutation(NUM)[:25]
-    found = transport._rows_at(pieces, places, dealt, [])
-    np.testing.assert_array_equal(found, numbers[places])
+    result = transport._rows_at(pieces, places, dealt, [])
+    np.testing.assert_array_equal(result, numbers[places])
 
 
 def test_it_is_computed_on_request_and_a_file_of_features_will_do(tmp_path):
