@@ -238,6 +238,19 @@ def test_losses_with_masked_classes_are_finite(of_student):
     assert np.isfinite(gradient).all()
 
 
+def test_copies_of_examples_are_told_of():
+    rng = np.random.default_rng(0)
+    for copied, warned in ((0, False), (1, False), (20, True)):
+        features = rng.normal(size=(60, 8)).astype(np.float32)
+        features[:copied] = features[-copied or 60 :][:copied]
+        rows = by_score(source(features=functools.partial(np.copy, features)))
+        warnings_of_copies = [
+            w for w in rows["source", "logme"]["warnings"] if "repeat" in w
+        ]
+        assert bool(warnings_of_copies) == warned
+        assert not warned or warnings_of_copies[0].startswith("20 of 60")
+
+
 # Images.
 
 

@@ -57,7 +57,7 @@ LACK = "It needs"
 """How the reason of a score begins that is missing without any fault."""
 
 
-class _Found(NamedTuple):
+class _Estimates(NamedTuple):
     """The estimates of a source, and facts that its rows share."""
 
     estimates: dict[str, Estimate]
@@ -68,6 +68,7 @@ class _Found(NamedTuple):
     logit_warnings: list[str]
     faults: dict[str, str]
     """Why scores are missing, by their needs."""
+    num_copies: int
 
 
 def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
@@ -100,7 +101,7 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
             yield _scored(source, name, score, estimate, computed, target)
 
 
-def _computed(source, labels: DealtLabels, scores, comparison) -> _Found:
+def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
     """Computes what it can; a fault of logits costs no score of features."""
     estimates: dict[str, Estimate] = {}
     faults: dict[str, str] = {}
@@ -130,7 +131,15 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Found:
     if faults and not estimates:
         raise SourceError(next(iter(faults.values())))
     d = None if statistics is None else statistics.rows.shape[1]
-    return _Found(estimates, d, num_source_classes, assessed, logit_warnings, faults)
+    return _Estimates(
+        estimates,
+        d,
+        num_source_classes,
+        assessed,
+        logit_warnings,
+        faults,
+        num_copies=0 if statistics is None else statistics.num_copies,
+    )
 
 
 OF_FEATURES = ("moments", "probe", "transport")
@@ -156,7 +165,7 @@ def _of_features(statistics, labels: DealtLabels, scores) -> dict[str, Estimate]
     return estimates
 
 
-def _scored(source, name, score, estimate, computed: _Found, target) -> Scored:
+def _scored(source, name, score, estimate, computed: _Estimates, target) -> Scored:
     n = int((target.labels >= 0).sum())
     warnings = _warnings(name, score, estimate, computed, target)
     plan = None
@@ -235,10 +244,11 @@ def _pair_warnings(estimate, n: int) -> list[str]:
     return warnings
 
 
+_FEW_COPIES = 0.02
 _FEW = "n = {n}: too few examples for a sound interval."
 
 
-def _warnings(name, score: Score, estimate, computed: _Found, target) -> list[str]:
+def _warnings(name, score: Score, estimate, computed: _Estimates, target) -> list[str]:
     n, d, warnings = int((target.labels >= 0).sum()), computed.d, []
     if name == "h_score" and n <= d:
         warnings.append(
@@ -268,4 +278,10 @@ def _warnings(name, score: Score, estimate, computed: _Found, target) -> list[st
         warnings.append(f"{single} of the classes have a single example.")
     if n < 3 * NUM_BLOCKS:
         warnings.append(_FEW.format(n=n))
+    if computed.num_copies > _FEW_COPIES * n:
+        warnings.append(
+            f"{computed.num_copies} of {n} examples repeat the features of another: "
+            "copies lie in held-out blocks too, so that noise can win and intervals "
+            "are too narrow; give each example once."
+        )
     return warnings

@@ -38,6 +38,8 @@ class FeatureStatistics(NamedTuple):
     """Their positions in the target, `[p]`."""
     row_blocks: np.ndarray
     """Their blocks, `[p]`."""
+    num_copies: int = 0
+    """Examples whose features another one has already."""
 
 
 BY_SHUFFLE = Moments(None, None, None, 0, 0, None, None)
@@ -59,7 +61,7 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
       SourceError: if the features are too few, too many or not finite.
     """
     is_probed = _probed(target)
-    kept, kept_indices, kept_blocks = [], [], []
+    kept, kept_indices, kept_blocks, hashes = [], [], [], []
     state = None
     for rows, indices in dealt_rows(batches, target, "features"):
         if state is None:
@@ -78,6 +80,7 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
         kept.append(rows[chosen])
         kept_indices.append(indices[chosen])
         kept_blocks.append(np.nonzero(chosen)[0])
+        hashes.append(_row_hashes(rows[indices >= 0]))
     shuffled, shuffled_rest = _shuffled_moments(state, shift)
     return FeatureStatistics(
         state.blocks,
@@ -86,6 +89,7 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
         np.concatenate(kept),
         np.concatenate(kept_indices),
         np.concatenate(kept_blocks),
+        sum(map(len, hashes)) - len(np.unique(np.concatenate(hashes))),
     )
 
 
@@ -166,6 +170,16 @@ def _empty_state(num_features: int, num_classes: int) -> _State:
     shape = (2, NUM_SHUFFLES, num_classes, num_features)
     counts = jnp.zeros((NUM_SHUFFLES, num_classes), jnp.int32)
     return _State(blocks, jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), counts)
+
+
+def _row_hashes(rows: np.ndarray) -> np.ndarray:
+    """64 bits `[n]` of each row of float64 `[n, d]`: equal rows have equal ones."""
+    bits = (rows + 0.0).view(np.uint64)  # Minus zero becomes zero.
+    multipliers = np.random.default_rng(0).integers(
+        2**63, size=rows.shape[1], dtype=np.uint64
+    )
+    # The low bits of most numbers are zero, and a product keeps them so.
+    return ((bits ^ (bits >> np.uint64(32))) * (2 * multipliers + 1)).sum(axis=1)
 
 
 def _probed(target: DealtLabels) -> np.ndarray:
