@@ -308,7 +308,7 @@ def test_noise_turns_the_gradient_towards_jacobian_matching(seed):
 
 
 def kink_distances(params, x):
-    """How far each example is from where a hidden unit switches."""
+    """Distances `[n]` of examples to the nearest switch of a hidden unit."""
     inner, offset, _, _ = params
     return np.min(np.abs(x @ inner.T + offset) / np.linalg.norm(inner, axis=1), axis=1)
 

@@ -39,7 +39,7 @@ def test_smoke(name, tmp_path):
     assert all(np.isfinite(row["value"]) for row in rows.values())
     for suffix in ("svg", "png"):
         assert (tmp_path / f"h_score/{name}.smoke.{suffix}").stat().st_size > 5000
-    check = {"figure3": level, "figure11": points, "table1": printed}[name]
+    check = {"figure3": level, "figure11": points, "table1": check_printed_table}[name]
     check(rows)
 
 
@@ -63,8 +63,8 @@ def points(rows):
     assert judged["verdict"] == figure11.slope_verdict(result)
 
 
-def printed(rows):
-    """What anyone can check by hand in the printed table."""
+def check_printed_table(rows):
+    """Checks ranks of the printed table that were counted by hand."""
     # Ranks by H 1 2 5 6 4 3 7 8 and by affinity 1 2 4 3 7 8 5 6.
     assert rows["Spearman, target 2D Edges"]["value"] == pytest.approx(1 - 6 * 52 / 504)
     row = rows["pairs of sources ranked against their values, affinity"]

@@ -407,8 +407,11 @@ def test_entries_outside_the_bounds_stay_in_the_ball(norm):
     assert float(delta[3]) <= 0.05 + 1e-6
 
 
-def test_no_warning_of_images_in_their_place(tmp_path):
+def test_pictures_in_their_place_bring_no_warning(tmp_path):
     write_pictures(tmp_path / "set", "a/0.png", "b/0.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        data.load(f"imagefolder:{tmp_path / 'set'}", "train", cache_dir=tmp_path / "c")
+        images = data.load(
+            f"imagefolder:{tmp_path / 'set'}", "train", cache_dir=tmp_path / "c"
+        )
+    assert images.class_names == ("a", "b")

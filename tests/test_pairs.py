@@ -53,7 +53,7 @@ def pair():
 
 
 def deviations(weights, weights_2):
-    """What attacks on a linear classifier of two classes do to it and to another.
+    """Deviations of a linear classifier of two classes and of another under attack.
 
     The cross-entropy rises along the difference of the two rows, whose sign does not
     change: PGD ends in the corner of the box there.

@@ -139,7 +139,7 @@ class Call:
         self.call = function, args
 
     def __reduce__(self):
-        """Returns what to call."""
+        """The function and its arguments, which a pickle would call."""
         return self.call
 
 
@@ -325,7 +325,7 @@ def test_names(monkeypatch, tmp_path):
 
 
 def test_the_published_weights_give_the_logits_that_pytorch_gives():
-    """Those of the code of efficientnet-lite-pytorch 0.1.0, PyTorch 2.13, float64."""
+    """Logits by efficientnet-lite-pytorch 0.1.0 on PyTorch 2.13, in float64."""
     try:
         network = pretrained.network(pretrained.IMAGENET)
     except DataError as error:

@@ -567,8 +567,8 @@ def jitted(function):
     return hasattr(function, "lower")
 
 
-def close(arrays, expected):
-    """Both as NumPy arrays: comparing on a device would compile for every shape."""
+def assert_finite_and_close(arrays, expected):
+    """Compares as NumPy arrays: on a device every shape would compile."""
     arrays, expected = (jax.tree.map(np.asarray, tree) for tree in (arrays, expected))
     chex.assert_trees_all_close(arrays, expected, rtol=2e-4, atol=2e-4)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays))
@@ -619,7 +619,7 @@ def test_functions_of_arrays_compile_once(function, caplog):
         assert traced(function, first) is traced(function, second)
         return
     value = call(first)
-    close(value, value)
+    assert_finite_and_close(value, value)
     assert not compiles(call, second, caplog)
 
 
@@ -629,7 +629,7 @@ def test_functions_of_functions_give_the_same_compiled(function, caplog):
     first, second = two_inputs()
     compiled = jax.jit(jax.vmap(call, axis_size=2))
     both = jax.tree.map(np.asarray, compiled(stacked(first, second)))
-    close(jax.tree.map(lambda leaf: leaf[1], both), call(second))
+    assert_finite_and_close(jax.tree.map(lambda leaf: leaf[1], both), call(second))
     assert not compiles(compiled, stacked(second, first), caplog)
 
 

@@ -45,7 +45,7 @@ def wide_variables(model):
 
 
 def teacher_arrays(rng, n, num_outputs, size):
-    """What no teacher would say, but any may."""
+    """Random outputs of a teacher, in the names and shapes of a batch."""
     return {
         "teacher_logits": rng.normal(size=(n, num_outputs)),
         "teacher_indices": (np.arange(n, dtype=np.int32) % CLASSES)[:, None],

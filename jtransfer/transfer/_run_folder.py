@@ -12,7 +12,7 @@ from jtransfer._internal.files import write_atomically
 try:
     import fcntl
 except ImportError:  # Not on this system; then nothing is locked.
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 _LOCK = ".lock"
 

@@ -179,7 +179,8 @@ def _row_hashes(rows: np.ndarray) -> np.ndarray:
         2**63, size=rows.shape[1], dtype=np.uint64
     )
     # The low bits of most numbers are zero, and a product keeps them so.
-    return ((bits ^ (bits >> np.uint64(32))) * (2 * multipliers + 1)).sum(axis=1)
+    bits ^= bits >> np.uint64(32)
+    return bits @ (2 * multipliers + 1)
 
 
 def _probed(target: DealtLabels) -> np.ndarray:
