@@ -16,7 +16,7 @@ from tasks import NUM_CLASSES, gaussian_task
 from jtransfer import attacks, data, distillation, ranking, zoo
 from jtransfer._internal.files import json_line
 from jtransfer.commands import rank as rank_command
-from jtransfer.report import read_ranking, write_ranking
+from jtransfer.report import read_pair, read_ranking, read_tasks, write_ranking
 from jtransfer.transfer._run_folder import run_folder
 
 FEATURES, LABELS = gaussian_task(0, 60, 8)
@@ -147,6 +147,24 @@ def test_line_separators_inside_names_are_kept(tmp_path):
     rows = [ranking.Failed(source=name, reason="none") for name in names]
     write_ranking(rows, tmp_path)
     assert [row.source for row in read_ranking(tmp_path)] == names
+
+
+@pytest.mark.parametrize("name", ["ranking.jsonl", "pair.json", "tasks.json"])
+def test_results_nested_too_deeply_are_one_line(name, tmp_path):
+    (tmp_path / name).write_text("[" * 100_000 + "]" * 100_000)
+    read = {
+        "ranking.jsonl": read_ranking,
+        "pair.json": read_pair,
+        "tasks.json": read_tasks,
+    }
+    with pytest.raises(zoo.RequestError, match="nested too deeply"):
+        read[name](tmp_path)
+
+
+def test_a_zoo_nested_too_deeply_is_one_line(tmp_path):
+    (tmp_path / "zoo.toml").write_text("a = " + "[" * 100_000)
+    with pytest.raises(zoo.RequestError, match="nested too deeply"):
+        zoo.sources(str(tmp_path / "zoo.toml"))
 
 
 # One fault costs one row.

@@ -1,10 +1,11 @@
-"""Writing files such that a crash leaves the old one or the new one, whole."""
+"""Files that a crash leaves old or new but whole, and the JSON in them."""
 
 import json
 import math
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -36,6 +37,18 @@ def _umask() -> int:
 def json_line(row: dict) -> str:
     """Returns a row as one line of JSON; numbers that are not finite become null."""
     return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False)
+
+
+def json_value(text: str | bytes) -> Any:
+    """Parses JSON.
+
+    Raises:
+      ValueError: if it is none, or nested deeper than Python can follow.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _finite(value):

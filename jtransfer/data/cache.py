@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jtransfer._internal.files import json_value
 from jtransfer._internal.provenance import bytes_fingerprint
 
 # Part of every key: raise it when decoding or the layout of an entry changes.
@@ -81,7 +82,7 @@ def cached(
 
 def _stored(entry: Path, limit: int | None) -> Decoded | None:
     try:
-        class_names = json.loads((entry / "class_names.json").read_text("utf-8"))
+        class_names = json_value((entry / "class_names.json").read_text("utf-8"))
         images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(entry / "labels.npy", allow_pickle=False)
         if labels.shape != (len(class_names), len(images)):

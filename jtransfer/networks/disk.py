@@ -12,7 +12,7 @@ import numpy as np
 
 from jtransfer import models
 from jtransfer._internal.errors import DataError
-from jtransfer._internal.files import write_atomically
+from jtransfer._internal.files import json_value, write_atomically
 from jtransfer.data import ChannelStatistics, npz_arrays
 from jtransfer.networks.architectures import Architecture, Network, abstract
 
@@ -60,7 +60,7 @@ def read_network(folder: Path) -> Network:
     """
     file = folder / JSON_FILE
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = json_value(file.read_text(encoding="utf-8"))
         architecture = Architecture(**described["architecture"])
         statistics = ChannelStatistics(
             *(np.asarray(described[name], np.float32) for name in ("mean", "std"))

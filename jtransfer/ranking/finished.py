@@ -1,11 +1,10 @@
 """Results of finished sources on disk, so that a rerun continues a killed run."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jtransfer._internal.files import json_line, write_atomically
+from jtransfer._internal.files import json_line, json_value, write_atomically
 from jtransfer._internal.provenance import bytes_fingerprint
 from jtransfer.ranking.rows import Row, Verified, from_json, to_json
 
@@ -27,7 +26,7 @@ def finished_path(folder: Path, name: str) -> Path:
 def read_finished(folder: Path, name: str, key: dict[str, Any]) -> SourceResult | None:
     """Reads the results of a source if they were computed under the same key."""
     try:
-        stored = json.loads(finished_path(folder, name).read_text(encoding="utf-8"))
+        stored = json_value(finished_path(folder, name).read_text(encoding="utf-8"))
         if stored["key"] != key:
             return None
         rows = [from_json(fields) for fields in stored["rows"]]

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jtransfer._internal.errors import RequestError
+from jtransfer._internal.files import json_value
 from jtransfer._internal.provenance import environment
 from jtransfer.ranking import task_structure
 from jtransfer.ranking.ordering import ranked
@@ -52,7 +52,7 @@ def second_ranking(path: Path, sources: list[str], targets: list[str]) -> np.nda
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            table = json.loads(text)
+            table = json_value(text)
         else:
             head, *lines = csv.reader(io.StringIO(text))
             table = {

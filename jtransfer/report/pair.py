@@ -1,11 +1,9 @@
 """A pair of networks on disk and on the screen: JSON and tables."""
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jtransfer._internal.errors import RequestError, one_line
 from jtransfer._internal.files import json_line, write_atomically
 from jtransfer.pairs.results import (
     ByImitated,
@@ -15,6 +13,7 @@ from jtransfer.pairs.results import (
     pair_from_json,
     pair_json,
 )
+from jtransfer.report._reading import read_result
 from jtransfer.report.screen import console, decimal, plain_table, print_notes, text
 
 if TYPE_CHECKING:
@@ -42,11 +41,7 @@ def read_pair(folder: Path) -> PairSummary:
     Raises:
       RequestError: if there is none or it is damaged.
     """
-    path = folder / PAIR_FILE
-    try:
-        return pair_from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path} cannot be read: {one_line(error)}") from error
+    return read_result(folder / PAIR_FILE, pair_from_json)
 
 
 def is_finite_pair(pair: PairSummary) -> bool:

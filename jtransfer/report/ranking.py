@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jtransfer._internal.errors import RequestError, one_line
-from jtransfer._internal.files import json_line, write_atomically
+from jtransfer._internal.files import json_line, json_value, write_atomically
 from jtransfer._internal.typed_json import typed_value
 from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import (
@@ -84,7 +83,7 @@ def read_ranking(folder: Path) -> list[Row]:
     try:
         # Not by splitlines: U+2028 and its like may stand inside names.
         lines = path.read_text(encoding="utf-8").split("\n")
-        rows = [_row(json.loads(line)) for line in lines if line.strip()]
+        rows = [_row(json_value(line)) for line in lines if line.strip()]
     except FileNotFoundError as error:
         raise RequestError(
             f"{path} does not exist; make it with `jtransfer rank`."

@@ -2,15 +2,14 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jtransfer._internal.errors import RequestError, one_line
 from jtransfer._internal.files import json_line, write_atomically
 from jtransfer.ranking.stored_tasks import comparison_from_json
 from jtransfer.ranking.task_scores import TaskScored
 from jtransfer.ranking.tasks import TaskComparison, comparison_json
+from jtransfer.report._reading import read_result
 from jtransfer.report.pages.tasks_matrix import ordered_targets
 from jtransfer.report.screen import console, decimal, plain_table, print_notes, text
 
@@ -45,11 +44,7 @@ def read_tasks(folder: Path) -> TaskComparison:
     Raises:
       RequestError: if there is none or it is damaged.
     """
-    path = folder / TASKS_FILE
-    try:
-        return comparison_from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path} cannot be read: {one_line(error)}") from error
+    return read_result(folder / TASKS_FILE, comparison_from_json)
 
 
 def _csv(rows: list[dict]) -> str:

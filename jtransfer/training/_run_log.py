@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jtransfer._internal.files import json_value
 from jtransfer.training import devices
 
 LogRow = dict[str, Any]
@@ -42,7 +43,7 @@ def rows_until(folder: Path, step: int) -> list[LogRow]:
 
 def _parsed(line: bytes) -> LogRow | None:
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
+        return json_value(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jtransfer._internal.errors import DataError
-from jtransfer._internal.files import write_atomically
+from jtransfer._internal.files import json_value, write_atomically
 
 try:
     import fcntl
@@ -66,7 +66,7 @@ def _check_same_run(folder: Path, name: str, identity: Mapping[str, Any]) -> Non
         write_atomically(file, json.dumps(ours, indent=1).encode())
         return
     try:
-        theirs = dict(json.loads(file.read_text("utf-8")))
+        theirs = dict(json_value(file.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{file} is damaged ({error}); take another folder.") from error
     for field, value in ours.items():

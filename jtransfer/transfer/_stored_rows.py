@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtransfer._internal.files import write_atomically
+from jtransfer._internal.files import json_value, write_atomically
 from jtransfer._internal.progress import step_progress
 from jtransfer._internal.provenance import bytes_fingerprint
 
@@ -73,7 +73,7 @@ def _read(entry: Path) -> dict[str, np.ndarray] | None:
     if not entry.exists():
         return None
     try:
-        manifest = json.loads((entry / _MANIFEST).read_text("utf-8"))
+        manifest = json_value((entry / _MANIFEST).read_text("utf-8"))
         arrays = {}
         for name, checksum in manifest["checksums"].items():
             file = entry / f"{name}.npy"

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from jtransfer import networks
 from jtransfer._internal.errors import DataError, SourceError
+from jtransfer._internal.files import json_value
 from jtransfer.zoo._source_types import NUMBERS, Source, files_digest
 from jtransfer.zoo._targets import Target
 
@@ -134,7 +134,7 @@ def _network_facts(path: Path) -> dict:
     if str(path).startswith(PUBLISHED):
         return {"source": "ImageNet"}
     try:
-        described = json.loads((path / "network.json").read_text(encoding="utf-8"))
+        described = json_value((path / "network.json").read_text(encoding="utf-8"))
         facts = dict(described["facts"])
         return {**facts, "source_classes": list(described["class_names"])}
     except (OSError, ValueError, KeyError, TypeError):

@@ -73,6 +73,8 @@ def _declared(path: Path, target: Target | None) -> list[Source]:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("source", [])
         if not isinstance(tables, list):
             raise RequestError(f"{path}: sources are tables, [[source]].")
+    except RecursionError as error:
+        raise RequestError(f"{path} is nested too deeply.") from error
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: {error}") from error
     sources = []
