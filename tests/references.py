@@ -114,6 +114,38 @@ def logme_regression(features, targets):
     return float(np.mean(values))
 
 
+def logme_of_graded_features(features, labels, num_classes):
+    """The same for n > d, by Gram and Schmidt: right to rounding of each feature.
+
+    Columns of [F; sqrt(r) I] and [y; 0] are made orthogonal one after the other, so
+    that a wide one is out of the way when those after it are measured.
+    """
+    n, d = np.shape(features)
+    values = []
+
+    def best(log_r, y):
+        columns = np.vstack([_array(features), np.exp(log_r / 2) * np.eye(d)])
+        columns = np.c_[columns, np.r_[y, np.zeros(d)]]
+        log_det = -d * log_r
+        for j in range(d):
+            norm = np.linalg.norm(columns[:, j])
+            unit, log_det = columns[:, j] / norm, log_det + 2 * np.log(norm)
+            for _ in range(2):
+                columns[:, j + 1 :] -= np.outer(unit, unit @ columns[:, j + 1 :])
+        v = np.sum(columns[:, d] ** 2) / n
+        return -(np.log(2 * np.pi * v) + 1 + log_det / n) / 2
+
+    for y in one_hot(labels, num_classes).T:
+        grid = np.arange(-50, 75, 0.5)
+        optima = [best(log_r, y) for log_r in grid]
+        around = grid[np.argmax(optima)] + np.array([-0.5, 0.5])
+        fit = minimize_scalar(
+            lambda r, y=y: -best(r, y), bounds=around, options={"xatol": 1e-8}
+        )
+        values.append(max(-fit.fun, *optima))
+    return float(np.mean(values))
+
+
 def leep_table(probs, labels, num_classes):
     """Empirical joint P(y, z) [C, Z] from source probabilities (Nguyen et al. 2020)."""
     joint = np.zeros((num_classes, np.shape(probs)[1]))

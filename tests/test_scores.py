@@ -182,6 +182,51 @@ def test_labels_of_any_integer_type(dtype):
     np.testing.assert_allclose(value, references.leep(probs, labels), 1e-5)
 
 
+SCALES = {
+    "as they are": ([1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]),
+    "one wider by 1e3": ([1e3, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]),
+    "one wider by 1e7": ([1, 1e7, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]),
+    "one wider by 1e12": ([1e12, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]),
+    "three wider": ([1e3, 1, 1e6, 1, 1e9, 1], [0, 0, 0, 0, 0, 0]),
+    "one narrower": ([1, 1, 1e-9, 1, 1, 1], [0, 0, 0, 0, 0, 0]),
+    "one narrower and one constant": ([1, 1e-7, 1, 0, 1, 1], [0, 0, 0, 0.1, 0, 0]),
+    "one offset by 1e5": ([1, 1, 1, 1, 1, 1], [0, 1e5, 0, 0, 0, 0]),
+    "one offset by 1e12": ([1, 1, 1, 1, 1, 1], [1e12, 0, 0, 0, 0, 0]),
+    "wide and offset": ([1e4, 1, 1, 1, 1, 1e8], [1e6, 0, 0, 0, 0, 1e10]),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scales", SCALES)
+def test_logme_keeps_features_beside_wide_ones(scales, dtype):
+    factors, offsets = SCALES[scales]
+    features, labels = gaussian_task(5, 60, 6)
+    features = features * np.array(factors) + np.array(offsets)
+    with jax.enable_x64(dtype is np.float64):
+        features = features.astype(dtype)
+        value = scores.logme(moments_of(features, labels))
+        gradient = _gradient(scores.logme)(jnp.asarray(features), labels)
+    expected = references.logme_of_graded_features(features, labels, NUM_CLASSES)
+    np.testing.assert_allclose(
+        value, expected, rtol=2e-5 if dtype is np.float32 else 1e-8
+    )
+    chex.assert_tree_all_finite(gradient)
+
+
+def test_logme_of_a_wide_feature_has_the_gradient_of_differences():
+    features, labels = gaussian_task(6, 40, 5)
+    factors = np.array([1, 1e6, 1, 1, 1e-5])
+    with jax.enable_x64(True):
+        features = jnp.asarray(features * factors)
+        direction = np.random.default_rng(0).normal(size=features.shape) * factors
+        slope = jnp.sum(_gradient(scores.logme)(features, labels) * direction)
+        above, below = (
+            scores.logme(moments_of(features + step * direction, labels))
+            for step in (1e-5, -1e-5)
+        )
+        np.testing.assert_allclose(slope, (above - below) / 2e-5, rtol=1e-5)
+
+
 def test_logme_of_targets_that_are_zero_is_finite():
     features, _ = gaussian_task(0, 60, 8)
     assert np.isfinite(scores.logme_regression(features, np.zeros((60, 1), np.float32)))

@@ -30,8 +30,13 @@ def standardization(moments: Moments) -> jax.Array:
 
     A spread below the rounding of the mean cannot be told from a constant.
     """
-    variances = jnp.diagonal(moments.scatter) / num_examples(moments)
-    rounding = (jnp.finfo(variances.dtype).eps * moments.mean) ** 2
+    return unit_diagonal(moments.scatter, moments.mean, num_examples(moments))
+
+
+def unit_diagonal(scatter: jax.Array, mean: jax.Array, n: jax.Array) -> jax.Array:
+    """Returns the same of a scatter `[d, d]` and a mean `[d]` of `n` examples."""
+    variances = jnp.diagonal(scatter) / n
+    rounding = (jnp.finfo(variances.dtype).eps * mean) ** 2
     varies = jax.lax.stop_gradient((variances > rounding) & (variances > 0))
     return jnp.where(varies, 1 / jnp.sqrt(jnp.where(varies, variances, 1)), 0)
 
@@ -54,10 +59,11 @@ def spectrum(moments: Moments, scale: jax.Array):
       column; and a mask `[d]` of the directions within the rank, of which `n`
       centred examples leave at most `n - 1`.
     """
-    return _spectrum(moments.scatter, scale, moments.counts.sum() - 1)
+    return scaled_spectrum(moments.scatter, scale, moments.counts.sum() - 1)
 
 
-def _spectrum(scatter: jax.Array, scale: jax.Array, rank: jax.Array):
+def scaled_spectrum(scatter: jax.Array, scale: jax.Array, rank: jax.Array):
+    """Returns the same of a scatter `[d, d]` and its largest possible rank."""
     values, axes = jnp.linalg.eigh(scatter * scale[:, None] * scale[None])
     d = values.shape[0]
     kept = values > rank_tolerance(d, values.dtype) * values[-1]
@@ -135,7 +141,7 @@ class _Separation(NamedTuple):
 def _separation(moments: Moments, between: jax.Array) -> _Separation:
     scale = standardization(moments)
     present = jnp.sum(moments.counts > 0)
-    values, axes, kept = _spectrum(
+    values, axes, kept = scaled_spectrum(
         moments.within, scale, moments.counts.sum() - present
     )
     projections = _balanced(matmul(between * scale[None], axes), moments.counts)

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jtransfer._internal import checks, linalg
 from jtransfer.moments import Moments, class_moments
 from jtransfer.scores import _linalg
+from jtransfer.scores._graded import graded_spectrum
 
 
 @jax.jit
@@ -28,11 +29,13 @@ def logme(moments: Moments) -> jax.Array:
     be counted. Rotating the features changes nothing, nor does one factor for all of
     them; scaling single features or shifting them does.
 
-    The maximum is found to rounding, over 26 orders of magnitude of
+    The maximum is found to rounding, over at least 26 orders of magnitude of
     ``alpha / beta``. A residual below the rounding of the dtype counts as that
     rounding, so a perfect fit is finite. The cost is one symmetric eigendecomposition,
     ``O(d^3)``, of the *centred* scatter; the mean enters as an exact rank-one term,
-    so that a large offset of the features does not drown the rest in float32.
+    so that a large offset of the features does not drown the rest in float32. Where
+    one feature is so much wider than another that it would, two further ones (see
+    `graded_spectrum`) keep the other to rounding.
 
     Args:
       moments: statistics of the features ``[n, d]``.
@@ -65,6 +68,7 @@ def logme(moments: Moments) -> jax.Array:
         products=moments.class_sums,
         target_means=counts / n,
         target_squares=counts * (1 - counts / n),
+        scale=_linalg.standardization(moments) / jnp.sqrt(n),
     )
     occurs = moments.counts > 0
     evidence = _maximum_log_evidence(_in_units(problem, n), moments.counts.sum())
@@ -105,6 +109,7 @@ def logme_regression(features: ArrayLike, targets: ArrayLike) -> jax.Array:
     checks.same_length(features=features, targets=targets)
     one_class = jnp.zeros(features.shape[:1], jnp.int32)
     moments = class_moments(features, one_class, num_classes=1)
+    n = _linalg.num_examples(moments)
     target_means = targets.mean(axis=0)
     centred = targets - target_means[None]
     problem = _Regression(
@@ -113,8 +118,9 @@ def logme_regression(features: ArrayLike, targets: ArrayLike) -> jax.Array:
         products=linalg.matmul(centred.T, features - moments.mean[None]),
         target_means=target_means,
         target_squares=jnp.sum(centred**2, axis=0),
+        scale=_linalg.standardization(moments) / jnp.sqrt(n),
     )
-    problem = _in_units(problem, _linalg.num_examples(moments))
+    problem = _in_units(problem, n)
     return jnp.mean(_maximum_log_evidence(problem, moments.counts.sum()))
 
 
@@ -126,6 +132,7 @@ class _Regression(NamedTuple):
     products: jax.Array  # sum of (y - mean y)(f - mean f), [t, d]
     target_means: jax.Array  # [t]
     target_squares: jax.Array  # sum of (y - mean y)^2, [t]
+    scale: jax.Array  # factors that give the scatter a unit diagonal, [d]
 
 
 class _Spectral(NamedTuple):
@@ -149,6 +156,7 @@ def _in_units(problem: _Regression, n: jax.Array) -> _Regression:
         scatter=problem.scatter / unit / unit,
         mean=problem.mean / unit,
         products=problem.products / unit,
+        scale=problem.scale * unit,
     )
 
 
@@ -199,10 +207,7 @@ _BY_TARGET = _Spectral(None, None, None, None, 0, 0, 0, 0)
 
 
 def _spectral(problem: _Regression, count: jax.Array) -> _Spectral:
-    values, axes = jnp.linalg.eigh(problem.scatter)
-    d = len(values)
-    kept = values > _linalg.rank_tolerance(d, values.dtype) * values[-1]
-    kept &= (values > 0) & (jnp.arange(d) >= d - (count - 1))
+    values, axes, kept = graded_spectrum(problem.scatter, problem.scale, count - 1)
     products = jnp.where(kept[None], linalg.matmul(problem.products, axes), 0)
     shares = products**2 / jnp.where(kept, values, 1)[None]
     n = jnp.maximum(count, 1).astype(values.dtype)
@@ -252,8 +257,12 @@ def _best_log_ratio(spectral: _Spectral) -> jax.Array:
     """The log of `alpha / beta` at the maximum, `[t]`: a grid, then golden sections."""
     unit = jnp.maximum(spectral.values[-1], spectral.n * jnp.sum(spectral.mean**2))
     unit = jnp.log(jnp.where(unit > 0, unit, 1))
-    step = 0.5
-    grid = unit + jnp.arange(-35, 25, step, dtype=unit.dtype)
+    # Beside a feature of a large offset or spread the ratios of others are far down.
+    least = jnp.min(jnp.where(spectral.values > 0, spectral.values, jnp.inf))
+    low = jnp.minimum(-35, jnp.log(least) - unit - 15)
+    low = jnp.maximum(low, 0.9 * jnp.log(jnp.finfo(unit.dtype).tiny))
+    step = (25 - low) / 150
+    grid = unit + low + step * jnp.arange(151, dtype=unit.dtype)
     over_targets = jax.vmap(_log_evidence, in_axes=(_BY_TARGET, None))
     on_grid = jax.lax.map(lambda t: over_targets(spectral, t), grid)
     # A noiseless fit has its maximum in the limit of small ratios: of ratios that
