@@ -1,9 +1,13 @@
-"""Runs of the command line, each in a process of its own."""
+"""Runs of the command line, in a process of its own or in this one."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from jtransfer import cli
 
 CACHE = Path(__file__).parents[1] / ".cache" / "jax"
 
@@ -25,3 +29,13 @@ def jtransfer(*arguments, folder, **kwargs):
         env=environment,
         **kwargs,
     )
+
+
+def exit_code(*arguments, folder):
+    """Runs the command line in this process, in seconds less, and returns its code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["jtransfer", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return ended.value.code

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import jtransfer
+from commands import exit_code, jtransfer
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -100,10 +100,17 @@ def test_rank_continues_and_report_shows_it_again(ranked, folder):
     ],
     ids=lambda value: value if " " in value and "-" in value[:8] else None,
 )
-def test_a_wrong_request_is_one_line_and_exit_2(arguments, fault, folder):
-    run = jtransfer(*arguments.split(), folder=folder)
+def test_a_wrong_request_is_one_line_and_exit_2(arguments, fault, folder, capsys):
+    assert exit_code(*arguments.split(), folder=folder) == 2
+    printed = capsys.readouterr()
+    assert fault in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
+
+
+def test_a_request_in_a_process_of_its_own_is_one_line(folder):
+    run = jtransfer("rank", "--zoo", "zoo", folder=folder)
     assert run.returncode == 2
-    assert fault in run.stderr
     assert run.stderr.count("\n") == 1
     assert not run.stdout
 
@@ -155,7 +162,7 @@ def test_a_killed_run_loses_no_finished_source(folder):
     assert again.stderr.count("found finished") == 2
 
 
-def test_names_are_not_markup_and_damaged_rankings_are_one_line(folder):
+def test_names_are_not_markup_and_damaged_rankings_are_one_line(folder, capsys):
     np.savez(
         folder / "x[v2].npz", features=np.random.default_rng(0).normal(size=(60, 4))
     )
@@ -163,30 +170,23 @@ def test_names_are_not_markup_and_damaged_rankings_are_one_line(folder):
         '[[source]]\npath = "x[v2].npz"\n'
         '[[source]]\nname = "y[/b]"\npath = "x[v2].npz"\n'
     )
-    arguments = (
-        "rank",
-        "--target",
-        "target.npz",
-        "--zoo",
-        "z.toml",
-        "--scores",
-        "logme",
-    )
-    run = jtransfer(*arguments, "--out", "markup", folder=folder)
-    assert run.returncode == 0, run.stderr
-    assert "x[v2]" in run.stdout
-    assert "y[/b]" in run.stdout
+    arguments = ("rank", "--target", "target.npz", "--zoo", "z.toml")
+    arguments += ("--scores", "logme", "--out", "markup")
+    assert exit_code(*arguments, folder=folder) == 0
+    printed = capsys.readouterr()
+    assert "x[v2]" in printed.out
+    assert "y[/b]" in printed.out
     (folder / "markup" / "ranking.jsonl").write_text('{"source": "x", "value": 1}\n')
-    run = jtransfer("report", "markup", folder=folder)
-    assert run.returncode == 2
-    assert "cannot be read" in run.stderr
-    assert run.stderr.count("\n") == 1
+    assert exit_code("report", "markup", folder=folder) == 2
+    printed = capsys.readouterr()
+    assert "cannot be read" in printed.err
+    assert printed.err.count("\n") == 1
 
 
-def test_ls_lists_scores_and_networks(folder):
-    run = jtransfer("ls", folder=folder)
-    assert run.returncode == 0
-    assert "regularized_h_score" in run.stdout
-    (probe,) = (line for line in run.stdout.splitlines() if "ridge_probe" in line)
+def test_ls_lists_scores_and_networks(folder, capsys):
+    assert exit_code("ls", folder=folder) == 0
+    printed = capsys.readouterr().out
+    assert "regularized_h_score" in printed
+    (probe,) = (line for line in printed.splitlines() if "ridge_probe" in line)
     assert "features" in probe
-    assert "untrained" in run.stdout
+    assert "untrained" in printed

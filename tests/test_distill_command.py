@@ -16,7 +16,7 @@ from jtransfer import data, models, networks, zoo
 from jtransfer.commands import distill
 from jtransfer.commands.options import RecipeOptions
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("distill")]
+pytestmark = pytest.mark.timeout(240)
 OWN, OTHER = ("red", "green", "blue"), ("a", "b", "c", "d")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from commands import jtransfer
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("image commands")]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from jtransfer.pairs import measures as pair_measures
 from jtransfer.pairs.results import ByRole, pair_from_json, pair_json
 from jtransfer.report.pages import pair, pair_charts
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("pair command")]
+pytestmark = pytest.mark.timeout(240)
 NAMES = ("red", "green", "blue")
 
 

@@ -17,7 +17,7 @@ from jtransfer.commands.options import RecipeOptions
 from jtransfer.commands.select import select_command
 from jtransfer.ranking import score_table, selection
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("selection")]
+pytestmark = pytest.mark.timeout(240)
 OWN = ("red", "green", "blue")
 SIZES = {"first": 4, "second": 2, "third": 4}
 """Networks of the zoo and their numbers of classes."""
