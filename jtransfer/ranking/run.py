@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jtransfer._internal.errors import SourceError
+import numpy as np
+
+from jtransfer._internal.errors import RequestError, SourceError
 from jtransfer._internal.provenance import arrays_fingerprint, environment
+from jtransfer.intervals import NUM_BLOCKS
 from jtransfer.ranking.estimates import functions
 from jtransfer.ranking.finished import SourceResult, read_finished, write_finished
 from jtransfer.ranking.ordering import ranked
@@ -64,7 +67,8 @@ def rank_sources(
       is one `Failed`; results of it are not kept.
 
     Raises:
-      RequestError: if the images do not fit the reference.
+      RequestError: if the images do not fit the reference, or fewer groups of the
+        target are left beside its test part than blocks.
 
     Example:
       >>> from jtransfer import zoo
@@ -83,6 +87,7 @@ def rank_sources(
     """
     names = score_names(requested, with_reference=reference is not None)
     scored = without_test_part(target, seed=seed) if verify else target
+    _check_groups(scored)
     of_reference = reference_facts(reference)
     comparison = None
     if reference is not None:
@@ -115,6 +120,17 @@ def rank_sources(
         announce(source.name, _faults(finished.result.rows) or outcome)
         rows += _complete_rows(source, finished, run)
     return ranked(rows, names)
+
+
+def _check_groups(target: Target) -> None:
+    if target.groups is None:
+        return
+    count = len(np.unique(target.groups[target.labels >= 0]))
+    if count < NUM_BLOCKS:
+        raise RequestError(
+            f"Target {target.name}: {count} groups are left beside the test part, and "
+            f"intervals need {NUM_BLOCKS}; give test_labels or more groups."
+        )
 
 
 def rank(*arguments: Any, **keywords: Any) -> list[dict[str, Any]]:

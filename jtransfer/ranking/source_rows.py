@@ -10,7 +10,14 @@ import jax
 import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
-from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate, dealt_labels
+from jtransfer.intervals import (
+    FEW_COPIES,
+    NUM_BLOCKS,
+    DealtLabels,
+    Estimate,
+    dealt_labels,
+    joined_groups,
+)
 from jtransfer.ranking.estimates import features, functions, logits, transport
 from jtransfer.ranking.estimates.batches import BATCH_ROWS
 from jtransfer.ranking.rows import Failed, NotComputed, Row, Scored, scored
@@ -69,6 +76,8 @@ class _Estimates(NamedTuple):
     faults: dict[str, str]
     """Why scores are missing, by their needs."""
     num_copies: int
+    groups: np.ndarray | None
+    """By which the examples were dealt."""
 
 
 def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
@@ -77,6 +86,7 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
         num_classes=target.num_classes,
         batch_rows=BATCH_ROWS,
         seed=seed,
+        groups=target.groups,
     )
     computed = _computed(source, labels, scores, comparison)
     for name, score in scores.items():
@@ -111,6 +121,7 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
     with _noting(faults, OF_FEATURES):
         if source.features is not None and needs & {*OF_FEATURES}:
             statistics = features.feature_statistics(source.features, labels)
+            labels, statistics = _with_copies_together(source, labels, statistics)
     if statistics is not None:
         estimates |= _of_features(statistics, labels, scores)
     with _noting(faults, OF_TRANSPORT):
@@ -139,7 +150,32 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
         logit_warnings,
         faults,
         num_copies=0 if statistics is None else statistics.num_copies,
+        groups=labels.groups,
     )
+
+
+def _with_copies_together(source, labels: DealtLabels, statistics):
+    """Deals examples of equal features to one block, and reads the source again.
+
+    Where they are many they are the same for all sources, whose blocks so stay alike.
+    """
+    groups = features.groups_of_copies(statistics)
+    if groups is None:
+        return labels, statistics
+    if labels.groups is not None:
+        groups = joined_groups(labels.groups, groups)
+        if groups.max() == labels.groups.max():
+            return labels, statistics
+    if len(np.unique(groups[labels.labels >= 0])) < NUM_BLOCKS:
+        return labels, statistics
+    labels = dealt_labels(
+        labels.labels,
+        num_classes=labels.num_classes,
+        batch_rows=BATCH_ROWS,
+        seed=labels.seed,
+        groups=groups,
+    )
+    return labels, features.feature_statistics(source.features, labels)
 
 
 OF_FEATURES = ("moments", "probe", "transport")
@@ -244,7 +280,6 @@ def _pair_warnings(estimate, n: int) -> list[str]:
     return warnings
 
 
-_FEW_COPIES = 0.02
 _FEW = "n = {n}: too few examples for a sound interval."
 
 
@@ -278,10 +313,22 @@ def _warnings(name, score: Score, estimate, computed: _Estimates, target) -> lis
         warnings.append(f"{single} of the classes have a single example.")
     if n < 3 * NUM_BLOCKS:
         warnings.append(_FEW.format(n=n))
-    if computed.num_copies > _FEW_COPIES * n:
+    return warnings + _group_warnings(computed, target.labels)
+
+
+def _group_warnings(computed: _Estimates, labels: np.ndarray) -> list[str]:
+    warnings, copied, n = [], computed.num_copies, int((labels >= 0).sum())
+    if computed.groups is not None:
+        count = len(np.unique(computed.groups[labels >= 0]))
+        if count < 3 * NUM_BLOCKS:
+            warnings.append(f"{count} groups: too few for a sound interval.")
+    if copied > FEW_COPIES * n:
+        apart = "lie in held-out blocks too, so that noise can win and intervals are"
+        kept = "stay in one block, but scores that hold nothing out count each: all are"
         warnings.append(
-            f"{computed.num_copies} of {n} examples repeat the features of another: "
-            "copies lie in held-out blocks too, so that noise can win and intervals "
-            "are too narrow; give each example once."
+            f"{copied} of {n} examples repeat the features of another: copies "
+            f"{apart if computed.groups is None else kept} "
+            f"{'too narrow' if computed.groups is None else 'flattered'}; give each "
+            "example once."
         )
     return warnings

@@ -5,19 +5,22 @@ import numpy as np
 
 from jtransfer import transfer
 from jtransfer._internal.errors import DataError, SourceError
-from jtransfer.intervals import proportion_interval, stratified_part
+from jtransfer.intervals import dealt_groups, proportion_interval, stratified_part
 from jtransfer.ranking.rows import Verified
 from jtransfer.scores import probes
 from jtransfer.zoo import Source, Target, pieces
 
 WEIGHT_DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)
 """Penalties of the head; the one that does best on a fifth of its training examples."""
+_PARTS = 5
 MAX_EXAMPLES = 20_000
 """Examples that a head is trained on, and tested on, at most, and so kept in memory."""
 
 
 def without_test_part(target: Target, *, seed: int) -> Target:
     """Sets aside a stratified fifth of the examples, if a target has no test part.
+
+    Of a target with groups it is a fifth of the groups.
 
     Args:
       target: the target.
@@ -30,7 +33,8 @@ def without_test_part(target: Target, *, seed: int) -> Target:
     if target.test_labels is not None:
         return target
     labels = target.labels.copy()
-    labels[_fifth(labels, np.random.default_rng([seed, 4]))] = -1
+    rng = np.random.default_rng([seed, 4])
+    labels[_fifth(labels, target.groups, rng)] = -1
     return target._replace(labels=labels)
 
 
@@ -78,7 +82,13 @@ def head_accuracy(source: Source, target: Target, *, seed: int) -> Verified:
         )
     with jax.enable_x64(True):
         correct = _correct(
-            train, reduced.labels[used], test, test_labels, target.num_classes, rng
+            train,
+            reduced.labels[used],
+            None if target.groups is None else target.groups[used],
+            test,
+            test_labels,
+            target.num_classes,
+            rng,
         )
     return _verified(correct, "linear head")
 
@@ -132,13 +142,13 @@ def _verified(correct: np.ndarray, how: str) -> Verified:
     )
 
 
-def _correct(train, labels, test, test_labels, num_classes, rng) -> np.ndarray:
+def _correct(train, labels, groups, test, test_labels, num_classes, rng) -> np.ndarray:
     train, test = np.asarray(train, np.float64), np.asarray(test, np.float64)
     spread = train.std(axis=0)
     scale = np.where(spread > 0, spread, 1)
     train, test = ((x - train.mean(axis=0)) / scale for x in (train, test))
     fitting = labels.copy()
-    fitting[_fifth(labels, rng)] = -1
+    fitting[_fifth(labels, groups, rng)] = -1
     validation = np.where(fitting < 0, labels, -1)
 
     def fitted(labels, weight_decay):
@@ -155,8 +165,15 @@ def _correct(train, labels, test, test_labels, num_classes, rng) -> np.ndarray:
     return np.asarray(probes.is_correct(fitted(labels, best), test, test_labels))
 
 
-def _fifth(labels: np.ndarray, rng) -> np.ndarray:
-    """Positions of a fifth of each class; of two examples one, of a single one none."""
+def _fifth(labels: np.ndarray, groups: np.ndarray | None, rng) -> np.ndarray:
+    """Positions of a fifth of each class; of two examples one, of a single one none.
+
+    With groups, of a fifth of the groups, alike in classes where they allow it.
+    """
+    if groups is not None:
+        used = np.flatnonzero(labels >= 0)
+        parts = dealt_groups(groups[used], labels[used], _PARTS, rng)
+        return used[parts == 0]
     return stratified_part(
         labels, lambda count: max(1, round(count / 5)) if count > 1 else 0, rng
     )

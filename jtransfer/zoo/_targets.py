@@ -1,5 +1,6 @@
 """The labelled examples of the task to transfer to."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from jtransfer.data import (
     npz_arrays,
     numbered_names,
 )
+from jtransfer.intervals import NUM_BLOCKS, copies, group_numbers
 
 
 class Target(NamedTuple):
@@ -38,6 +40,9 @@ class Target(NamedTuple):
     """The further examples."""
     path: Path | None = None
     """The file that its labels come from, which is no source of a zoo around it."""
+    groups: np.ndarray | None = None
+    """Which examples belong together, such as images of one patient: integers from 0,
+    `[n]`. No group is parted by blocks and test parts; None if each is alone."""
 
 
 def target(spec: str) -> Target:
@@ -45,7 +50,8 @@ def target(spec: str) -> Target:
 
     Labels may have gaps; they are renumbered in their order. Labels that are texts are
     names of classes. Optional arrays are `class_names [C]`, one name for each label
-    from 0, and `test_labels [m]`.
+    from 0, `test_labels [m]`, and `groups [n]`, numbers or texts that examples which
+    belong together have in common.
 
     Args:
       spec: path of the file.
@@ -62,7 +68,9 @@ def target(spec: str) -> Target:
             arrays = {"labels": npy_array(path)}
         else:
             arrays = npz_arrays(
-                path, required=["labels"], optional=["class_names", "test_labels"]
+                path,
+                required=["labels"],
+                optional=["class_names", "test_labels", "groups"],
             )
         digest = bytes_fingerprint(path.read_bytes())
     except (DataError, OSError) as error:
@@ -72,6 +80,7 @@ def target(spec: str) -> Target:
         arrays["labels"],
         class_names=arrays.get("class_names"),
         test_labels=arrays.get("test_labels"),
+        groups=arrays.get("groups"),
         digest=digest,
     )._replace(path=path)
 
@@ -132,8 +141,15 @@ def image_target(
         digest=arrays_fingerprint(train.labels, train.images, *tested),
     )
     return target._replace(
-        images=train.images, test_images=None if test is None else test.images
+        images=train.images,
+        test_images=None if test is None else test.images,
+        groups=copies(_image_hashes(train.images)),
     )
+
+
+def _image_hashes(images: np.ndarray) -> np.ndarray:
+    hashes = (hashlib.blake2b(i.tobytes(), digest_size=8).digest() for i in images)
+    return np.frombuffer(b"".join(hashes), np.uint64)
 
 
 def labelled_target(
@@ -143,6 +159,7 @@ def labelled_target(
     digest: str,
     class_names=None,
     test_labels: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Target:
     """Checks the labels of a target and renumbers them without gaps.
 
@@ -152,13 +169,16 @@ def labelled_target(
       digest: a string that changes when the labels do.
       class_names: names of the labels from 0, or None.
       test_labels: labels of examples that take part in no score, or None.
+      groups: numbers or texts, `[n]`, that examples which belong together have in
+        common, or None.
 
     Returns:
       The target.
 
     Raises:
       RequestError: if the labels are not integers, negative, beyond the names given,
-        of fewer than two classes, or fewer than two.
+        of fewer than two classes, or fewer than two; or if the groups are not one an
+        example, or fewer than ten.
     """
     try:
         if class_names is not None:
@@ -177,14 +197,43 @@ def labelled_target(
             position = np.searchsorted(present, test_labels)
             known = present[np.minimum(position, len(present) - 1)] == test_labels
             test_labels = np.where(known, position, -1).astype(np.int32)
+        if groups is not None:
+            groups = checked_groups(groups, len(labels))
     except DataError as error:
         raise RequestError(f"Target {name}: {error}") from error
     if class_names is None:
         class_names = {label: label for label in present}
     names = tuple(str(class_names[label]) for label in present)
     return Target(
-        name, renumbered.astype(np.int32), len(present), names, digest, test_labels
+        name,
+        renumbered.astype(np.int32),
+        len(present),
+        names,
+        digest,
+        test_labels,
+        groups=groups,
     )
+
+
+def checked_groups(groups: np.ndarray, n: int) -> np.ndarray:
+    """Returns groups numbered from 0, `[n]`.
+
+    Raises:
+      DataError: if they are not one an example, neither integers nor texts, or fewer
+        than the blocks that intervals need.
+    """
+    groups = np.asarray(groups)
+    if groups.shape != (n,):
+        raise DataError(f"groups must be one an example, [{n}], got {groups.shape}.")
+    if groups.dtype.kind not in "iuSU":
+        raise DataError(f"groups must be integers or texts, got {groups.dtype}.")
+    groups = group_numbers(groups)
+    if groups.max(initial=-1) + 1 < NUM_BLOCKS:
+        raise DataError(
+            f"groups has {groups.max(initial=-1) + 1} groups; intervals need "
+            f"{NUM_BLOCKS} at least, one a block. Leave groups out for none."
+        )
+    return groups
 
 
 def _test_numbers(test_labels: np.ndarray, names: tuple[str, ...]) -> np.ndarray:

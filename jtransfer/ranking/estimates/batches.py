@@ -30,7 +30,7 @@ def dealt_rows(
     Raises:
       SourceError: if the rows are too few, too many, ragged or not finite.
     """
-    start, size = 0, target.order[0].size
+    start, size = 0, target.batch_size
     for rows, indices in zip(
         _batches(batches, len(target.labels), size, what, masked),
         target.order,

@@ -13,7 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtransfer.intervals import NUM_BLOCKS, NUM_SHUFFLES, DealtLabels, Estimate
+from jtransfer.intervals import (
+    NUM_BLOCKS,
+    NUM_SHUFFLES,
+    DealtLabels,
+    Estimate,
+    copies,
+)
 from jtransfer.moments import Moments, class_moments, empty_moments, merge
 from jtransfer.ranking.estimates.batches import dealt_rows, labels_at
 from jtransfer.scores import probes
@@ -38,8 +44,13 @@ class FeatureStatistics(NamedTuple):
     """Their positions in the target, `[p]`."""
     row_blocks: np.ndarray
     """Their blocks, `[p]`."""
-    num_copies: int = 0
-    """Examples whose features another one has already."""
+    hashes: np.ndarray
+    """64 bits of the features of each example, `[n]`: equal rows have equal ones."""
+
+    @property
+    def num_copies(self) -> int:
+        """Examples whose features another one has already."""
+        return len(self.hashes) - len(np.unique(self.hashes))
 
 
 BY_SHUFFLE = Moments(None, None, None, 0, 0, None, None)
@@ -61,7 +72,8 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
       SourceError: if the features are too few, too many or not finite.
     """
     is_probed = _probed(target)
-    kept, kept_indices, kept_blocks, hashes = [], [], [], []
+    kept, kept_indices, kept_blocks = [], [], []
+    hashes = np.zeros(len(target.labels), np.uint64)
     state = None
     for rows, indices in dealt_rows(batches, target, "features"):
         if state is None:
@@ -80,7 +92,7 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
         kept.append(rows[chosen])
         kept_indices.append(indices[chosen])
         kept_blocks.append(np.nonzero(chosen)[0])
-        hashes.append(_row_hashes(rows[indices >= 0]))
+        hashes[indices[indices >= 0]] = _row_hashes(rows[indices >= 0])
     shuffled, shuffled_rest = _shuffled_moments(state, shift)
     return FeatureStatistics(
         state.blocks,
@@ -89,8 +101,21 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
         np.concatenate(kept),
         np.concatenate(kept_indices),
         np.concatenate(kept_blocks),
-        sum(map(len, hashes)) - len(np.unique(np.concatenate(hashes))),
+        hashes,
     )
+
+
+def groups_of_copies(statistics: FeatureStatistics) -> np.ndarray | None:
+    """Returns groups `[n]` of examples whose features are equal; None if few are.
+
+    Rows made of a few values, such as indicators of classes, are equal without being
+    copies of an example: None of those either.
+    """
+    groups = copies(statistics.hashes)
+    if groups is None:
+        return None
+    distinct = len(np.unique(groups[statistics.row_indices]))
+    return groups if len(np.unique(statistics.rows)) >= distinct else None
 
 
 def moment_estimates(

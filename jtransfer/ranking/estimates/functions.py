@@ -47,14 +47,18 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
     images, labels = reference.images, reference.labels
     if images is None and target.images is None:
         raise RequestError("a reference needs images, which the target lacks.")
+    groups = None
     if images is None:
         used = target.labels >= 0
         images, labels = target.images[used], target.labels[used]
+        groups = None if target.groups is None else target.groups[used]
     chosen = drawn_examples(len(images), reference.num_images, seed=seed)
     images, labels = images[chosen], None if labels is None else labels[chosen]
+    groups = None if groups is None else groups[chosen]
     function, key = reference.source.function(), jax.random.key(seed)
     try:
         pairs.num_outputs(function, images)
+        blocks = dealt_blocks(labels, len(images), seed=seed, groups=groups)
     except (TypeError, ValueError) as error:
         raise RequestError(one_line(error)) from error
 
@@ -62,7 +66,6 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
     def attacked():
         return pairs.attacked(function, images, key)
 
-    blocks = dealt_blocks(labels, len(images), seed=seed)
     return Comparison(reference, images, labels, blocks, key, attacked)
 
 
