@@ -56,8 +56,9 @@ def rank_command(
       jtransfer rank --target cifar10 --zoo networks/ --reference own --scores alpha1
 
     Args:
-      target: An .npz file with labels [n], optionally class_names and test_labels; or
-        a data set of images (a TFDS name, imagefolder:DIR or npz:FILE) for networks.
+      target: An .npz file with labels [n], optionally class_names, test_labels and
+        groups [n] (of examples that belong together, such as images of a patient); or a
+        data set of images (a TFDS name, imagefolder:DIR or npz:FILE) for networks.
       zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z],
         test_features and classifier [d, Z], the weights of the logits), of folders of
         .npz shards or of networks that jtransfer train has made; or a .toml file naming
