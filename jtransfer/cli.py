@@ -31,6 +31,9 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command line; exits with 0, 1 (a source failed) or 2 (bad request)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # Names of files need not be text.
+            stream.reconfigure(errors="backslashreplace")
     arguments, notes = current_arguments(map(_expanded, sys.argv[1:]))
     if arguments == ["--version"]:
         print(__version__)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from commands import exit_code
 from PIL import Image
 from tasks import NUM_CLASSES, gaussian_task
 
@@ -433,3 +434,29 @@ def test_pictures_in_their_place_bring_no_warning(tmp_path):
             f"imagefolder:{tmp_path / 'set'}", "train", cache_dir=tmp_path / "c"
         )
     assert images.class_names == ("a", "b")
+
+
+def test_names_that_are_no_text(tmp_path, capsys):
+    """Bytes that are not UTF-8 in names of files, folders and classes are escaped."""
+    odd = os.fsdecode(b"caf\xe9")
+    folder, out = tmp_path / odd, tmp_path / f"{odd} out"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / f"{odd}.npz", labels=LABELS)
+    features = rng.normal(size=(len(LABELS), 3))
+    with (folder / f"{odd}.npz").open("wb") as file:
+        np.savez(file, features=features)
+    request = ("rank", "--target", f"{odd}.npz", "--zoo", odd, "--out", out)
+    request += ("--scores", "logme", "--json")
+    assert exit_code(*request, folder=tmp_path) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out.splitlines()[0])["source"] == r"caf\xe9"
+    assert exit_code("report", out, folder=tmp_path) == 0
+    assert r"caf\xe9" in capsys.readouterr().out
+    assert exit_code("report", "\udcff", folder=tmp_path) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    pictures = tmp_path / "pictures"
+    write_pictures(pictures / odd, "a.png", "b.png")
+    write_pictures(pictures / "other", "a.png", "b.png")
+    images = data.load(f"imagefolder:{pictures}", "train", cache_dir=tmp_path)
+    assert images.class_names == (r"caf\xe9", "other")

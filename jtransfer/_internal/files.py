@@ -28,6 +28,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """Writes text as `write_atomically` does; what UTF-8 has no bytes for is escaped.
+
+    Args:
+      path: where to; its folder must exist.
+      text: the whole content; lone surrogates become backslashes and numbers.
+    """
+    write_atomically(path, text.encode(errors="backslashreplace"))
+
+
+def printable_name(name: str) -> str:
+    r"""Returns the name of a file as text: bytes that are none as `\xff`."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

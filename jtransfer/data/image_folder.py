@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jtransfer._internal.errors import DataError, MissingSplit
+from jtransfer._internal.files import printable_name
 from jtransfer._internal.provenance import files_fingerprint
 from jtransfer.data.cache import Decoded, cached
 from jtransfer.data.decoding import GREY_MODES, decoded, image_stack
@@ -52,10 +53,12 @@ def folder_images(
     files, labels = [files[i] for i in order], labels[order]
     limit = None if limit is None or limit >= len(files) else limit
 
+    readable = tuple(map(printable_name, names))
+
     def decode(count: int | None) -> Decoded:
         channels = num_channels or _num_channels(files)
         images = _decoded_files(files[:count], base, size, channels)
-        return Decoded(images, {"label": labels[:count]}, {"label": names})
+        return Decoded(images, {"label": labels[:count]}, {"label": readable})
 
     facts = [(str(file.relative_to(base)), _fingerprint(file)) for file in files]
     return cached(

@@ -12,7 +12,11 @@ import numpy as np
 
 from jtransfer import models
 from jtransfer._internal.errors import DataError
-from jtransfer._internal.files import json_value, write_atomically
+from jtransfer._internal.files import (
+    json_value,
+    write_atomically,
+    write_text_atomically,
+)
 from jtransfer.data import ChannelStatistics, npz_arrays
 from jtransfer.networks.architectures import Architecture, Network, abstract
 
@@ -43,7 +47,7 @@ def write_network(folder: Path, network: Network) -> None:
         "facts": network.facts,
     }
     text = json.dumps(description, indent=1, ensure_ascii=False)
-    write_atomically(folder / JSON_FILE, text.encode())
+    write_text_atomically(folder / JSON_FILE, text)
 
 
 def read_network(folder: Path) -> Network:

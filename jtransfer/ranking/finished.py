@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jtransfer._internal.files import json_line, json_value, write_atomically
+from jtransfer._internal.files import json_line, json_value, write_text_atomically
 from jtransfer._internal.provenance import bytes_fingerprint
 from jtransfer.ranking.rows import Row, Verified, from_json, to_json
 
@@ -18,7 +18,7 @@ class SourceResult(NamedTuple):
 
 def finished_path(folder: Path, name: str) -> Path:
     """Returns where the results of a source lie; its name is not trusted as a path."""
-    digest = bytes_fingerprint(name.encode())[:12]
+    digest = bytes_fingerprint(name.encode(errors="backslashreplace"))[:12]
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:60]
     return folder / "sources" / f"{safe.lstrip('.')}-{digest}.json"
 
@@ -48,4 +48,4 @@ def write_finished(
         "rows": [to_json(row) for row in result.rows],
         "verified": None if verified is None else dataclasses.asdict(verified),
     }
-    write_atomically(file, json_line(stored).encode())
+    write_text_atomically(file, json_line(stored))

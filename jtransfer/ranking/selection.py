@@ -16,7 +16,7 @@ import scipy.special
 
 from jtransfer import networks, transfer
 from jtransfer._internal.errors import RequestError
-from jtransfer._internal.files import write_atomically
+from jtransfer._internal.files import write_text_atomically
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
 from jtransfer.ranking.estimates.transport import EPSILON
@@ -201,9 +201,7 @@ def distil_selection(
         "student": model,
         "accuracy": network.facts["source_accuracy"],
     }
-    write_atomically(
-        folder / SELECTION_FILE, (json.dumps(chosen, indent=1) + "\n").encode()
-    )
+    write_text_atomically(folder / SELECTION_FILE, json.dumps(chosen, indent=1) + "\n")
     return network
 
 

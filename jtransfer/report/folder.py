@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from jtransfer._internal.errors import RequestError
-from jtransfer._internal.files import write_atomically
+from jtransfer._internal.files import write_text_atomically
 from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import Row
 from jtransfer.ranking.tasks import TaskComparison
@@ -89,5 +89,5 @@ def draw_pages(folder: Path) -> list[Path]:
     if results.tasks is not None:
         pages["tasks.html"] = tasks_html(results.tasks)
     for name, page in pages.items():
-        write_atomically(folder / name, page.encode())
+        write_text_atomically(folder / name, page)
     return [folder / name for name in pages]

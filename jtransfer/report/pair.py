@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jtransfer._internal.files import json_line, write_atomically
+from jtransfer._internal.files import json_line, write_text_atomically
 from jtransfer.pairs.results import (
     ByImitated,
     Measure,
@@ -31,7 +31,7 @@ def write_pair(pair: PairSummary, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = json_line(pair_json(pair)) + "\n"
-    write_atomically(folder / PAIR_FILE, content.encode())
+    write_text_atomically(folder / PAIR_FILE, content)
     return [folder / PAIR_FILE]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jtransfer._internal.errors import RequestError, one_line
-from jtransfer._internal.files import json_line, json_value, write_atomically
+from jtransfer._internal.files import json_line, json_value, write_text_atomically
 from jtransfer._internal.typed_json import typed_value
 from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import (
@@ -63,7 +63,7 @@ def write_ranking(rows: Sequence[Row], folder: Path) -> list[Path]:
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        write_atomically(folder / name, text.encode())
+        write_text_atomically(folder / name, text)
     return [folder / name for name in texts]
 
 

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jtransfer._internal.files import json_line, write_atomically
+from jtransfer._internal.files import json_line, write_text_atomically
 from jtransfer.ranking.stored_tasks import comparison_from_json
 from jtransfer.ranking.task_scores import TaskScored
 from jtransfer.ranking.tasks import TaskComparison, comparison_json
@@ -34,7 +34,7 @@ def write_tasks(comparison: TaskComparison, folder: Path) -> list[Path]:
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in texts.items():
-        write_atomically(folder / name, content.encode())
+        write_text_atomically(folder / name, content)
     return [folder / name for name in texts]
 
 

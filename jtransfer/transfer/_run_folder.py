@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jtransfer._internal.errors import DataError
-from jtransfer._internal.files import json_value, write_atomically
+from jtransfer._internal.files import json_value, write_text_atomically
 
 try:
     import fcntl
@@ -63,7 +63,7 @@ def _check_same_run(folder: Path, name: str, identity: Mapping[str, Any]) -> Non
                 f"{folder} holds a run that does not say of what it is; take another "
                 "folder."
             )
-        write_atomically(file, json.dumps(ours, indent=1).encode())
+        write_text_atomically(file, json.dumps(ours, indent=1))
         return
     try:
         theirs = dict(json_value(file.read_text("utf-8")))

@@ -20,7 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtransfer._internal.files import json_value, write_atomically
+from jtransfer._internal.files import (
+    json_value,
+    write_text_atomically,
+)
 from jtransfer._internal.progress import step_progress
 from jtransfer._internal.provenance import bytes_fingerprint
 
@@ -99,7 +102,7 @@ def _seal(draft: Path, key: dict[str, Any]) -> None:
     """Writes the manifest of a complete entry."""
     sums = {file.stem: _checksum(file) for file in sorted(draft.glob("*.npy"))}
     manifest = json.dumps({"key": key, "checksums": sums}, indent=1)
-    write_atomically(draft / _MANIFEST, manifest.encode())
+    write_text_atomically(draft / _MANIFEST, manifest)
 
 
 class _File(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from jtransfer import networks
 from jtransfer._internal.errors import DataError, SourceError
-from jtransfer._internal.files import json_value
+from jtransfer._internal.files import json_value, printable_name
 from jtransfer.zoo._source_types import NUMBERS, Source, files_digest
 from jtransfer.zoo._targets import Target
 
@@ -55,7 +55,7 @@ def network_source(path: Path, target: Target | None) -> Source:
     images = None if target is None else target.images
     test_images = None if target is None else target.test_images
     return Source(
-        name=path.name,
+        name=printable_name(path.name),
         facts=_network_facts(path),
         features=lambda: outputs(0, images),
         logits=lambda: outputs(1, images),

@@ -11,6 +11,7 @@ import numpy as np
 from jtransfer._internal.errors import DataError, RequestError
 from jtransfer._internal.errors import SourceError as SourceError
 from jtransfer._internal.errors import one_line as one_line
+from jtransfer._internal.files import printable_name
 from jtransfer.data import npy_array, npz_arrays, npz_headers, npz_rows
 from jtransfer.zoo._network_sources import is_network, layer_sources, network_source
 from jtransfer.zoo._source_types import NUMBERS, files_digest
@@ -139,7 +140,7 @@ def _npy_source(path: Path) -> Source:
             raise SourceError(str(error)) from error
 
     return Source(
-        name=path.stem,
+        name=printable_name(path.stem),
         facts={},
         features=features,
         digest=lambda: files_digest([path]),
@@ -155,7 +156,7 @@ def _npz_source(path: Path) -> Source:
     except (DataError, IndexError):
         held = {}  # Its row says why, when it is read.
     return Source(
-        name=path.name if path.is_dir() else path.stem,
+        name=printable_name(path.name if path.is_dir() else path.stem),
         facts={},
         features=member("features"),
         logits=member("logits") if "logits" in held else None,

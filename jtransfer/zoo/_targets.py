@@ -8,6 +8,7 @@ import numpy as np
 
 from jtransfer import data
 from jtransfer._internal.errors import DataError, RequestError
+from jtransfer._internal.files import printable_name
 from jtransfer._internal.provenance import arrays_fingerprint, bytes_fingerprint
 from jtransfer.data import (
     MissingSplit,
@@ -76,7 +77,7 @@ def target(spec: str) -> Target:
     except (DataError, OSError) as error:
         raise RequestError(str(error)) from error
     return labelled_target(
-        path.stem,
+        printable_name(path.stem),
         arrays["labels"],
         class_names=arrays.get("class_names"),
         test_labels=arrays.get("test_labels"),
@@ -134,7 +135,7 @@ def image_target(
         raise RequestError(f"{spec}: {error}") from error
     tested = () if test is None else (test.labels, test.images)
     target = labelled_target(
-        spec.rpartition(":")[2].rstrip("/").rpartition("/")[2],
+        printable_name(spec.rpartition(":")[2].rstrip("/").rpartition("/")[2]),
         train.labels,
         class_names=train.class_names,
         test_labels=None if test is None else test.labels,

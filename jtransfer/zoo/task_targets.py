@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtransfer._internal.errors import DataError, RequestError
+from jtransfer._internal.files import printable_name
 from jtransfer.data import npz_arrays, npz_headers
 from jtransfer.scores import clustering, dense_targets
 
@@ -66,7 +67,9 @@ def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTar
         raise RequestError(
             f"{path}: it has {count} levels; 2 to {MAX_LEVELS} can be used."
         )
-    return TaskTarget(path.stem, TASK_ARRAYS[held[0]], levels.astype(np.int32), count)
+    return TaskTarget(
+        printable_name(path.stem), TASK_ARRAYS[held[0]], levels.astype(np.int32), count
+    )
 
 
 def _classes(array):
