@@ -316,6 +316,29 @@ def test_leep_gradients_are_finite_without_mass():
     chex.assert_tree_all_finite(gradient)
 
 
+@pytest.mark.parametrize("gap", [5, 30, 50, 80, 87, 95, 103, 200])
+@pytest.mark.parametrize("sure", ["of the class", "of one class for all"])
+def test_gradients_where_a_softmax_underflows(sure, gap):
+    labels = np.arange(12) % 3
+    logits = np.zeros((12, 4), np.float32)
+    logits[np.arange(12), labels if sure == "of the class" else 0] = gap
+    logits[:, 3] -= gap
+
+    def values(logits):
+        probs = jax.nn.softmax(logits)
+        table = scores.probability_table(probs, labels, num_classes=3)
+        leep = scores.leep(probs, labels, num_classes=3)
+        return jnp.stack([leep, scores.negative_conditional_entropy(table)])
+
+    gradients = jax.jacrev(values)(jnp.asarray(logits))
+    chex.assert_tree_all_finite(gradients)
+    with jax.enable_x64(True):
+        exact = values(jnp.asarray(logits, jnp.float64))
+        exact_gradients = jax.jacrev(values)(jnp.asarray(logits, jnp.float64))
+    np.testing.assert_allclose(values(jnp.asarray(logits)), exact, 1e-5, 1e-6)
+    np.testing.assert_allclose(gradients, exact_gradients, 1e-3, 1e-5)
+
+
 def test_examples_out_of_range_count_for_nothing():
     probs, source_labels, labels = predictions(0)
     outside = labels.copy()

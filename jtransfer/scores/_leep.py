@@ -111,7 +111,12 @@ def log_expected_predictions(
     table, source_probs = jnp.asarray(table), jnp.asarray(source_probs)
     labels = jnp.asarray(labels)
     mass = table.sum(axis=0)
-    conditional = table / jnp.where(mass > 0, mass, 1)[None]
+    tiny = jnp.finfo(table.dtype).tiny
+    # In units of the mass itself: a slope of 1 / mass^2 would overflow where a softmax
+    # has all but underflowed.
+    unit = jax.lax.stop_gradient(jnp.where(mass >= tiny, mass, 1))
+    conditional = table / unit[None] / jnp.where(mass >= tiny, mass / unit, 1)[None]
+    conditional = jnp.where(mass[None] >= tiny, conditional, 0)
     labels = checks.class_labels(labels, len(table))
     valid = labels >= 0
     rows = conditional[jnp.where(valid, labels, 0)]
@@ -237,7 +242,8 @@ def negative_conditional_entropy(table: ArrayLike) -> jax.Array:
     if jnp.issubdtype(table.dtype, jnp.integer):
         table = table.astype(jnp.result_type(float))
     mass = table.sum(axis=0, keepdims=True)
-    occurs = table > 0
-    ratio = jnp.where(occurs, table, 1) / jnp.where(occurs, mass, 1)
+    occurs = table >= jnp.finfo(table.dtype).tiny
+    # A ratio of the two could underflow.
+    logs = jnp.log(jnp.where(occurs, table, 1)) - jnp.log(jnp.where(occurs, mass, 1))
     total = table.sum()
-    return jnp.sum(table * jnp.log(ratio)) / jnp.where(total > 0, total, 1)
+    return jnp.sum(table * logs) / jnp.where(total > 0, total, 1)
