@@ -31,6 +31,8 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command line; exits with 0, 1 (a source failed) or 2 (bad request)."""
+    # Flax and optax, like us, are written for the usual promotion of dtypes.
+    os.environ.pop("JAX_NUMPY_DTYPE_PROMOTION", None)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Names of files need not be text.
             stream.reconfigure(errors="backslashreplace")

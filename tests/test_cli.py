@@ -190,3 +190,20 @@ def test_ls_lists_scores_and_networks(folder, capsys):
     (probe,) = (line for line in printed.splitlines() if "ridge_probe" in line)
     assert "features" in probe
     assert "untrained" in printed
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["JAX_NUMPY_DTYPE_PROMOTION=strict", "JAX_ENABLE_X64=1", "JAX_DEBUG_NANS=1"],
+)
+def test_settings_of_jax_change_no_result(setting, ranked, folder, monkeypatch):
+    monkeypatch.setenv(*setting.split("="))
+    arguments = ("rank", "--target", "target.npz", "--zoo", "zoo/strong.npz", "--json")
+    run = jtransfer(*arguments, "--scores", "logme", folder=folder)
+    assert run.returncode == 0, run.stderr
+    rows = {row["score"]: row for row in map(json.loads, run.stdout.splitlines())}
+    lines = (folder / "out" / "ranking.jsonl").read_text().splitlines()
+    usual = [json.loads(line) for line in lines]
+    for row in (r for r in usual if r["source"] == "strong" and r["score"] in rows):
+        for field in ("value", "standard_error", "chance"):
+            assert rows[row["score"]].get(field) == row.get(field), field

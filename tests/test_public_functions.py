@@ -637,7 +637,7 @@ def test_functions_of_functions_give_the_same_compiled(function, caplog):
 def test_the_dtype_is_that_of_the_arrays_and_vmap_adds_an_axis(function):
     call, (first, second) = CALLS[function], two_inputs()
     default = function in DEFAULT_DTYPE
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
         wide = results(call, first, "float64")
         both = results(jax.vmap(call, axis_size=2), stacked(first, second), "float32")
     assert [leaf.shape for leaf in both] == [(2, *leaf.shape) for leaf in wide]

@@ -39,7 +39,8 @@ def joint_distribution(
     cell = jnp.where(x < num_x, y * num_x + x, num_x * num_y)
     counts = jax.ops.segment_sum(jnp.ones_like(cell), cell, num_x * num_y)
     total = jnp.maximum(counts.sum(), 1)
-    return (counts / total).reshape(num_y, num_x)
+    dtype = jnp.result_type(float)
+    return (counts.astype(dtype) / total.astype(dtype)).reshape(num_y, num_x)
 
 
 @jax.jit

@@ -49,7 +49,7 @@ def source_rows(
     """
     start = time.perf_counter()
     try:
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
             rows = list(_rows(source, target, scores, seed, comparison))
     except SourceError as error:
         return [Failed(source=source.name, facts=source.facts, reason=str(error))]

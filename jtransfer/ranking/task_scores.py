@@ -81,7 +81,7 @@ def _row(name: str, features: np.ndarray, target: TaskTarget, seed: int) -> Task
     # All examples, then without each block.
     kept = np.arange(-1, NUM_BLOCKS)[:, None] != blocks[None]
     # As in `jtransfer rank`: float32 loses directions of features that are much alike.
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         pixels = np.asarray(
             _scores(features, target.levels, kept, num_levels=target.num_levels)
         )

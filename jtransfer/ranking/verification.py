@@ -80,7 +80,7 @@ def head_accuracy(source: Source, target: Target, *, seed: int) -> Verified:
         raise SourceError(
             f"test_features have {test.shape[1]} columns, features {train.shape[1]}."
         )
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         correct = _correct(
             train,
             reduced.labels[used],

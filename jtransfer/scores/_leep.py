@@ -52,7 +52,7 @@ def leep(source_probs: ArrayLike, labels: ArrayLike, *, num_classes: int) -> jax
     table = probability_table(source_probs, labels, num_classes=num_classes)
     values = log_expected_predictions(table, source_probs, labels)
     valid = labels >= 0
-    return jnp.sum(values) / jnp.maximum(valid.sum(), 1)
+    return jnp.sum(values) / jnp.maximum(valid.sum(), 1).astype(values.dtype)
 
 
 @jax.jit(static_argnames=("num_classes",))

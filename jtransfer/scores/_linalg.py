@@ -161,7 +161,7 @@ def _separation(moments: Moments, between: jax.Array) -> _Separation:
     left, ratios, right = jnp.linalg.svd(
         factor - matmul(sides, matmul(sides.T, factor)), full_matrices=False
     )
-    trace = jnp.sum(real) + jnp.sum(ratios**2 / (1 + ratios**2))
+    trace = jnp.sum(real.astype(ratios.dtype)) + jnp.sum(ratios**2 / (1 + ratios**2))
     solved = matmul(left * (ratios / (1 + ratios**2))[None], right)
     pseudo = matmul(inverse[:, None] * across, axes.T)
     first = sides - matmul(solved, matmul(factor.T, sides))

@@ -72,7 +72,8 @@ def logme(moments: Moments) -> jax.Array:
     )
     occurs = moments.counts > 0
     evidence = _maximum_log_evidence(_in_units(problem, n), moments.counts.sum())
-    return jnp.sum(jnp.where(occurs, evidence, 0)) / jnp.maximum(occurs.sum(), 1)
+    num_classes = jnp.maximum(occurs.sum(), 1).astype(dtype)
+    return jnp.sum(jnp.where(occurs, evidence, 0)) / num_classes
 
 
 @jax.jit

@@ -61,7 +61,7 @@ def palette(
     if len(pixels) > num_pixels:
         pixels = pixels[jax.random.randint(draw_key, (num_pixels,), 0, len(pixels))]
     clusters = k_means_labels(pixels, cluster_key, num_clusters=num_levels)
-    counts = jnp.bincount(clusters, length=num_levels)[:, None]
+    counts = jnp.bincount(clusters, length=num_levels)[:, None].astype(pixels.dtype)
     sums = jax.ops.segment_sum(pixels, clusters, num_levels)
     colors = jnp.where(counts > 0, sums / jnp.maximum(counts, 1), jnp.inf)
     colors = colors[jnp.argsort(colors.mean(axis=1))]

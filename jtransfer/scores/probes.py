@@ -66,7 +66,8 @@ def ridge_probe_accuracy(
     correct = is_correct(ridge_classifier(moments), test_features, test_labels)
     valid = test_labels >= 0
     dtype = test_features.dtype
-    return jnp.sum(correct & valid).astype(dtype) / jnp.maximum(valid.sum(), 1)
+    n = jnp.maximum(valid.sum(), 1).astype(dtype)
+    return jnp.sum(correct & valid).astype(dtype) / n
 
 
 @jax.jit
@@ -111,7 +112,8 @@ def ridge_classifier(moments: Moments) -> Linear:
     squares = jnp.sum(counts * (1 - counts / n))
     unexplained = jnp.maximum(squares - shares.sum(), 0)
 
-    mean_value = jnp.maximum(values.sum() / jnp.maximum(jnp.sum(scale > 0), 1), 1e-30)
+    num_varying = jnp.maximum(jnp.sum(scale > 0), 1).astype(dtype)
+    mean_value = jnp.maximum(values.sum() / num_varying, 1e-30)
     penalties = mean_value * jnp.logspace(-5, 4, 37, dtype=dtype)
     kept_back = penalties[:, None] / (values[None] + penalties[:, None])
     residual = (unexplained + kept_back**2 @ shares) / n
@@ -144,7 +146,7 @@ def is_correct(classifier: Linear, features: ArrayLike, labels: ArrayLike) -> ja
     """
     features, labels = jnp.asarray(features), jnp.asarray(labels)
     outputs = linalg.matmul(features, classifier.weights) + classifier.bias[None]
-    return jnp.argmax(outputs, axis=1) == labels
+    return jnp.argmax(outputs, axis=1).astype(labels.dtype) == labels
 
 
 @jax.jit(static_argnames=("num_classes", "max_steps"))
@@ -194,7 +196,7 @@ def softmax_classifier(
     labels = checks.class_labels(labels, num_classes)
     valid = labels >= 0
     occurs = jax.nn.one_hot(labels, num_classes, dtype=jnp.int32).sum(axis=0) > 0
-    n = jnp.maximum(valid.sum(), 1)
+    n = jnp.maximum(valid.sum(), 1).astype(dtype)
 
     def loss(head):
         logits = linalg.matmul(features, head.weights) + head.bias[None]
@@ -227,5 +229,6 @@ def softmax_classifier(
         jnp.zeros(num_classes, dtype),
     )
     start = (head, solver.init(head), 0, jnp.asarray(jnp.inf, dtype))
-    head = jax.lax.while_loop(unfinished, improved, start)[0]
+    with jax.numpy_dtype_promotion("standard"):  # which optax relies on
+        head = jax.lax.while_loop(unfinished, improved, start)[0]
     return Linear(head.weights, jnp.where(occurs, head.bias, -jnp.inf))

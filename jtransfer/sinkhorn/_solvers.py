@@ -34,7 +34,8 @@ def ott_potentials(
         a=positive_probs(student_probs),
         b=positive_probs(teacher_probs),
     )
-    with jax.numpy_rank_promotion("allow"):  # which ott relies on
+    # ott relies on both.
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         output = solver(problem)
     return output.f / epsilon, output.n_iters.astype(jnp.int32)
 
@@ -56,7 +57,7 @@ def batch_potentials(probs, kernels, tolerance, max_iterations):
         errors = teacher_probs * jnp.abs(jnp.expm1(new_logs - logs))
         potentials = jnp.where(active[:, None], new, potentials)
         logs = jnp.where(active[:, None], new_logs, logs)
-        num_iterations = num_iterations + active
+        num_iterations = num_iterations + active.astype(jnp.int32)
         active &= (errors.sum(axis=1) > tolerance) & (num_iterations < max_iterations)
         return potentials, logs, num_iterations, active
 
