@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from jtransfer import intervals, zoo
 from jtransfer._internal.errors import RequestError
-from jtransfer.ranking import rank_sources
+from jtransfer.ranking import rank_sources, task_scores
 from jtransfer.ranking.rows import Scored
 from jtransfer.ranking.verification import head_accuracy, without_test_part
+from jtransfer.zoo import task_targets
 
 group_lists = st.lists(st.integers(0, 30), min_size=1, max_size=80)
 NUM_GROUPS, SIZE, NUM_CLASSES = 40, 8, 4
@@ -185,3 +186,20 @@ def test_copies_of_images_stay_together(tmp_path):
     assert np.array_equal(read[:, None] == read, GROUPS[:, None] == GROUPS)
     np.savez(tmp_path / "single.npz", images=images, labels=np.arange(40) % 4)
     assert zoo.image_target(f"npz:{tmp_path}/single.npz", **options).groups is None
+
+
+def test_tasks_have_groups_too(tmp_path):
+    source = zoo.Source("source", {}, features=lambda: USEFUL[:, :3])
+    rows = []
+    for groups in ({}, {"groups": GROUPS}):
+        np.savez(tmp_path / "task.npz", labels=LABELS, **groups)
+        task = task_targets.task_target(
+            tmp_path / "task.npz", num_levels=4, side=1, seed=0
+        )
+        rows += task_scores.task_rows(source, [task], seed=0)
+    alone, together = rows
+    assert together.value == alone.value
+    assert together.standard_error > 1.5 * alone.standard_error
+    np.savez(tmp_path / "task.npz", labels=LABELS, groups=GROUPS[1:])
+    with pytest.raises(RequestError, match="one an example"):
+        task_targets.task_target(tmp_path / "task.npz", num_levels=4, side=1, seed=0)

@@ -33,7 +33,7 @@ def tasks_command(
       zoo: A folder or glob of .npz files with features [n, d] of the same n inputs.
       targets: Files with labels for these inputs, one of: labels [n], values [n] or
         [n, t], label_maps [n, h, w], label_images [n, h, w, c]; a label below zero is
-        none.
+        none; and optionally groups [n], of inputs that belong together.
       second: Another ranking to compare with: a .csv file with a head (target and the
         sources) and a row a target, or a .json file {target: {source: number}}.
       out: Folder for tasks.json, tasks.csv and tasks.html.

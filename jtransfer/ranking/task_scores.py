@@ -77,7 +77,8 @@ def _row(name: str, features: np.ndarray, target: TaskTarget, seed: int) -> Task
     num_pixels = math.prod(target.levels.shape[1:])
     # Examples without any level are left out of the scores.
     n, d = int((target.levels >= 0).any(axis=(1, 2)).sum()), features.shape[1]
-    blocks = dealt_blocks(_usual_levels(target), len(features), seed=seed)
+    usual, groups = _usual_levels(target), target.groups
+    blocks = dealt_blocks(usual, len(features), seed=seed, groups=groups)
     # All examples, then without each block.
     kept = np.arange(-1, NUM_BLOCKS)[:, None] != blocks[None]
     # As in `jtransfer rank`: float32 loses directions of features that are much alike.

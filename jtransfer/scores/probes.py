@@ -80,8 +80,11 @@ def ridge_classifier(moments: Moments) -> Linear:
     .. math:: \frac{\|Y - \hat Y_\lambda\|^2 / n}{(1 - \mathrm{df}_\lambda / n)^2},
               \quad \mathrm{df}_\lambda = 1 + \sum_i \frac{s_i}{s_i + \lambda},
 
-    which stands in for the leave-one-out error. Constant features get no weight, a
-    class that does not occur gets the least score.
+    which stands in for the leave-one-out error. Criteria that inflate the freedom by
+    1.4 or weigh in its robust form find .8 points more on features of a pretrained
+    network, of 1.0 that the best penalty finds, and lose up to 32 on others (n / d from
+    .3 to 3). Constant features get no weight, a class that does not occur gets the
+    least score.
 
     Args:
       moments: statistics of the training features ``[n, d]``.

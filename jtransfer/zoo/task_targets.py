@@ -11,6 +11,7 @@ from jtransfer._internal.errors import DataError, RequestError
 from jtransfer._internal.files import printable_name
 from jtransfer.data import npz_arrays, npz_headers
 from jtransfer.scores import clustering, dense_targets
+from jtransfer.zoo._targets import checked_groups
 
 TASK_ARRAYS = {
     "labels": "classes",
@@ -31,6 +32,8 @@ class TaskTarget(NamedTuple):
     levels: np.ndarray
     """int32, `[n, h, w]`, of one pixel unless it is dense; -1 where there is none."""
     num_levels: int
+    groups: np.ndarray | None = None
+    """Which examples belong together, `[n]`, as those of `zoo.Target`."""
 
 
 def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTarget:
@@ -39,7 +42,8 @@ def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTar
     Args:
       path: an `.npz` file with one of: `labels [n]`, integers; `values [n]` or
         `[n, t]`, numbers; `label_maps [n, h, w]`, integers; `label_images
-        [n, h, w, c]`, uint8 or floating-point.
+        [n, h, w, c]`, uint8 or floating-point; and optionally `groups [n]`, numbers
+        or texts that examples which belong together have in common.
       num_levels: levels of numbers (quantiles; clusters of vectors) and of images (a
         palette). Integers are classes as they are; a negative one is no label.
       side: pixels to an edge, at most; one pixel of each block is kept.
@@ -57,7 +61,10 @@ def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTar
             raise DataError(
                 f"it must hold one of {', '.join(TASK_ARRAYS)}, not {held}."
             )
-        array = npz_arrays(path, required=held)[held[0]]
+        arrays = npz_arrays(path, required=held, optional=["groups"])
+        array, groups = arrays[held[0]], arrays.get("groups")
+        if groups is not None:
+            groups = checked_groups(groups, len(array))
         levels = _LEVELS[held[0]](array, num_levels, side, jax.random.key(seed))
     except (DataError, ValueError, TypeError) as error:
         raise RequestError(f"{path}: {error}") from error
@@ -67,9 +74,8 @@ def task_target(path: Path, *, num_levels: int, side: int, seed: int) -> TaskTar
         raise RequestError(
             f"{path}: it has {count} levels; 2 to {MAX_LEVELS} can be used."
         )
-    return TaskTarget(
-        printable_name(path.stem), TASK_ARRAYS[held[0]], levels.astype(np.int32), count
-    )
+    name, what = printable_name(path.stem), TASK_ARRAYS[held[0]]
+    return TaskTarget(name, what, levels.astype(np.int32), count, groups)
 
 
 def _classes(array):
