@@ -108,7 +108,11 @@ def test_what_cannot_be_assessed_says_why():
 def test_no_convergence_is_a_warning(monkeypatch):
     features, labels = task()
     statistics = FeatureStatistics(
-        *(None,) * 3, features, np.arange(NUM), np.arange(NUM) % intervals.NUM_BLOCKS
+        *(None,) * 3,
+        features,
+        np.arange(NUM),
+        np.arange(NUM) % intervals.NUM_BLOCKS,
+        np.arange(NUM),
     )
     dealt = dealt_labels(labels)
     variants = 1 + intervals.NUM_BLOCKS + transport.NUM_TRANSPORT_SHUFFLES

@@ -83,3 +83,14 @@ def shortest(dtype) -> float:
 
 def _is_short(vectors: jax.Array, resolution: float) -> jax.Array:
     return jnp.max(jnp.abs(vectors), axis=-1, keepdims=True) <= resolution
+
+
+def rank_tolerance(num_features: int, dtype) -> float:
+    """Returns the share of the largest eigenvalue below which one counts as zero.
+
+    Measured on rank-deficient scatter matrices with a unit diagonal, rounding leaves
+    null eigenvalues of up to `0.1 sqrt(d) eps` of the largest; ten times that is
+    zero here. The floor is what the rounding of float32 features leaves behind when
+    their moments are summed in float64.
+    """
+    return max(num_features**0.5 * float(jnp.finfo(dtype).eps), 1e-13)

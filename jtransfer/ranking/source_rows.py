@@ -18,7 +18,13 @@ from jtransfer.intervals import (
     dealt_labels,
     joined_groups,
 )
-from jtransfer.ranking.estimates import features, functions, logits, transport
+from jtransfer.ranking.estimates import (
+    features,
+    functions,
+    logits,
+    moments,
+    transport,
+)
 from jtransfer.ranking.estimates.batches import BATCH_ROWS
 from jtransfer.ranking.rows import Failed, NotComputed, Row, Scored, scored
 from jtransfer.ranking.score_table import DECLARED, OF_REFERENCE, Score
@@ -193,10 +199,12 @@ def _noting(faults: dict[str, str], needs: Iterable[str]) -> Iterator[None]:
 
 def _of_features(statistics, labels: DealtLabels, scores) -> dict[str, Estimate]:
     functions_of = {k: s.function for k, s in scores.items() if s.needs == "moments"}
-    values = features.moment_estimates(tuple(functions_of.values()), statistics)
-    estimates = dict(zip(functions_of, values, strict=True))
-    if any(score.needs == "probe" for score in scores.values()):
-        probe = features.probe_estimate(statistics, labels)
+    probes = any(score.needs == "probe" for score in scores.values())
+    estimates, classifiers = moments.moment_estimates(
+        functions_of, statistics, probes=probes
+    )
+    if probes:
+        probe = moments.probe_estimate(classifiers, statistics, labels)
         estimates |= _named(scores, "probe", probe)
     return estimates
 

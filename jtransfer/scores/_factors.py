@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtransfer._internal import linalg
+from jtransfer._internal.linalg import rank_tolerance
 from jtransfer.moments import Moments, empty_moments
 from jtransfer.scores import _linalg
 
@@ -115,7 +116,7 @@ def _triangular_score(sources: Sources, subset: jax.Array):
     # Eigenvalues of what a source leaves of another, in units of its correlations,
     # times the ratios of the sources are those of all correlations over their
     # largest, up to a small factor, for which the tolerance leaves room.
-    tolerance = 4 * _linalg.rank_tolerance(order * d, sources.scale.dtype)
+    tolerance = 4 * rank_tolerance(order * d, sources.scale.dtype)
     ratio = sources.ratio[subset].min()
     certain = ratio > tolerance
     certain &= (sources.scale[subset] > 0).sum() < sources.counts.sum()

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jtransfer._internal.linalg import matmul
-from jtransfer.scores import _linalg
+from jtransfer._internal.linalg import matmul, rank_tolerance
+from jtransfer.scores._linalg import scaled_spectrum
 
 
 def graded_spectrum(scatter: jax.Array, scale: jax.Array, rank: jax.Array):
@@ -25,11 +25,11 @@ def graded_spectrum(scatter: jax.Array, scale: jax.Array, rank: jax.Array):
     Returns:
       The eigenvalues in ascending order; the axes, one a column; a mask `[d]` of those
       within the rank. The cost is one eigendecomposition, or three where a feature
-      varies less than `eps^{1/2}` of the largest eigenvalue.
+      varies less than `eps^0.6` of the largest eigenvalue.
     """
     values, axes = jnp.linalg.eigh(scatter)
     d = len(values)
-    kept = values > _linalg.rank_tolerance(d, values.dtype) * values[-1]
+    kept = values > rank_tolerance(d, values.dtype) * values[-1]
     kept &= (values > 0) & (jnp.arange(d) >= d - rank)
     bound = _share(values.dtype) * values[-1]
     lost = jnp.any((scale > 0) & (jnp.diagonal(scatter) < bound))
@@ -41,13 +41,13 @@ def graded_spectrum(scatter: jax.Array, scale: jax.Array, rank: jax.Array):
 
 
 def _share(dtype) -> float:
-    return float(jnp.finfo(dtype).eps) ** 0.5
+    return float(jnp.finfo(dtype).eps) ** 0.6
 
 
 def _split_spectrum(scatter, scale, rank, values, axes):
     d = len(values)
     dominant = values > _share(values.dtype) * values[-1]
-    squares, directions, _ = _linalg.scaled_spectrum(scatter, scale, rank)
+    squares, directions, _ = scaled_spectrum(scatter, scale, rank)
     spreads = jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
     factor = spreads[:, None] * directions * jnp.sqrt(squares)[None]
     rows = matmul(axes.T, factor)
@@ -63,6 +63,6 @@ def _split_spectrum(scatter, scale, rank, values, axes):
     above = jnp.trace(inner) * (2 + jnp.arange(d, dtype=values.dtype) / d) + 1
     lower, turned = jnp.linalg.eigh(inner + jnp.diag(jnp.where(dominant, above, 0)))
     largest = jnp.max(jnp.where(dominant, 0, lower))
-    kept = lower > _linalg.rank_tolerance(d, values.dtype) * largest
+    kept = lower > rank_tolerance(d, values.dtype) * largest
     kept = dominant | (kept & (lower > 0) & (jnp.arange(d) >= d - rank))
     return jnp.where(dominant, values, lower), matmul(axes, turned), kept

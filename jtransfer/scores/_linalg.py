@@ -5,24 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jtransfer._internal.linalg import matmul
+from jtransfer._internal.linalg import matmul, rank_tolerance
 from jtransfer.moments import Moments
 
 
 def num_examples(moments: Moments) -> jax.Array:
     """Returns the number of examples, at least one, as a floating-point scalar."""
     return jnp.maximum(moments.counts.sum(), 1).astype(moments.mean.dtype)
-
-
-def rank_tolerance(num_features: int, dtype) -> float:
-    """Returns the share of the largest eigenvalue below which one counts as zero.
-
-    Measured on rank-deficient scatter matrices with a unit diagonal, rounding leaves
-    null eigenvalues of up to `0.1 sqrt(d) eps` of the largest; ten times that is
-    zero here. The floor is what the rounding of float32 features leaves behind when
-    their moments are summed in float64.
-    """
-    return max(num_features**0.5 * float(jnp.finfo(dtype).eps), 1e-13)
 
 
 def standardization(moments: Moments) -> jax.Array:

@@ -1,43 +1,58 @@
 """One pass over a source: every score's value, its jackknife and its chance level.
 
-Examples fall at random into ten blocks alike in size and classes. Moments and tables of
-the blocks give the score without each block in turn, whose spread is the standard
-error; sums by twenty shuffles of the labels, gathered in the same pass, give the level
-of chance.
+Examples fall at random into ten blocks alike in size and classes. Statistics of the
+blocks give the score without each block in turn, whose spread is the standard error;
+sums by twenty shuffles of the labels, gathered in the same pass, give the level of
+chance.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from scipy import sparse
 
-from jtransfer.intervals import (
-    NUM_BLOCKS,
-    NUM_SHUFFLES,
-    DealtLabels,
-    Estimate,
-    copies,
+from jtransfer.intervals import NUM_BLOCKS, DealtLabels, copies
+from jtransfer.ranking.estimates.batches import dealt_rows
+from jtransfer.ranking.estimates.subsets import Rows
+from jtransfer.ranking.estimates.sums import (
+    Sums,
+    empty_sums,
+    exact_mean,
+    membership,
+    sums_of,
+    union,
 )
-from jtransfer.moments import Moments, class_moments, empty_moments, merge
-from jtransfer.ranking.estimates.batches import dealt_rows, labels_at
-from jtransfer.scores import probes
 
 MAX_PROBED = 5000
 """Examples on which the probe is tested, at most; they are kept in memory."""
 
 
+class ShuffledSums(NamedTuple):
+    """Sums of the features by class, under each shuffle of the labels."""
+
+    shift: np.ndarray
+    """What they are about, `[d]`."""
+    sums: np.ndarray
+    """`[NUM_SHUFFLES, C, d]`."""
+    squares: np.ndarray
+    """`[NUM_SHUFFLES, C, d]`."""
+    first_sums: np.ndarray
+    """Of the first block alone, `[NUM_SHUFFLES, C, d]`."""
+    first_counts: np.ndarray
+    """Of the first block, `[NUM_SHUFFLES, C]`."""
+
+
 class FeatureStatistics(NamedTuple):
     """Statistics of a source's features, from one pass over them."""
 
-    blocks: Moments
-    """Moments of each block, arrays with a leading axis `NUM_BLOCKS`."""
-    shuffled: Moments
-    """Moments of all examples; the class sums and squares have a leading axis of
-    shuffles, the rest is shared, and so is any factorisation of it."""
-    shuffled_rest: Moments
-    """The same without the first block."""
+    blocks: list[Sums]
+    """Statistics of each block."""
+    shuffled: ShuffledSums
+    """Sums under shuffled labels."""
+    kept: Rows | None
+    """All examples, where there are no more of them than features; the statistics of
+    the blocks then have no scatter."""
     rows: np.ndarray
     """Features of the probed examples, `[p, d]`."""
     row_indices: np.ndarray
@@ -53,10 +68,6 @@ class FeatureStatistics(NamedTuple):
         return len(self.hashes) - len(np.unique(self.hashes))
 
 
-BY_SHUFFLE = Moments(None, None, None, 0, 0, None, None)
-_BY_SHUFFLE_AND_COUNT = BY_SHUFFLE._replace(counts=0)
-
-
 def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatistics:
     """Reads a source's features once.
 
@@ -65,43 +76,57 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
       target: the labels.
 
     Returns:
-      The statistics; the memory is that of `3 NUM_BLOCKS` scatter matrices, of
-      `NUM_SHUFFLES` sets of class sums and of one batch, whatever `n`.
+      The statistics; the memory is that of `NUM_BLOCKS` scatter matrices, of
+      `NUM_SHUFFLES` sets of class sums and of one batch, whatever `n`; for no more
+      examples than features that of the features.
 
     Raises:
       SourceError: if the features are too few, too many or not finite.
     """
     is_probed = _probed(target)
-    kept, kept_indices, kept_blocks = [], [], []
+    kept = []
     hashes = np.zeros(len(target.labels), np.uint64)
-    state = None
+    blocks, shuffled = None, None
+    num_used, num_classes = int((target.labels >= 0).sum()), target.num_classes
     for rows, indices in dealt_rows(batches, target, "features"):
-        if state is None:
-            state = _empty_state(rows.shape[-1], target.num_classes)
-            shift = jnp.asarray(rows[indices >= 0].mean(axis=0))
-        labels, shuffled = labels_at(indices, target)
-        state = _accumulated(
-            state,
-            jnp.asarray(rows),
-            labels,
-            shuffled,
-            shift,
-            num_classes=target.num_classes,
-        )
-        chosen = (indices >= 0) & is_probed[indices]
-        kept.append(rows[chosen])
-        kept_indices.append(indices[chosen])
-        kept_blocks.append(np.nonzero(chosen)[0])
-        hashes[indices[indices >= 0]] = _row_hashes(rows[indices >= 0])
-    shuffled, shuffled_rest = _shuffled_moments(state, shift)
+        used = (indices >= 0) & (target.labels[indices] >= 0)
+        d = rows.shape[-1]
+        if blocks is None:
+            scattered = num_used > d
+            empty = empty_sums(d, num_classes, scattered=False)
+            blocks = [
+                empty_sums(d, num_classes, scattered=scattered)
+                for _ in range(NUM_BLOCKS)
+            ]
+            about = exact_mean(rows[used]) if used.any() else empty.mean
+            shuffled = _no_shuffled_sums(about, target)
+        with np.errstate(over="ignore", invalid="ignore"):  # It is seen in the result.
+            for b in range(NUM_BLOCKS):
+                own, labels = rows[b][used[b]], target.labels[indices[b][used[b]]]
+                part = sums_of(own, labels, num_classes, scattered=scattered)
+                blocks[b] = union([blocks[b], part], blocks[b].scatter)
+            _add_shuffled(shuffled, rows, indices, used, target)
+        for b in range(NUM_BLOCKS):
+            valid = indices[b] >= 0
+            at = indices[b][valid]
+            hashes[at] = _row_hashes(rows[b][valid])
+            chosen = used[b] if not scattered else used[b] & is_probed[indices[b]]
+            kept.append((rows[b][chosen], indices[b][chosen], b))
+    return _statistics(blocks, shuffled, kept, is_probed, hashes, target, scattered)
+
+
+def _statistics(blocks, shuffled, kept, is_probed, hashes, target, scattered):
+    rows, indices, numbers = zip(*kept, strict=True)
+    rows, positions = np.concatenate(rows), np.concatenate(indices)
+    numbers = np.repeat(numbers, list(map(len, indices)))
+    all_rows = None
+    if not scattered:
+        labels, orders = target.labels[positions], target.shuffled[:, positions]
+        all_rows = Rows(rows, labels, orders, numbers)
+        chosen = is_probed[positions]
+        rows, positions, numbers = rows[chosen], positions[chosen], numbers[chosen]
     return FeatureStatistics(
-        state.blocks,
-        shuffled,
-        shuffled_rest,
-        np.concatenate(kept),
-        np.concatenate(kept_indices),
-        np.concatenate(kept_blocks),
-        hashes,
+        blocks, shuffled, all_rows, rows, positions, numbers, hashes
     )
 
 
@@ -116,85 +141,6 @@ def groups_of_copies(statistics: FeatureStatistics) -> np.ndarray | None:
         return None
     distinct = len(np.unique(groups[statistics.row_indices]))
     return groups if len(np.unique(statistics.rows)) >= distinct else None
-
-
-def moment_estimates(
-    functions: tuple[Callable, ...], statistics: FeatureStatistics
-) -> list[Estimate]:
-    """Evaluates scores of moments: all together, so that they share their work."""
-    whole = _scores(functions, _united(statistics.blocks))
-    without = [
-        _scores(functions, _without(statistics.blocks, block))
-        for block in range(NUM_BLOCKS)
-    ]
-    shuffled = _shuffled_scores(functions, statistics.shuffled)
-    return [
-        Estimate(
-            np.asarray(whole[i]),
-            np.asarray([scores[i] for scores in without]),
-            np.asarray(shuffled[i]),
-        )
-        for i in range(len(functions))
-    ]
-
-
-def probe_estimate(statistics: FeatureStatistics, target: DealtLabels) -> Estimate:
-    """Evaluates the ridge probe on each block, fitted on the nine others.
-
-    Under shuffled labels one block is held out, so that one factorisation serves all.
-    """
-    counts = np.bincount(
-        target.labels[target.labels >= 0], minlength=target.num_classes
-    )
-    indices, blocks = statistics.row_indices, statistics.row_blocks
-    labels, rows = target.labels[indices], statistics.rows
-    correct = np.zeros(len(labels))
-    for block in range(NUM_BLOCKS):
-        held_out = blocks == block
-        moments = _without(statistics.blocks, block)
-        classifier = _ridge_classifier(moments)
-        outputs = _outputs(classifier, rows[held_out], _shift(counts, moments.counts))
-        correct[held_out] = outputs.argmax(axis=1) == labels[held_out]
-    sums = np.bincount(blocks, correct, minlength=NUM_BLOCKS)
-    sizes = np.bincount(blocks, minlength=NUM_BLOCKS)
-    rest = np.maximum(sizes.sum() - sizes, 1)
-
-    first = blocks == 0
-    weights, bias = _shuffled_classifiers(statistics.shuffled_rest)
-    shuffled = []
-    for own, offset, left, other in zip(
-        np.asarray(weights),
-        np.asarray(bias),
-        np.asarray(statistics.shuffled_rest.counts),
-        target.shuffled,
-        strict=True,
-    ):
-        outputs = _outputs((own, offset), rows[first], _shift(counts, left))
-        shuffled.append((outputs.argmax(axis=1) == other[indices[first]]).mean())
-    replicates = (sums.sum() - sums) / rest
-    # A tenth of the examples has sqrt(10) times the spread of all of them; and who
-    # always says the most frequent class is right as often as that class occurs.
-    chance = np.mean(shuffled)
-    shuffled = chance + (np.asarray(shuffled) - chance) / NUM_BLOCKS**0.5
-    shuffled = np.maximum(shuffled, counts.max() / counts.sum())
-    return Estimate(np.asarray(correct.mean()), replicates, shuffled)
-
-
-class _State(NamedTuple):
-    blocks: Moments
-    sums: jax.Array  # by shuffle and class, about the shift; [2, S, C, d]:
-    squares: jax.Array  # all examples, then the first block
-    first_counts: jax.Array  # [S, C] of the first block
-
-
-def _empty_state(num_features: int, num_classes: int) -> _State:
-    dtype = jnp.result_type(float)
-    empty = empty_moments(num_features, num_classes=num_classes, dtype=dtype)
-    empty = empty._replace(within=None)  # In float64 the scatter loses nothing.
-    blocks = jax.tree.map(lambda leaf: jnp.stack([leaf] * NUM_BLOCKS), empty)
-    shape = (2, NUM_SHUFFLES, num_classes, num_features)
-    counts = jnp.zeros((NUM_SHUFFLES, num_classes), jnp.int32)
-    return _State(blocks, jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), counts)
 
 
 def _row_hashes(rows: np.ndarray) -> np.ndarray:
@@ -215,111 +161,23 @@ def _probed(target: DealtLabels) -> np.ndarray:
     return np.isin(np.arange(len(target.labels)), probed)
 
 
-@jax.jit(static_argnames=("num_classes",), donate_argnames=("state",))
-def _accumulated(state, rows, labels, shuffled, shift, *, num_classes) -> _State:
-    def moments(rows, labels):
-        batch = class_moments(rows, labels, num_classes=num_classes)
-        return batch._replace(within=None)
-
-    blocks = jax.vmap(merge)(state.blocks, jax.vmap(moments)(rows, labels))
-    num_rows, d = rows.shape[1:]
-    centred = (rows - shift[None, None]).reshape(-1, d)
-    both = jnp.concatenate([centred, centred**2], axis=1)
-
-    def by_class(labels):
-        # One class more takes the rows without a label. A product with the one-hot
-        # labels would cost C times as much.
-        labels = jnp.where(labels < 0, num_classes, labels).reshape(-1)
-        parts = both[:num_rows], both[num_rows:]
-        first, rest = (
-            jax.ops.segment_sum(part, part_labels, num_classes + 1)[:num_classes]
-            for part, part_labels in zip(
-                parts, (labels[:num_rows], labels[num_rows:]), strict=True
-            )
-        )
-        counts = jnp.bincount(labels[:num_rows], length=num_classes + 1)[:num_classes]
-        return jnp.stack([first + rest, first]), counts
-
-    sums, first_counts = jax.lax.map(by_class, shuffled)
-    sums = sums.swapaxes(0, 1)
-    return _State(
-        blocks,
-        state.sums + sums[..., :d],
-        state.squares + sums[..., d:],
-        state.first_counts + first_counts.astype(jnp.int32),
-    )
+def _no_shuffled_sums(shift: np.ndarray, target: DealtLabels) -> ShuffledSums:
+    shape = (len(target.shuffled), target.num_classes, len(shift))
+    sums, squares, first_sums = (np.zeros(shape) for _ in range(3))
+    return ShuffledSums(shift, sums, squares, first_sums, np.zeros(shape[:2], int))
 
 
-@jax.jit
-def _shuffled_moments(state: _State, shift) -> tuple[Moments, Moments]:
-    whole = _united(state.blocks)
-    rest = _without(state.blocks, 0)
-    rest_counts = whole.counts[None] - state.first_counts
-    rest = rest._replace(counts=rest_counts)
-    return (
-        _with_sums(whole, whole.counts[None], state.sums[0], state.squares[0], shift),
-        _with_sums(
-            rest,
-            rest_counts,
-            state.sums[0] - state.sums[1],
-            state.squares[0] - state.squares[1],
-            shift,
-        ),
-    )
-
-
-def _with_sums(moments: Moments, counts, sums, squares, shift) -> Moments:
-    counts = counts.astype(sums.dtype)[..., None]
-    within = squares - sums**2 / jnp.maximum(counts, 1)
-    return moments._replace(
-        class_sums=sums - counts * (moments.mean - shift)[None, None],
-        class_squares=jnp.maximum(within, 0),
-    )
-
-
-@jax.jit
-def _united(blocks: Moments) -> Moments:
-    first = jax.tree.map(lambda leaf: leaf[0], blocks)
-    others = jax.tree.map(lambda leaf: leaf[1:], blocks)
-    return jax.lax.scan(lambda a, b: (merge(a, b), None), first, others)[0]
-
-
-@jax.jit
-def _without(blocks: Moments, block) -> Moments:
-    others = (block + 1 + jnp.arange(NUM_BLOCKS - 1)) % NUM_BLOCKS
-    return _united(jax.tree.map(lambda leaf: leaf[others], blocks))
-
-
-@jax.jit(static_argnames=("functions",))
-def _scores(functions, moments: Moments):
-    return [function(moments) for function in functions]
-
-
-@jax.jit(static_argnames=("functions",))
-def _shuffled_scores(functions, moments: Moments):
-    return [jax.vmap(f, in_axes=(BY_SHUFFLE,))(moments) for f in functions]
-
-
-_ridge_classifier = jax.jit(probes.ridge_classifier)
-
-
-@jax.jit
-def _shuffled_classifiers(moments: Moments):
-    return jax.vmap(probes.ridge_classifier, in_axes=(_BY_SHUFFLE_AND_COUNT,))(moments)
-
-
-def _shift(counts: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Factors of the outputs, which make up for what a block took from each class.
-
-    The output of a class is its share of the training examples times what does not
-    depend on that share. Of two examples of a class one is left where the other is
-    tested: without this it would lose to every class that keeps both.
-    """
-    left = np.asarray(left)
-    share, kept = counts / counts.sum(), left / max(left.sum(), 1)
-    return np.where(left > 0, share / np.where(left > 0, kept, 1), 1)
-
-
-def _outputs(classifier, rows: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    weights, bias = classifier
-    return (rows @ np.asarray(weights) + np.asarray(bias)) * shift
+def _add_shuffled(shuffled: ShuffledSums, rows, indices, used, target) -> None:
+    """Adds a batch, in place: one product with sparse one-hot labels."""
+    shape, c = shuffled.sums.shape, target.num_classes
+    first = np.zeros(used.shape, bool)
+    first[0] = used[0]
+    centred = rows[used] - shuffled.shift
+    labels = target.shuffled[:, indices[used]]
+    members = sparse.vstack([membership(row, c) for row in labels], format="csr")
+    shuffled.sums[:] += (members @ centred).reshape(shape)
+    if used[0].any():
+        own = members[:, np.flatnonzero(first[used])]
+        shuffled.first_sums[:] += (own @ centred[first[used]]).reshape(shape)
+        shuffled.first_counts[:] += own.sum(axis=1).astype(int).reshape(shape[:2])
+    shuffled.squares[:] += (members @ np.square(centred, out=centred)).reshape(shape)

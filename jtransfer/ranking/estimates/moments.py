@@ -1,0 +1,244 @@
+"""Scores of statistics of features: value, jackknife and chance of all of them."""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from jtransfer import scores
+from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate
+from jtransfer.moments import Moments
+from jtransfer.ranking.estimates import overlap, scaled, scores_of_sums
+from jtransfer.ranking.estimates.features import FeatureStatistics
+from jtransfer.ranking.estimates.subsets import (
+    Subset,
+    Targets,
+    joined,
+    own_target,
+    subsets,
+)
+
+_MAX_DEFINED = 4096
+"""Features, at most, whose scatter is made although there are more than examples."""
+BY_SHUFFLE = Moments(None, None, None, 0, 0, None, None)
+
+
+def moment_estimates(
+    functions: Mapping[str, Callable],
+    statistics: FeatureStatistics,
+    *,
+    probes: bool,
+) -> tuple[dict[str, Estimate], list[list[scaled.Classifier]]]:
+    """Evaluates scores on all examples, without each block, and by chance.
+
+    Args:
+      functions: of `Moments`, by name.
+      statistics: of the features.
+      probes: whether ridge classifiers are needed as well.
+
+    Returns:
+      The estimates by name, not finite where the features are too large; and the
+      classifiers without each block in turn: that of the labels, and for the first
+      block those of their shuffles.
+    """
+    values: dict[str, list[np.ndarray]] = {name: [] for name in functions}
+    classifiers = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i, subset in enumerate(subsets(statistics.blocks, statistics.kept)):
+            request = _Request(subset, statistics, left_out=i - 1)
+            for name, function in functions.items():
+                values[name].append(request.score(function))
+            if probes and i > 0:
+                classifiers.append(request.classifiers())
+    estimates = {
+        name: Estimate(
+            np.asarray(whole[0]),
+            np.array([float(value[0]) for value in without]),
+            np.asarray(whole[1:]),
+        )
+        for name, (whole, *without) in values.items()
+    }
+    return estimates, classifiers
+
+
+class _Request:
+    """What is asked of one subset, each decomposition made once, when it is needed."""
+
+    def __init__(self, subset: Subset, statistics: FeatureStatistics, *, left_out: int):
+        self._subset, self._statistics, self._left_out = subset, statistics, left_out
+        self._is_finite = bool(np.isfinite(subset.spreads).all())
+
+    @functools.cached_property
+    def _targets(self) -> Targets:
+        own = own_target(self._subset)
+        return joined(own, self._by_chance) if self._left_out < 0 else own
+
+    @functools.cached_property
+    def _by_chance(self) -> Targets:
+        return _shuffled(self._subset, self._statistics, self._left_out)
+
+    @functools.cached_property
+    def _raw(self) -> scores_of_sums.Raw:
+        # Many targets share one decomposition; a single one is quicker without.
+        whole = self._left_out < 0
+        make = scores_of_sums.spectral if whole else scores_of_sums.raw
+        return make(self._subset, self._targets)
+
+    @functools.cached_property
+    def _scaled(self) -> scaled.Scaled:
+        targets = self._targets
+        if self._left_out == 0:  # On this block the probe is tested by chance.
+            targets = joined(targets, self._by_chance)
+        return scaled.scaled(self._subset, targets)
+
+    def score(self, function: Callable) -> np.ndarray:
+        """Returns a score of the labels, and of all examples of the shuffles, `[g]`."""
+        if not self._is_finite:
+            return np.full(len(self._targets.counts), np.nan)
+        if function is scores.logme:
+            return self._logme()
+        if function is scores.regularized_h_score:
+            return scores_of_sums.regularized_h_score(self._raw)
+        if function is scores.h_score:
+            return scaled.h_score(self._scaled)[: len(self._targets.counts)]
+        classes = _classes(self._subset, self._statistics, self._left_out)
+        if function is scores.bhattacharyya:
+            return overlap.bhattacharyya(self._subset, *classes)
+        return _defined(function, self._subset, *classes)
+
+    def _logme(self) -> np.ndarray:
+        value = scores_of_sums.logme(self._raw)
+        if value is not None:
+            return value
+        subset, targets = self._subset, self._targets
+        if not self._raw.needs_definition or subset.centred is not None:
+            raw = scores_of_sums.spectral(subset, targets)
+            is_large = len(subset.sums.mean) > _MAX_DEFINED
+            value = scores_of_sums.logme(raw, noiseless=is_large)
+        if value is not None:
+            return value
+        # A fit without noise, or a feature that hides others.
+        sums = targets.class_sums
+        if sums is None:
+            sums = targets.columns().T @ subset.centred
+            sums = sums.reshape(*targets.counts.shape, -1)
+        squares = np.zeros_like(sums)
+        return _defined(scores.logme, subset, targets.counts, sums, squares)
+
+    def classifiers(self) -> list[scaled.Classifier]:
+        """Returns the ridge classifiers of the labels, and of shuffles if there are."""
+        return scaled.ridge_classifiers(self._scaled)
+
+
+def _shuffled(subset: Subset, statistics: FeatureStatistics, left_out: int) -> Targets:
+    """The shuffles of the labels, of all examples or without the first block."""
+    kept = statistics.kept
+    if kept is not None:
+        labels = kept.shuffled[:, kept.blocks != left_out]
+        num_classes = len(subset.sums.counts)
+        counts = [np.bincount(row, minlength=num_classes) for row in labels]
+        return Targets(np.array(counts), None, labels)
+    sums, counts = _shuffled_sums(subset, statistics, left_out)
+    return Targets(counts, sums)
+
+
+def _shuffled_sums(subset, statistics, left_out: int):
+    """Class sums about the subset's mean `[s, C, d]`, and sizes of the classes."""
+    shuffled = statistics.shuffled
+    total = sum(block.counts for block in statistics.blocks)
+    counts = np.tile(total, (len(shuffled.sums), 1))
+    sums = shuffled.sums
+    if left_out == 0:
+        sums, counts = sums - shuffled.first_sums, counts - shuffled.first_counts
+    return sums - counts[..., None] * (subset.sums.mean - shuffled.shift), counts
+
+
+def _classes(subset: Subset, statistics: FeatureStatistics, left_out: int):
+    """Sizes, sums and squares of the classes, and of all examples those of shuffles."""
+    sums = subset.sums
+    own = sums.counts[None], sums.class_sums[None], sums.class_squares[None]
+    if left_out >= 0:
+        return own
+    by_class, counts = _shuffled_sums(subset, statistics, -1)
+    shuffled = statistics.shuffled
+    squares = shuffled.sums**2 / np.maximum(counts, 1)[..., None]
+    squares = np.maximum(shuffled.squares - squares, 0)
+    return tuple(
+        np.concatenate(pair)
+        for pair in zip(own, (counts, by_class, squares), strict=True)
+    )
+
+
+def _defined(function, subset, counts, class_sums, class_squares) -> np.ndarray:
+    """A score as it is defined, on the moments of each set of classes, `[g]`."""
+    moments = subset.moments()._replace(
+        class_sums=class_sums, class_squares=class_squares
+    )
+    return np.asarray(_by_classes(function, moments))
+
+
+@jax.jit(static_argnames=("function",))
+def _by_classes(function, moments: Moments):
+    return jax.vmap(function, in_axes=(BY_SHUFFLE,))(moments)
+
+
+def probe_estimate(
+    classifiers: list[list[scaled.Classifier]],
+    statistics: FeatureStatistics,
+    target: DealtLabels,
+) -> Estimate:
+    """Evaluates the ridge probe on each block, fitted on the nine others.
+
+    Under shuffled labels one block is held out, so that one factorisation serves all.
+
+    Args:
+      classifiers: of `moment_estimates`.
+      statistics: of the features.
+      target: the labels.
+    """
+    counts = np.bincount(
+        target.labels[target.labels >= 0], minlength=target.num_classes
+    )
+    indices, blocks = statistics.row_indices, statistics.row_blocks
+    labels, rows = target.labels[indices], statistics.rows
+    correct = np.zeros(len(labels))
+    for block, (own, *_) in enumerate(classifiers):
+        held_out = blocks == block
+        left = counts - statistics.blocks[block].counts
+        outputs = _outputs(own, rows[held_out], _shift(counts, left))
+        correct[held_out] = outputs.argmax(axis=1) == labels[held_out]
+    sums = np.bincount(blocks, correct, minlength=NUM_BLOCKS)
+    sizes = np.bincount(blocks, minlength=NUM_BLOCKS)
+    rest = np.maximum(sizes.sum() - sizes, 1)
+
+    first, shuffled = blocks == 0, []
+    _, *by_chance = classifiers[0]
+    for classifier, taken, other in zip(
+        by_chance, statistics.shuffled.first_counts, target.shuffled, strict=True
+    ):
+        shift = _shift(counts, counts - taken)
+        outputs = _outputs(classifier, rows[first], shift)
+        shuffled.append((outputs.argmax(axis=1) == other[indices[first]]).mean())
+    replicates = (sums.sum() - sums) / rest
+    # A tenth of the examples has sqrt(10) times the spread of all of them; and who
+    # always says the most frequent class is right as often as that class occurs.
+    chance = np.mean(shuffled)
+    shuffled = chance + (np.asarray(shuffled) - chance) / NUM_BLOCKS**0.5
+    shuffled = np.maximum(shuffled, counts.max() / counts.sum())
+    return Estimate(np.asarray(correct.mean()), replicates, shuffled)
+
+
+def _shift(counts: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Factors of the outputs, which make up for what a block took from each class.
+
+    The output of a class is its share of the training examples times what does not
+    depend on that share. Of two examples of a class one is left where the other is
+    tested: without this it would lose to every class that keeps both.
+    """
+    share, kept = counts / counts.sum(), left / max(left.sum(), 1)
+    return np.where(left > 0, share / np.where(left > 0, kept, 1), 1)
+
+
+def _outputs(classifier, rows: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    return (rows @ classifier.weights + classifier.bias) * shift
