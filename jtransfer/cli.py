@@ -119,15 +119,13 @@ def _code_of_command() -> int:
 
 
 def _system_fault(error: OSError) -> str:
-    """A fault of the system in one line; what cannot be printed is given up."""
-    try:
-        sys.stdout.flush()
-    except OSError as fault:
+    """A fault of the system in one line."""
+    name = error.filename
+    if name is None:
+        # Nothing that we open lacks a name; what is still to be printed is given up.
+        name = "the standard output or a file"
         _close_output()
-        return str(file_error("the standard output", fault))
-    if error.filename is None:
-        return f"{error}."
-    return str(file_error(error.filename, error, use="read or written"))
+    return str(file_error(name, error, use="read or written"))
 
 
 def _close_output() -> None:

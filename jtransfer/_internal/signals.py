@@ -6,6 +6,7 @@ signal, the process ends at once.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -16,6 +17,21 @@ from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TEXTS = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped by SIGTERM"}
+
+
+def is_program(name: str) -> bool:
+    """Tells whether Python was started for a command: `python -m NAME`, or a script."""
+    started = sys.argv[0] if sys.argv else ""
+    if started == "-m":  # While Python looks for the module.
+        return ["-m", name] in map(list, itertools.pairwise(sys.orig_argv))
+    return os.path.basename(started) in (name, f"{name}.exe")
+
+
+def end_at_signals() -> None:
+    """Lets signals end the process at once from now on."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: end_process(number))
 
 
 class Stopped(BaseException):
@@ -78,9 +94,7 @@ def stopping_signals(*, to_the_end: bool = False) -> Iterator[Stops]:
         yield stops
     finally:
         if to_the_end:
-            for number in SIGNALS:
-                if before[number] is not signal.SIG_IGN:
-                    signal.signal(number, lambda number, frame: end_process(number))
+            end_at_signals()
         else:
             sys.unraisablehook, threading.excepthook = hooks
             for number, handler in before.items():
