@@ -4,6 +4,7 @@ import errno
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +12,17 @@ import time
 import zlib
 from pathlib import Path
 
+import chex
 import pytest
+import test_training
 from commands import CACHE
 from fuzz.calls import called, drafts, stored_rows, write_zoo
 from fuzz.injector import Injector, raising
 
+from jtransfer import training
 from jtransfer._internal.errors import FileError
 from jtransfer._internal.files import remove_leftovers, write_atomically
+from jtransfer.training import _run_log
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -312,3 +317,89 @@ def test_main_gives_the_handlers_back():
     assert called("--version").code == 0
     after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert (after, sys.unraisablehook) == (before, hooks)
+
+
+# Checkpoints.
+
+
+def steps_in(folder):
+    return sorted(int(place.name) for place in (folder / "checkpoints").iterdir())
+
+
+def broken(file, how):
+    content = bytearray(file.read_bytes())
+    if how == "gone":
+        file.unlink()
+    elif how == "short":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 0xFF
+        file.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def cut_run(tmp_path_factory):
+    """A run of 7 steps with checkpoints at 6 and 7, and the end of one of 8."""
+    folder = tmp_path_factory.mktemp("run")
+    test_training.resumable(folder / "cut", 7)
+    return folder / "cut", test_training.resumable(folder / "whole", 8)
+
+
+@pytest.mark.parametrize("how", ["gone", "short", "changed"])
+@pytest.mark.parametrize("part", ["variables/d/*", "facts/metadata", "checksums.json"])
+def test_a_broken_checkpoint_falls_back_to_the_one_before(
+    how, part, cut_run, tmp_path, capfd
+):
+    cut, whole = cut_run
+    shutil.copytree(cut, tmp_path / "run")
+    assert steps_in(tmp_path / "run") == [6, 7]
+    for file in (tmp_path / "run" / "checkpoints" / "7").glob(part):
+        broken(file, how)
+    resumed = test_training.resumable(tmp_path / "run", 8, progress=True)
+    chex.assert_trees_all_equal(resumed.state, whole.state)
+    assert test_training.logged(tmp_path / "run") == resumed.history
+    errors = capfd.readouterr().err
+    assert "Traceback" not in errors
+    if (part, how) != ("checksums.json", "gone"):  # Then it is taken for whole.
+        assert "checkpoint 7 is broken" in errors
+        assert "goes on from checkpoint 6" in errors
+
+
+def test_a_run_without_a_whole_checkpoint_begins_anew(cut_run, tmp_path, capfd):
+    cut, whole = cut_run
+    shutil.copytree(cut, tmp_path / "run")
+    for place in (tmp_path / "run" / "checkpoints").iterdir():
+        (place / "facts" / "metadata").write_text("{")
+    with pytest.raises(ValueError, match="holds broken checkpoints only"):
+        training.saved_variables(tmp_path / "run")
+    resumed = test_training.resumable(tmp_path / "run", 8, progress=True)
+    chex.assert_trees_all_equal(resumed.state, whole.state)
+    assert test_training.steps_of(resumed.history) == list(range(1, 9))
+    assert "no checkpoint is whole; the run begins anew" in capfd.readouterr().err
+
+
+def test_the_best_checkpoint_of_the_one_before_stays(tmp_path):
+    scores = iter([0.5, 0.1, 0.9, 0.2])
+    validation = training.Validation(
+        evaluate=lambda variables: {"accuracy": next(scores)}, every=2
+    )
+    test_training.resumable(tmp_path, 6, validation=validation)
+    # 6 is the last and the best; 4 is the one before, whose best is 2.
+    assert {2, 6} <= set(steps_in(tmp_path))
+    (tmp_path / "checkpoints" / "6" / "facts" / "metadata").write_text("{")
+    resumed = test_training.resumable(tmp_path, 6, validation=validation)
+    assert resumed.best_step == 2
+    chex.assert_trees_all_equal(
+        training.saved_variables(tmp_path).params, resumed.best.params
+    )
+
+
+def test_a_log_on_a_full_disk_is_one_line(tmp_path):
+    file = tmp_path / "log.jsonl"
+    injector = Injector(tmp_path, raising(errno.ENOSPC), at=3)
+    with injector.installed(), _run_log.recorder(tmp_path, []) as record:
+        record([{"step": 1}])
+        with pytest.raises(FileError, match=r"log\.jsonl cannot be written: No sp"):
+            record([{"step": 2, "loss": 0.25}])
+    assert _run_log.rows_until(tmp_path, 9) == [{"step": 1}]
+    assert file.read_text() == '{"step": 1}\n'
