@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import chex
+import numpy as np
 import pytest
 import test_training
 from commands import CACHE
@@ -22,7 +23,9 @@ from fuzz.injector import Injector, raising
 from jtransfer import training
 from jtransfer._internal.errors import FileError
 from jtransfer._internal.files import remove_leftovers, write_atomically
+from jtransfer.data import cache
 from jtransfer.training import _run_log
+from jtransfer.transfer import _stored_rows
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -403,3 +406,60 @@ def test_a_log_on_a_full_disk_is_one_line(tmp_path):
             record([{"step": 2, "loss": 0.25}])
     assert _run_log.rows_until(tmp_path, 9) == [{"step": 1}]
     assert file.read_text() == '{"step": 1}\n'
+
+
+def test_a_full_disk_ends_training_in_one_line_before_orbax_meets_it(
+    tmp_path, monkeypatch
+):
+    def full(handle, start, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    test_training.resumable(tmp_path / "cut", 6)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full, raising=False)
+        with pytest.raises(FileError, match="checkpoints cannot be written: No space"):
+            test_training.resumable(tmp_path / "cut", 8)
+    assert steps_in(tmp_path / "cut") == [3, 6]
+    resumed = test_training.resumable(tmp_path / "cut", 8)
+    whole = test_training.resumable(tmp_path / "whole", 8)
+    chex.assert_trees_all_equal(resumed.state, whole.state)
+
+
+def test_stored_rows_go_on_after_any_failed_write(tmp_path):
+    def stored(folder):
+        return _stored_rows.store_rows(
+            lambda start, stop: {"x": np.arange(start, stop)},
+            folder,
+            key={"a": 1},
+            num_rows=10,
+            batch_size=4,
+            progress=False,
+        )["x"]
+
+    with Injector(tmp_path / "counted").installed() as counted:
+        stored(tmp_path / "counted")
+    assert len(counted.calls) > 10
+    for k in range(1, len(counted.calls) + 1):
+        folder = tmp_path / str(k)
+        injector = Injector(folder, raising(errno.ENOSPC), at=k)
+        with injector.installed(), pytest.raises(FileError, match="cannot be written"):
+            stored(folder)
+        np.testing.assert_array_equal(stored(folder), np.arange(10))
+        assert not drafts(folder)
+
+
+def test_a_cache_of_images_that_cannot_be_kept_leaves_nothing(tmp_path):
+    decoded = cache.Decoded(
+        np.zeros((2, 1, 1, 3), np.uint8),
+        {"label": np.zeros(2, np.int32)},
+        {"label": ("a",)},
+    )
+    options = {"name": "set", "key": 1, "limit": None, "cache_dir": tmp_path}
+    here, gone = f"{zlib.crc32(platform.node().encode()):08x}", ended_process()
+    (tmp_path / f".set.{here}-{gone}-abc.part").mkdir()
+    injector = Injector(tmp_path, raising(errno.ENOSPC), at=4)
+    with injector.installed(), pytest.warns(UserWarning, match="cannot keep decoded"):
+        cache.cached(lambda limit: decoded, **options)
+    assert os.listdir(tmp_path) == []
+    cache.cached(lambda limit: decoded, **options)
+    assert len(os.listdir(tmp_path)) == 1

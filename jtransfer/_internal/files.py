@@ -60,6 +60,24 @@ def make_folder(folder: Path) -> None:
     remove_leftovers(folder)
 
 
+def check_space(folder: Path, size: int) -> None:
+    """Makes sure of space in a folder before the code of others writes there.
+
+    Args:
+      folder: made if absent.
+      size: bytes that are to be written, about.
+
+    Raises:
+      FileError: if a file of that size cannot be written there now.
+    """
+    make_folder(folder)
+    with file_faults(folder), tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        elif shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes the drafts in a folder whose processes have ended.
 

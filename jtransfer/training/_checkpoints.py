@@ -20,7 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtransfer._internal.errors import one_line
-from jtransfer._internal.files import file_faults, json_value, write_atomically
+from jtransfer._internal.files import (
+    check_space,
+    file_faults,
+    json_value,
+    write_atomically,
+)
 from jtransfer.training import devices
 
 _CHECKSUMS = "checksums.json"
@@ -53,6 +58,9 @@ def save(
       FileError: if it cannot be written.
     """
     place = _place(folder, step)
+    if devices.is_first_process():
+        # Orbax, too, would find the disk full, and fill the screen with tracebacks.
+        check_space(place.parent, _size([variables, rest]))
     with file_faults(place), _orbax() as (ocp, checkpointer):
         items = ocp.args.Composite(
             variables=ocp.args.PyTreeSave(variables),
@@ -86,6 +94,12 @@ def fault_of(folder: Path, step: int) -> str | None:
     except (OSError, ValueError, TypeError) as error:
         return f"{_CHECKSUMS}: {one_line(error)}"
     return None
+
+
+def _size(tree) -> int:
+    """Bytes on disk of a checkpoint, at most: arrays, and what Orbax writes of each."""
+    leaves = jax.tree.leaves(tree)
+    return sum(leaf.nbytes for leaf in leaves) * 5 // 4 + 2**18 + 2**10 * len(leaves)
 
 
 def _files(place: Path) -> list[str]:
