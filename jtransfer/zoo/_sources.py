@@ -96,7 +96,13 @@ def _declared(path: Path, target: Target | None) -> list[Source]:
 
 
 def _entries(folder: Path, target: Target | None) -> list[Path]:
-    return _kept(folder.iterdir(), target)
+    try:
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise RequestError(
+            f"{folder} cannot be read: {error.strerror}; change its permissions."
+        ) from error
+    return _kept(paths, target)
 
 
 def _kept(paths: Iterable[Path], target: Target | None) -> list[Path]:
@@ -108,15 +114,23 @@ def _kept(paths: Iterable[Path], target: Target | None) -> list[Path]:
 def _is_entry(path: Path) -> bool:
     if path.name.startswith("."):  # ._resnet.npz of another system, for example.
         return False
-    return path.suffix in (".npz", ".npy") or (path.is_dir() and bool(_shards(path)))
+    if path.suffix in (".npz", ".npy"):
+        return True
+    try:
+        return path.is_dir() and bool(_shards(path))
+    except SourceError:
+        return True  # Its row says why, when it is read.
 
 
 def _holds_labels_of(path: Path, target: Target | None) -> bool:
     if target is None or target.path is None or not path.is_file():
         return False
-    if not path.samefile(target.path):
+    try:
+        if not path.samefile(target.path):
+            return False
+        return path.suffix == ".npy" or "features" not in npz_headers(path)
+    except OSError:
         return False
-    return path.suffix == ".npy" or "features" not in npz_headers(path)
 
 
 def _natural(path: Path) -> list:
@@ -152,7 +166,7 @@ def _npz_source(path: Path) -> Source:
 
     try:
         held = npz_headers(_shards(path)[0])
-    except (DataError, IndexError):
+    except (DataError, SourceError, IndexError):
         held = {}  # Its row says why, when it is read.
     return Source(
         name=path.name if path.is_dir() else path.stem,
@@ -181,8 +195,14 @@ def _head(path: Path) -> np.ndarray:
 def _shards(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    shards = (shard for shard in path.glob("*.npz") if shard.name[0] != ".")
-    return sorted(shards, key=_natural)
+    try:
+        # Not by glob, for which a folder that cannot be read is an empty one.
+        shards = [shard for shard in path.iterdir() if shard.suffix == ".npz"]
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror}; change its permissions."
+        ) from error
+    return sorted((s for s in shards if s.name[0] != "."), key=_natural)
 
 
 def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:

@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jtransfer._internal.errors import SourceError
+from jtransfer._internal.memory import memory_fault
 from jtransfer.intervals import NUM_BLOCKS, NUM_SHUFFLES, DealtLabels, Estimate
 from jtransfer.moments import Moments, class_moments, empty_moments, merge
-from jtransfer.ranking.estimates.batches import dealt_rows, labels_at
+from jtransfer.ranking.estimates.batches import BATCH_ROWS, dealt_rows, labels_at
 from jtransfer.scores import probes
 
 MAX_PROBED = 5000
@@ -58,13 +60,15 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
       `NUM_SHUFFLES` sets of class sums and of one batch, whatever `n`.
 
     Raises:
-      SourceError: if the features are too few, too many or not finite.
+      SourceError: if the features are too few, too many or not finite, or if the
+        statistics cannot fit in the memory.
     """
     is_probed = _probed(target)
     kept, kept_indices, kept_blocks, hashes = [], [], [], []
     state = None
     for rows, indices in dealt_rows(batches, target, "features"):
         if state is None:
+            _check_memory(rows.shape[-1], target)
             state = _empty_state(rows.shape[-1], target.num_classes)
             shift = jnp.asarray(rows[indices >= 0].mean(axis=0))
         labels, shuffled = labels_at(indices, target)
@@ -170,6 +174,32 @@ def _empty_state(num_features: int, num_classes: int) -> _State:
     shape = (2, NUM_SHUFFLES, num_classes, num_features)
     counts = jnp.zeros((NUM_SHUFFLES, num_classes), jnp.int32)
     return _State(blocks, jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), counts)
+
+
+def statistics_bytes(d: int, num_classes: int, n: int) -> int:
+    """Returns the memory that the statistics take at their peak, in bytes, at least.
+
+    Args:
+      d: features.
+      num_classes: classes of the target.
+      n: examples.
+    """
+    scatters = 4 * NUM_BLOCKS * d**2  # Of the state, of a batch, and of their union.
+    sums = 6 * NUM_SHUFFLES * num_classes * d
+    rows = (4 * min(n, BATCH_ROWS) + 2 * min(n, MAX_PROBED)) * d
+    return np.dtype(float).itemsize * (scatters + sums + rows)
+
+
+def _check_memory(d: int, target: DealtLabels) -> None:
+    if jax.default_backend() != "cpu":  # There it is the accelerator's.
+        return
+    needed = statistics_bytes(d, target.num_classes, len(target.labels))
+    fault = memory_fault(needed)
+    if fault is not None:
+        raise SourceError(
+            f"It {fault}: {d} features and {target.num_classes} classes; pool or "
+            "project the features first."
+        )
 
 
 def _row_hashes(rows: np.ndarray) -> np.ndarray:
