@@ -61,4 +61,4 @@ def stored_rows(out: Path) -> list[dict]:
 
 def drafts(folder: Path) -> list[Path]:
     """Lists what has the name of a draft."""
-    return sorted(path for path in folder.rglob(".*") if path.name != ".lock")
+    return sorted(folder.rglob(".*.part"))

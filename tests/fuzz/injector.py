@@ -69,7 +69,6 @@ class Injector:
             for name in ("mkdir", "replace", "rename", "fsync", "chmod"):
                 stack.enter_context(mock.patch.object(os, name, self._before(name)))
             stack.enter_context(mock.patch.object(os, "open", self._opening(os.open)))
-            stack.enter_context(mock.patch.object(os, "fdopen", self._file(os.fdopen)))
             opened = self._file(io.open)
             stack.enter_context(mock.patch.object(io, "open", opened))
             stack.enter_context(mock.patch.object(builtins, "open", opened))
