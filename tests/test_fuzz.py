@@ -23,7 +23,7 @@ def test_hostile_inputs_are_lines(kind):
     strategy, share = strategies.KINDS[kind]
 
     @hypothesis.settings(
-        max_examples=2 * share,
+        max_examples=share,
         phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
@@ -44,7 +44,7 @@ def test_findings_stay_mended(path):
 @pytest.mark.parametrize("command", ["rank", "report"])
 def test_faults_at_some_calls(command):
     for i, name in enumerate(faults.NAMES):
-        counts, wrong = faults.tried(command, name, which=range(1 + i, 32, 10))
+        counts, wrong = faults.tried(command, name, which=range(1 + i, 32, 15))
         assert not wrong
         assert set(counts) <= {0, 2}
 

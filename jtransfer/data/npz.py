@@ -8,6 +8,7 @@ checked before the first of them is read, and nothing is ever unpickled.
 import lzma
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -202,7 +203,7 @@ def _header(file, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
                 raise ValueError(f"unknown header version {major}")
             shape, fortran_order, dtype = readers[major](stream)
             start = stream.tell()
-    except _READ_ERRORS as error:
+    except (*_READ_ERRORS, MemoryError) as error:  # Of brackets nested too deeply.
         raise _damaged(file, name, error) from error
     if dtype.hasobject:
         raise DataError(
@@ -279,4 +280,5 @@ _READ_ERRORS = (
     NotImplementedError,
     OverflowError,
     SyntaxError,
+    tokenize.TokenError,
 )

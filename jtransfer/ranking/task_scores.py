@@ -20,7 +20,7 @@ from jtransfer.intervals import (
 )
 from jtransfer.ranking.rows import Failed, Scored
 from jtransfer.scores import dense_h_score
-from jtransfer.zoo import Source, pieces
+from jtransfer.zoo import Source, pieces, source_errors
 from jtransfer.zoo.task_targets import TaskTarget
 
 
@@ -77,7 +77,8 @@ def _features(source: Source, n: int) -> np.ndarray:
         or len({p.shape[1] for p in batches}) != 1
     ):
         raise SourceError("features must be [n, d].")
-    features = np.concatenate(batches).astype(np.float64)
+    with source_errors():  # Objects may be anything.
+        features = np.concatenate(batches).astype(np.float64)
     if len(features) != n:
         raise SourceError(f"features have {len(features)} rows, the targets {n}.")
     if not np.isfinite(features).all():

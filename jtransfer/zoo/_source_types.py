@@ -54,7 +54,7 @@ def pieces(batches) -> Iterator[np.ndarray]:
       The arrays.
 
     Raises:
-      SourceError: if the source fails, whatever its error is.
+      SourceError: if the source fails, whatever its error is, or gives no numbers.
     """
     with source_errors():
         batches = batches() if callable(batches) else batches
@@ -65,7 +65,18 @@ def pieces(batches) -> Iterator[np.ndarray]:
                 piece = np.asarray(next(iterator))
             except StopIteration:
                 return
+            _check_numbers(piece.dtype)
         yield piece
+
+
+def _check_numbers(dtype: np.dtype) -> None:
+    """Raises if arrays of a dtype do not become numbers; bfloat16 and its kin do."""
+    try:
+        if dtype.kind in "USMmc":  # Texts of digits and times would become some.
+            raise TypeError
+        np.zeros(1, dtype).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"It gives {dtype} in place of real numbers.") from error
 
 
 def files_digest(paths: Iterable[Path]) -> str:

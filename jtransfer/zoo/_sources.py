@@ -148,9 +148,13 @@ def _source(path: Path, target: Target | None) -> Source:
 def _npy_source(path: Path) -> Source:
     def features() -> Iterator[np.ndarray]:
         try:
-            yield npy_array(path)
+            rows = npy_array(path)
         except DataError as error:
             raise SourceError(str(error)) from error
+        _check_rows(path.name, "features", rows.shape, rows.dtype)
+        num_rows = max(1, PIECE_BYTES // (rows.shape[1] * rows.dtype.itemsize))
+        for start in range(0, max(1, len(rows)), num_rows):
+            yield rows[start : start + num_rows]
 
     return Source(
         name=path.stem,
@@ -205,6 +209,23 @@ def _shards(path: Path) -> list[Path]:
     return sorted((s for s in shards if s.name[0] != "."), key=_natural)
 
 
+def _check_rows(
+    file: str, name: str, shape: tuple, dtype: np.dtype, *, some: bool = False
+) -> None:
+    """Raises SourceError unless an array holds rows of numbers, none if `some`."""
+    if len(shape) != 2 or not shape[1] or not (shape[0] or some):
+        raise SourceError(f"{name} in {file} must be [n, d], got shape {list(shape)}.")
+    if not np.issubdtype(dtype, np.floating):
+        raise SourceError(
+            f"{name} in {file} must be floating-point, got {dtype}{_cure(dtype)}."
+        )
+    if shape[1] > MAX_COLUMNS:
+        raise SourceError(
+            f"{name} has {shape[1]} columns, more than {MAX_COLUMNS}: pool or project "
+            "them first."
+        )
+
+
 def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:
     """Checks the headers of all shards, then yields their rows in order."""
     if not shards:
@@ -220,25 +241,12 @@ def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:
                 )
             shape, dtype = held[name].shape, held[name].dtype
             # A host may have had no example left for its shard: [0, d].
-            if len(shape) != 2 or not shape[1] or not (shape[0] or len(shards) > 1):
-                raise SourceError(
-                    f"{name} in {shard.name} must be [n, d], got shape {list(shape)}."
-                )
-            if not np.issubdtype(dtype, np.floating):
-                raise SourceError(
-                    f"{name} in {shard.name} must be floating-point, got {dtype}"
-                    f"{_cure(dtype)}."
-                )
+            _check_rows(shard.name, name, shape, dtype, some=len(shards) > 1)
             if width not in (None, shape[1]):
                 raise SourceError(
                     f"{shard.name} has {shape[1]} columns of {name}, others {width}."
                 )
             width = shape[1]
-            if width > MAX_COLUMNS:
-                raise SourceError(
-                    f"{name} has {width} columns, more than {MAX_COLUMNS}: "
-                    "pool or project them first."
-                )
         num_rows = max(1, PIECE_BYTES // (width * dtype.itemsize))
         for shard in shards:
             yield from npz_rows(shard, name, num_rows=num_rows)

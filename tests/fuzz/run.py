@@ -25,6 +25,8 @@ import hypothesis  # noqa: E402
 
 from fuzz import cases, faults, strategies  # noqa: E402
 
+_WIDTHS = (7, 8, 7, 7, 8, 10, 7)
+
 
 def trial(kind: str, number: int, seed: int, counts, findings: list) -> None:
     """Tries inputs of a kind; counts exit codes and notes findings."""
@@ -74,7 +76,8 @@ def main() -> int:
     parser.add_argument("--no-faults", action="store_true")
     arguments = parser.parse_args()
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="fuzz_cache")
-    head = f"{'kind':<20}{'tried':>7}{'exit 0':>8}{'1':>7}{'2':>7}{'killed':>8}{'findings':>10}{'s':>7}"
+    heads = ("tried", "exit 0", "1", "2", "killed", "findings", "s")
+    head = f"{'kind':<20}" + "".join(map("{:>{}}".format, heads, _WIDTHS))
     print(head, flush=True)
     findings, total = [], 0
     for kind in arguments.kinds:
@@ -99,12 +102,11 @@ def main() -> int:
 
 
 def _show(kind: str, counts, num_findings: int, start: float) -> None:
-    codes = "".join(
-        f"{counts[code]:>{width}}" for code, width in ((0, 8), (1, 7), (2, 7))
-    )
-    seconds = time.perf_counter() - start
-    total = sum(counts.values())
-    print(f"{kind:<20}{total:>7}{codes}{num_findings:>10}{seconds:>7.0f}", flush=True)
+    codes = [counts[code] for code in (0, 1, 2, 137)]
+    seconds = round(time.perf_counter() - start)
+    numbers = (sum(counts.values()), *codes, num_findings, seconds)
+    row = "".join(map("{:>{}}".format, numbers, _WIDTHS))
+    print(f"{kind:<20}{row}", flush=True)
 
 
 if __name__ == "__main__":
