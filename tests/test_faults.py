@@ -463,3 +463,19 @@ def test_a_cache_of_images_that_cannot_be_kept_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
     cache.cached(lambda limit: decoded, **options)
     assert len(os.listdir(tmp_path)) == 1
+
+
+def test_tasks_are_shown_where_they_cannot_be_kept(arguments, tmp_path):
+    _, _, target, _, zoo = arguments
+    command = ["tasks", "--targets", target, "--zoo", zoo, "--out", tmp_path / "out"]
+    assert called(*command).code == 0
+    for name in ("tasks.json", "tasks.csv", "tasks.html"):
+        (tmp_path / "out" / name).unlink()
+        (tmp_path / "out" / name).mkdir()
+        outcome = called(*command)
+        assert outcome.code == 2
+        assert "strong" in outcome.stdout
+        (line,) = fault_lines(outcome)
+        assert f"{tmp_path / 'out' / name} cannot be written" in line
+        (tmp_path / "out" / name).rmdir()
+        assert called(*command).code == 0

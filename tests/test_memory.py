@@ -10,10 +10,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jtransfer import data, ranking, zoo
 from jtransfer._internal import memory
-from jtransfer.ranking import task_scores
+from jtransfer.ranking import task_scores, verification
 from jtransfer.ranking.estimates import features as feature_estimates
 from jtransfer.zoo import task_targets
 
@@ -285,3 +286,27 @@ def lock(monkeypatch, *paths):
     monkeypatch.setattr("os.listdir", guarded(os.listdir))
     monkeypatch.setattr("os.scandir", guarded(os.scandir))
     monkeypatch.setattr("os.stat", guarded(os.stat, itself=False))
+
+
+def test_images_that_cannot_fit_are_one_line(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "0.png")
+    monkeypatch.setattr(memory, "available_memory", lambda root: 300)
+    options = {"cache_dir": tmp_path / "cache"}
+    with pytest.raises(data.DataError, match=r"reading 2 images of 8x8 needs 0\.0 MB"):
+        data.load(f"imagefolder:{tmp_path}", "train", **options)
+    monkeypatch.setattr(memory, "available_memory", lambda root: 10**9)
+    with pytest.raises(data.DataError, match="picture of 99999x99999 needs 90"):
+        data.load(f"imagefolder:{tmp_path}", "train", image_size=99999, **options)
+
+
+def test_a_head_that_cannot_be_trained_costs_the_check_only(monkeypatch):
+    labels = np.arange(60) % 3
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    target = zoo.labelled_target("t", labels, digest="")
+    monkeypatch.setattr(memory, "available_memory", lambda root: 1000)
+    with pytest.raises(zoo.SourceError, match="needs .*available: 60 ex"):
+        verification.head_accuracy(
+            zoo.Source("s", {}, features=lambda: rows), target, seed=0
+        )

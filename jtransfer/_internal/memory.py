@@ -64,7 +64,7 @@ def _of_machine(root: Path) -> Iterator[int]:
 
 
 def _of_groups(root: Path) -> Iterator[int]:
-    """What each control group of the process leaves, and those above it."""
+    """The memory that the control groups of the process leave, and those above."""
     mounts = root / "sys/fs/cgroup"
     for line in _lines(root / "proc/self/cgroup"):
         _, kinds, path = line.split(":", 2)

@@ -104,7 +104,10 @@ def source_errors() -> Iterator[None]:
 
 def is_number(value) -> bool:
     """Tells whether a declared fact is a finite number."""
-    if isinstance(value, bool) or np.ndim(value) or not hasattr(value, "__float__"):
+    # Lists first: of rows that differ in length NumPy makes no array.
+    if isinstance(value, bool | list | tuple) or not hasattr(value, "__float__"):
+        return False
+    if np.ndim(value):
         return False
     kind = np.asarray(value).dtype.kind
     return kind in "iuf" and math.isfinite(float(value))
