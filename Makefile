@@ -9,7 +9,7 @@ TESTED := $(shell $(PYTHON) -c \
   'import sys; print("constraints/python%d.%d.txt" % sys.version_info[:2])')
 CONSTRAINTS := $(addprefix -c ,$(wildcard $(TESTED)))
 
-.PHONY: demo test lint processors smoke benchmarks constraints clean
+.PHONY: demo test lint fuzz processors smoke benchmarks constraints clean
 
 # Ranks the networks inside the package on UCI digits and checks the ranking.
 demo: $(VENV)/.installed
@@ -22,6 +22,12 @@ test: lint
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# Hostile inputs of every kind, and every fault of files at every call of a small ranking;
+# prints a table, and keeps what it finds in tests/fuzz/findings. Under 45 minutes.
+FUZZ_INPUTS ?= 10000
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python tests/fuzz/run.py --inputs $(FUZZ_INPUTS)
 
 # Again the tests of numbers, compiled as for users, for three kinds of processors.
 NUMERICAL := $(addprefix tests/test_,$(addsuffix .py,moments scores dense_targets \

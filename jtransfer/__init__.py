@@ -3,6 +3,12 @@
 The public names are resolved on first use, so that `import jtransfer` stays cheap.
 """
 
+from jtransfer._internal import signals as _signals
+
+if _signals.is_program("jtransfer"):
+    # Before the other imports, which a signal would end with a traceback.
+    _signals.end_at_signals()
+
 import importlib
 import warnings as _warnings
 

@@ -1,6 +1,6 @@
 """`python -m jtransfer` is the command `jtransfer`."""
 
-from jtransfer.cli import main
+from jtransfer.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -136,7 +136,17 @@ def test_odd_paths(tmp_path, monkeypatch):
 
 def test_numbers_of_numpy_and_jax_are_numbers():
     numbers = (1, 0.5, np.float32(0.5), np.int64(3), np.array(2.0), jnp.float32(0.5))
-    others = (True, np.True_, float("nan"), np.float32("inf"), "1", None, [1], 1j)
+    others = (
+        True,
+        np.True_,
+        float("nan"),
+        np.float32("inf"),
+        "1",
+        None,
+        [1],
+        1j,
+        [[1], 2],
+    )
     assert all(map(zoo.is_number, numbers))
     assert not any(map(zoo.is_number, (*others, np.array([1.0]))))
     facts = {"a": np.float32(0.5), "b": np.arange(2), "c": jnp.float32("nan")}
@@ -179,6 +189,28 @@ def test_a_callable_that_raises_is_a_failed_row():
     rows = by_score(source(features=broken), source()._replace(name="good"))
     assert rows["source", None]["reason"] == "FileNotFoundError: resnet50.npy"
     assert "value" in rows["good", "logme"]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        FEATURES.astype("U8"),
+        FEATURES.astype("S8"),
+        np.full(FEATURES.shape, np.datetime64(0, "s")),
+        FEATURES.astype(complex),
+        np.full(FEATURES.shape, {}, object),
+    ],
+    ids=lambda array: array.dtype.kind,
+)
+def test_arrays_that_are_no_numbers_are_a_row(array, tmp_path):
+    rows = by_score(source(features=lambda: array))
+    assert rows["source", None]["reason"]
+    if array.dtype.kind != "O":
+        assert "in place of real numbers" in rows["source", None]["reason"]
+        np.save(tmp_path / "a.npy", array)
+        (faulty,) = zoo.sources(str(tmp_path / "a.npy"))
+        with pytest.raises(zoo.SourceError, match="must be floating-point"):
+            list(faulty.features())
 
 
 @pytest.mark.parametrize(

@@ -460,7 +460,7 @@ def test_best_variables_are_those_of_the_best_evaluation(tmp_path):
     ]
     assert result.history == logged(tmp_path)
     # On disk too, and readable without the network that they belong to.
-    assert saved_steps(tmp_path) == [4, 9]
+    assert saved_steps(tmp_path) == [4, 8, 9]
     best, last = (
         training.saved_variables(tmp_path, last=last) for last in (False, True)
     )
@@ -528,7 +528,7 @@ def test_a_finished_run_is_read_and_an_extended_one_goes_on(tmp_path):
     assert logged(tmp_path / "cut") == resumed.history
     again = resumable(tmp_path / "cut", 8)
     chex.assert_trees_all_equal(again, resumed)
-    assert saved_steps(tmp_path / "cut") == [8]
+    assert saved_steps(tmp_path / "cut") == [6, 8]
 
 
 def test_sigterm_saves_first(tmp_path):
@@ -626,7 +626,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert second.stdout.strip() == "equal"
     assert second.stderr == ""
     assert steps_of(logged(folder)) == list(range(1, num_steps + 1))
-    assert saved_steps(folder) == [num_steps]
+    assert saved_steps(folder)[-1] == num_steps
 
 
 def test_checkpoints_of_another_run_are_refused(tmp_path):
@@ -678,7 +678,7 @@ def test_a_nan_names_its_step_and_leaves_the_last_checkpoint(
     assert "\n" not in message
     assert caught.value.step == 8
     assert steps_of(logged(tmp_path)) == list(range(1, 8))
-    assert saved_steps(tmp_path) == [6]
+    assert saved_steps(tmp_path) == [3, 6]
     chex.assert_tree_all_finite(training.saved_variables(tmp_path).params)
 
 

@@ -5,6 +5,10 @@ class RequestError(ValueError):
     """A request that cannot be served."""
 
 
+class FileError(RequestError):
+    """A file or folder that cannot be made or written."""
+
+
 class SourceError(ValueError):
     """A source that cannot be scored; its message is the reason in its row."""
 

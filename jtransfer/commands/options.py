@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from jtransfer._internal.errors import FileError
     from jtransfer.data import Images
     from jtransfer.zoo import Target
 
@@ -113,12 +114,41 @@ def check_writable(folder: Path) -> None:
     Raises:
       RequestError: if that fails.
     """
+    from jtransfer._internal.errors import FileError
+    from jtransfer._internal.files import file_faults, make_folder
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        make_folder(folder)
+        with file_faults(folder), tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise _request_error(f"--out {folder} is not writable: {error}") from error
+    except FileError as error:
+        raise FileError(f"--out is not writable: {error}") from error
+
+
+@contextlib.contextmanager
+def keeping(faults: "list[FileError]") -> Iterator[None]:
+    """Notes that a file cannot be written, so that results are shown all the same.
+
+    Args:
+      faults: to which the fault is added; `check_kept` raises it in the end.
+    """
+    from jtransfer._internal.errors import FileError
+
+    try:
+        yield
+    except FileError as error:
+        faults.append(error)
+
+
+def check_kept(faults: "list[FileError]") -> None:
+    """Raises FileError if a file could not be written, in one line for all of them."""
+    from jtransfer._internal.errors import FileError
+
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        others = len(faults) - 1
+        raise FileError(f"{faults[0]} (And {others} more that could not be written.)")
 
 
 @contextlib.contextmanager

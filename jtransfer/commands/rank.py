@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from jtransfer.commands.options import (
     ReadingOptions,
+    check_kept,
     check_positive,
     check_seed,
     check_writable,
+    keeping,
     naming,
     refuse,
     target_of_images,
@@ -87,9 +89,12 @@ def rank_command(
 
     Returns:
       0 if all sources were scored, 1 if one failed.
+
+    Raises:
+      FileError: if results could not be kept; they are shown before.
     """
     from jtransfer import ranking, report
-    from jtransfer._internal.errors import RequestError
+    from jtransfer._internal.errors import FileError, RequestError
     from jtransfer._internal.progress import source_progress
     from jtransfer.ranking import verification
 
@@ -116,6 +121,7 @@ def rank_command(
         compared = _reference(reference, examples, data, num_examples, reading)
     if out is not None:
         check_writable(out)
+    faults: list[FileError] = []
     heads = verification.head_accuracy if verify else None
     with naming("--reference"), source_progress(len(sources)) as announce:
         rows = ranking.rank_sources(
@@ -127,10 +133,13 @@ def rank_command(
             reference=compared,
             folder=out,
             announce=announce,
+            unkept=faults.append,
         )
     paths = []
     if out is not None:
-        paths = [*report.write_ranking(rows, out), *report.draw_pages(out)]
+        with keeping(faults):
+            paths += report.write_ranking(rows, out)
+            paths += report.draw_pages(out)
     if json:
         print("\n".join(report.json_line(ranking.to_json(row)) for row in rows))
     else:
@@ -139,6 +148,7 @@ def rank_command(
         print(f"Not computed: {line}", file=sys.stderr)
     for path in paths:
         print(f"Wrote {path}", file=sys.stderr)
+    check_kept(faults)
     return 1 if report.failure_lines(rows) else 0
 
 

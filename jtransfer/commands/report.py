@@ -3,8 +3,6 @@
 import sys
 from pathlib import Path
 
-from jtransfer.commands.options import check_writable
-
 
 def report_command(folder: Path, /) -> int:
     """Show the results in a folder again, and draw their pages anew.
@@ -21,7 +19,6 @@ def report_command(folder: Path, /) -> int:
     from jtransfer import report
 
     results = report.read_results(folder)
-    check_writable(folder)
     if results.ranking is not None:
         report.show_ranking(results.ranking)
     if results.pair is not None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from jtransfer.commands.options import (
     ReadingOptions,
     RecipeOptions,
+    check_kept,
     check_positive,
     check_seed,
     check_weights,
     check_writable,
+    keeping,
     naming,
     target_of_images,
 )
@@ -72,7 +74,7 @@ def select_command(
     """
     from jtransfer import ranking, report, transfer
     from jtransfer import zoo as zoos
-    from jtransfer._internal.errors import RequestError
+    from jtransfer._internal.errors import FileError, RequestError
     from jtransfer._internal.progress import source_progress
     from jtransfer.ranking import selection
 
@@ -93,13 +95,23 @@ def select_command(
     with naming("--zoo"):
         sources = zoos.sources(zoo, examples)
     check_writable(out)
+    faults: list[FileError] = []
     with source_progress(len(sources)) as announce:
         rows = ranking.rank_sources(
-            sources, examples, (score,), seed=seed, folder=out, announce=announce
+            sources,
+            examples,
+            (score,),
+            seed=seed,
+            folder=out,
+            announce=announce,
+            unkept=faults.append,
         )
-    report.write_ranking(rows, out)
-    pages = report.draw_pages(out)
+    with keeping(faults):
+        report.write_ranking(rows, out)
+        pages = report.draw_pages(out)
     report.show_ranking(rows)
+    # Before hours of training, which needs the folder as well.
+    check_kept(faults)
     teachers = selection.selected_teachers(
         rows, sources, score=score, num_teachers=num_teachers
     )

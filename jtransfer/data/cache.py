@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jtransfer._internal.files import json_value
+from jtransfer._internal.files import draft_name, json_value, remove_leftovers
 from jtransfer._internal.provenance import bytes_fingerprint
 
 # Part of every key: raise it when decoding or the layout of an entry changes.
@@ -101,16 +100,19 @@ def _stored(entry: Path, limit: int | None) -> Decoded | None:
 
 
 def _store(entry: Path, decoded: Decoded) -> None:
+    draft = entry.parent / draft_name(entry.name)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".part-") as part:
-            draft = Path(part) / "entry"
+        remove_leftovers(entry.parent)
+        try:
             draft.mkdir()
             np.save(draft / "images.npy", decoded.images)
             np.save(draft / "labels.npy", np.stack(list(decoded.labels.values())))
             names = json.dumps(decoded.class_names)
             (draft / "class_names.json").write_text(names, "utf-8")
             draft.rename(entry)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         # Another process may have stored the same entry meanwhile.
         if not entry.exists():

@@ -1,14 +1,18 @@
 """Encoded pictures -> one uint8 array."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from jtransfer._internal.errors import DataError
+from jtransfer._internal.memory import memory_fault
 
 # Modes of eight bits a channel; "1" and "P" expand to eight bits.
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOUR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
+_LARGE = 2**24
+"""Pixels of a picture for which it is worth while to ask how much memory there is."""
 
 
 def size_pair(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -57,6 +61,8 @@ def decoded(picture, *, num_channels: int, size: tuple[int, int] | None) -> np.n
         factor = min(picture.height / size[0], picture.width / size[1])
         whole = factor >= 1 and factor == int(factor)
         method = Image.Resampling.BOX if whole else Image.Resampling.BILINEAR
+        if math.prod(size) > _LARGE:  # The resized picture, its array and a copy.
+            _check_memory((3, *size, num_channels), "a picture")
         picture = ImageOps.fit(picture, size[::-1], method=method)
     pixels = np.asarray(picture)
     return pixels[..., None] if num_channels == 1 else pixels
@@ -90,6 +96,7 @@ def image_stack(
             faults.append(f"{where(i)} ({reason})")
             continue
         if stack is None:
+            _check_memory((count, *pixels.shape), f"{count} images")
             stack = np.empty((count, *pixels.shape), np.uint8)
         if pixels.shape != stack.shape[1:]:
             raise DataError(
@@ -104,6 +111,14 @@ def image_stack(
             f"{', '.join(faults[:3])}{more}; replace or remove them."
         )
     return stack
+
+
+def _check_memory(shape: tuple[int, ...], name: str) -> None:
+    fault = memory_fault(math.prod(shape))
+    if fault is not None:
+        raise DataError(
+            f"reading {name} of {_size(shape[-3:])} {fault}; give a smaller image_size."
+        )
 
 
 def _size(shape: tuple[int, ...]) -> str:

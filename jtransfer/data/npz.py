@@ -5,8 +5,10 @@ thousand times their size, or half of a file. The header of every wanted array i
 checked before the first of them is read, and nothing is ever unpickled.
 """
 
+import lzma
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jtransfer._internal.errors import DataError
+from jtransfer._internal.memory import memory_fault
+from jtransfer.data.npz_members import opened_member
 
 # Deflate reaches 1032:1 on zeros; real arrays stay far below 100:1.
 _MAX_EXPANSION = 100
@@ -119,8 +123,7 @@ def npy_array(file: str | os.PathLike) -> np.ndarray:
       DataError: if the file is missing, damaged, or holds Python objects.
     """
     path = Path(file).expanduser()
-    if not path.is_file():
-        raise DataError(f"there is no file {file}; give the path of an .npy file.")
+    _check_file(path, "an .npy file")
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except _READ_ERRORS as error:
@@ -155,7 +158,7 @@ def npz_rows(
             yield from np.split(whole, range(num_rows, len(whole), num_rows))
             return
         try:
-            with archive.open(f"{name}.npy") as stream:
+            with opened_member(archive, archive.getinfo(f"{name}.npy")) as stream:
                 stream.read(header.start)
                 for start in range(0, header.shape[0], num_rows):
                     length = min(num_rows, header.shape[0] - start)
@@ -166,8 +169,7 @@ def npz_rows(
 
 def _archive(file: str | os.PathLike) -> zipfile.ZipFile:
     path = Path(file).expanduser()
-    if not path.is_file():
-        raise DataError(f"there is no file {file}; give the path of an .npz file.")
+    _check_file(path, "an .npz file")
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
@@ -177,10 +179,20 @@ def _archive(file: str | os.PathLike) -> zipfile.ZipFile:
         ) from error
 
 
+def _check_file(path: Path, kind: str) -> None:
+    try:
+        present = path.is_file()
+    except OSError as error:  # Of a folder that cannot be looked into, for example.
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    if not present:
+        raise DataError(f"there is no file {path}; give the path of {kind}.")
+
+
 def _header(file, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
     name = info.filename.removesuffix(".npy")
+    _check_expansion(file, archive, info)  # Before anything is unpacked.
     try:
-        with archive.open(info) as stream:
+        with opened_member(archive, info) as stream:
             major, _ = np.lib.format.read_magic(stream)
             # Version 3 exists for structured arrays only.
             readers = {
@@ -191,7 +203,7 @@ def _header(file, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
                 raise ValueError(f"unknown header version {major}")
             shape, fortran_order, dtype = readers[major](stream)
             start = stream.tell()
-    except _READ_ERRORS as error:
+    except (*_READ_ERRORS, MemoryError) as error:  # Of brackets nested too deeply.
         raise _damaged(file, name, error) from error
     if dtype.hasobject:
         raise DataError(
@@ -202,6 +214,11 @@ def _header(file, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
         start + math.prod(shape) * dtype.itemsize != info.file_size
     ):
         raise _damaged(file, name, f"{info.file_size} bytes do not hold {shape}")
+    return Header(shape, dtype, fortran_order, start)
+
+
+def _check_expansion(file, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    name = info.filename.removesuffix(".npy")
     # The directory of the archive is as little to be trusted as the rest.
     packed = max(1, min(info.compress_size, os.path.getsize(archive.filename)))
     if info.file_size > max(_HARMLESS_BYTES, _MAX_EXPANSION * packed):
@@ -210,7 +227,6 @@ def _header(file, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
             f"{info.file_size / 2**30:.2f} GiB; if you trust it, save it again with "
             "numpy.savez (uncompressed)."
         )
-    return Header(shape, dtype, fortran_order, start)
 
 
 def _array(file, archive, name: str, header: Header, limit: int | None) -> np.ndarray:
@@ -218,8 +234,11 @@ def _array(file, archive, name: str, header: Header, limit: int | None) -> np.nd
     prefix = limit is not None and shape and not header.fortran_order
     if prefix:
         shape = (min(limit, shape[0]), *shape[1:])
+    fault = memory_fault(math.prod(shape) * header.dtype.itemsize)
+    if fault is not None:
+        raise DataError(f"array {name} of {file} {fault}; save fewer rows of it.")
     try:
-        with archive.open(f"{name}.npy") as stream:
+        with opened_member(archive, archive.getinfo(f"{name}.npy")) as stream:
             stream.read(header.start)
             array = _filled(stream, (math.prod(shape),), header.dtype)
     except _READ_ERRORS as error:
@@ -252,6 +271,7 @@ def _damaged(file, name: str, reason: object) -> DataError:
 _READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     OSError,
     EOFError,
     ValueError,
@@ -260,4 +280,5 @@ _READ_ERRORS = (
     NotImplementedError,
     OverflowError,
     SyntaxError,
+    tokenize.TokenError,
 )

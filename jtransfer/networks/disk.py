@@ -14,6 +14,7 @@ from jtransfer import models
 from jtransfer._internal.errors import DataError
 from jtransfer._internal.files import (
     json_value,
+    make_folder,
     write_atomically,
     write_text_atomically,
 )
@@ -31,7 +32,7 @@ def write_network(folder: Path, network: Network) -> None:
       folder: made if absent.
       network: the network.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     arrays = {
         _name(path): np.asarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(network.variables)

@@ -2,17 +2,23 @@
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtransfer._internal.errors import RequestError, SourceError
+from jtransfer._internal.errors import FileError, RequestError, SourceError
 from jtransfer._internal.provenance import arrays_fingerprint, environment
 from jtransfer.intervals import NUM_BLOCKS
 from jtransfer.ranking.estimates import functions
-from jtransfer.ranking.finished import SourceResult, read_finished, write_finished
+from jtransfer.ranking.finished import (
+    SourceResult,
+    read_finished,
+    remove_unfinished,
+    write_finished,
+)
 from jtransfer.ranking.ordering import ranked
 from jtransfer.ranking.rows import (
     ACCURACY,
@@ -33,6 +39,10 @@ Verification = Callable[..., Verified]
 """`verification.head_accuracy` or `fine_tuned_accuracy`."""
 
 
+def _warn(error: FileError) -> None:
+    warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+
+
 def rank_sources(
     sources: Iterable[Source],
     target: Target,
@@ -43,6 +53,7 @@ def rank_sources(
     reference: Reference | None = None,
     folder: Path | None = None,
     announce: Callable[[str, str], None] = lambda name, outcome: None,
+    unkept: Callable[[FileError], None] = _warn,
 ) -> list[Row]:
     """Ranks sources for a target.
 
@@ -61,6 +72,8 @@ def rank_sources(
       folder: where the results of each source are kept as soon as it is finished, and
         found again if source, target, code and request are the same; or None.
       announce: called with each source's name and how it went.
+      unkept: called with the fault where results of a source cannot be kept, which
+        ends nothing; it warns by default.
 
     Returns:
       Rows in the order of `ranked`, each with the facts of the run. A source that fails
@@ -111,12 +124,17 @@ def rank_sources(
         **of_reference,
     }
     work = _Work(target, scored, names, seed, verify, comparison, folder, key)
+    if folder is not None:
+        remove_unfinished(folder)
     rows = []
     for source in sources:
         start = time.perf_counter()
         finished = _finished_source(source, work)
         outcome = f"{time.perf_counter() - start:.1f} s"
         outcome = "found finished" if finished.is_kept else outcome
+        if finished.fault is not None:
+            outcome += ", not kept"
+            unkept(finished.fault)
         announce(source.name, _faults(finished.result.rows) or outcome)
         rows += _complete_rows(source, finished, run)
     return ranked(rows, names)
@@ -173,6 +191,8 @@ class _Finished(NamedTuple):
     result: SourceResult
     digest: str | None
     is_kept: bool = False
+    fault: FileError | None = None
+    """Why it could not be kept."""
 
 
 def _finished_source(source: Source, work: _Work) -> _Finished:
@@ -192,7 +212,10 @@ def _finished_source(source: Source, work: _Work) -> _Finished:
     )
     result = _verified(source, SourceResult(rows), work)
     if keeps and not _faults(result.rows):
-        write_finished(work.folder, source.name, key, result)
+        try:
+            write_finished(work.folder, source.name, key, result)
+        except FileError as error:
+            return _Finished(result, digest, fault=error)
     return _Finished(result, digest)
 
 

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtransfer._internal.errors import SourceError
+from jtransfer._internal.errors import SourceError, one_line
+from jtransfer._internal.memory import memory_fault
 from jtransfer.intervals import (
     NUM_BLOCKS,
     Estimate,
@@ -19,7 +20,7 @@ from jtransfer.intervals import (
 )
 from jtransfer.ranking.rows import Failed, Scored
 from jtransfer.scores import dense_h_score
-from jtransfer.zoo import Source, pieces
+from jtransfer.zoo import Source, pieces, source_errors
 from jtransfer.zoo.task_targets import TaskTarget
 
 
@@ -50,6 +51,9 @@ def task_rows(
         features = _features(source, len(targets[0].levels))
     except SourceError as error:
         return [Failed(source=source.name, reason=str(error))]
+    except MemoryError as error:
+        reason = f"Not enough memory? {one_line(error)[:200]}"
+        return [Failed(source=source.name, reason=reason)]
     return [_row(source.name, features, target, seed) for target in targets]
 
 
@@ -58,13 +62,23 @@ def _features(source: Source, n: int) -> np.ndarray:
         raise SourceError("It has no features.")
     if source.network is not None:
         raise SourceError("It is a network: write its features by jtransfer extract.")
-    batches = list(pieces(source.features))
+    batches = []
+    for piece in pieces(source.features):
+        if not batches and piece.ndim == 2:
+            # The pieces, their union, and that in float64, centred.
+            fault = memory_fault(n * piece.shape[1] * (2 * piece.itemsize + 16))
+            if fault is not None:
+                raise SourceError(f"It {fault}: all features are held in memory.")
+        batches.append(piece)
+    if not batches:
+        raise SourceError("It has no features.")
     if (
         any(piece.ndim != 2 for piece in batches)
         or len({p.shape[1] for p in batches}) != 1
     ):
         raise SourceError("features must be [n, d].")
-    features = np.concatenate(batches).astype(np.float64)
+    with source_errors():  # Objects may be anything.
+        features = np.concatenate(batches).astype(np.float64)
     if len(features) != n:
         raise SourceError(f"features have {len(features)} rows, the targets {n}.")
     if not np.isfinite(features).all():

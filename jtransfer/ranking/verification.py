@@ -5,6 +5,7 @@ import numpy as np
 
 from jtransfer import transfer
 from jtransfer._internal.errors import DataError, SourceError
+from jtransfer._internal.memory import memory_fault
 from jtransfer.intervals import dealt_groups, proportion_interval, stratified_part
 from jtransfer.ranking.rows import Verified
 from jtransfer.scores import probes
@@ -192,6 +193,12 @@ def _kept(batches, n: int, positions: np.ndarray) -> np.ndarray:
     for piece in pieces(batches):
         if piece.ndim != 2 or (rows_kept and piece.shape[1] != rows_kept[0].shape[1]):
             raise SourceError("features must be [n, d] with one d.")
+        if not rows_kept:
+            # The rows, in order, in float64, and scaled.
+            size = len(positions) * piece.shape[1]
+            fault = memory_fault(size * (2 * piece.itemsize + 16))
+            if fault is not None:
+                raise SourceError(f"It {fault}: {len(positions)} examples are held.")
         inside = (ascending >= seen) & (ascending < seen + len(piece))
         rows_kept.append(piece[ascending[inside] - seen])
         seen += len(piece)

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from jtransfer._internal.errors import RequestError
-from jtransfer._internal.files import write_text_atomically
+from jtransfer._internal.files import (
+    remove_leftovers,
+    write_text_atomically,
+)
 from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import Row
 from jtransfer.ranking.tasks import TaskComparison
@@ -79,6 +82,7 @@ def draw_pages(folder: Path) -> list[Path]:
 
     Raises:
       RequestError: as `read_results`.
+      FileError: if a page cannot be written.
     """
     results = read_results(folder)
     pages = {}
@@ -88,6 +92,7 @@ def draw_pages(folder: Path) -> list[Path]:
         pages["pair.html"] = pair_html(results.pair)
     if results.tasks is not None:
         pages["tasks.html"] = tasks_html(results.tasks)
+    remove_leftovers(folder)
     for name, page in pages.items():
         write_text_atomically(folder / name, page)
     return [folder / name for name in pages]

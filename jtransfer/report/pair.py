@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jtransfer._internal.files import json_line, write_text_atomically
+from jtransfer._internal.files import json_line, make_folder, write_text_atomically
 from jtransfer.pairs.results import (
     ByImitated,
     Measure,
@@ -29,7 +29,7 @@ def write_pair(pair: PairSummary, folder: Path) -> list[Path]:
       pair: the pair.
       folder: where to; made if absent.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     content = json_line(pair_json(pair)) + "\n"
     write_text_atomically(folder / PAIR_FILE, content)
     return [folder / PAIR_FILE]

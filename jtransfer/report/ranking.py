@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from jtransfer._internal.errors import RequestError, one_line
-from jtransfer._internal.files import json_line, json_value, write_text_atomically
+from jtransfer._internal.files import (
+    json_line,
+    json_value,
+    make_folder,
+    write_text_atomically,
+)
 from jtransfer._internal.typed_json import typed_value
 from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import (
@@ -61,7 +66,7 @@ def write_ranking(rows: Sequence[Row], folder: Path) -> list[Path]:
         ROWS_FILE: "".join(json_line(to_json(row)) + "\n" for row in rows),
         "ranking.csv": _csv(rows),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, text in texts.items():
         write_text_atomically(folder / name, text)
     return [folder / name for name in texts]

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jtransfer._internal.files import json_line, write_text_atomically
+from jtransfer._internal.files import json_line, make_folder, write_text_atomically
 from jtransfer.ranking.stored_tasks import comparison_from_json
 from jtransfer.ranking.task_scores import TaskScored
 from jtransfer.ranking.tasks import TaskComparison, comparison_json
@@ -32,7 +32,7 @@ def write_tasks(comparison: TaskComparison, folder: Path) -> list[Path]:
         TASKS_FILE: json_line(fields) + "\n",
         "tasks.csv": _csv(fields["rows"]),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, content in texts.items():
         write_text_atomically(folder / name, content)
     return [folder / name for name in texts]

@@ -94,6 +94,7 @@ def fit(
       Interrupted: if SIGTERM came and there are `checkpoints`; the state is saved
         first. Only in the main thread.
       ValueError: if arguments do not fit each other or the checkpoints found.
+      FileError: if a checkpoint or the log cannot be written.
 
     Example:
       >>> from jtransfer.schedules import sgd
@@ -145,6 +146,8 @@ def fit(
         step_progress(num_steps, start=run.step, enabled=shown) as display,
         _run_log.recorder(folder, run.rows) as record,
     ):
+        for note in run.notes:
+            display.note(note)
         for window in _windows.windows(
             dispatches,
             batch_size=batch_size,

@@ -1,12 +1,17 @@
 """Checkpoints of a training run: Orbax folders that appear whole or not at all.
 
-A run's folder holds ``checkpoints/STEP/``, the last and the best of them. Orbax writes
-a checkpoint under another name and renames it when it is complete.
+A run's folder holds ``checkpoints/STEP/``: the last, the one before and their best
+ones. Orbax writes a checkpoint under another name and renames it when it is complete;
+then it gets the checksums of its files, since Orbax fills the standard error with
+tracebacks of its threads where it reads one that is broken.
 """
 
 import contextlib
+import json
 import logging
 import shutil
+import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +19,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jtransfer._internal.errors import one_line
+from jtransfer._internal.files import (
+    check_space,
+    file_faults,
+    json_value,
+    write_atomically,
+)
 from jtransfer.training import devices
+
+_CHECKSUMS = "checksums.json"
+_BLOCK = 2**24
+
+
+class OtherRunError(ValueError):
+    """A checkpoint that is whole, and of another run."""
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -34,14 +53,66 @@ def save(
       variables: trees of arrays that are of use without the optimiser.
       rest: the other trees of arrays.
       facts: whatever JSON can express.
+
+    Raises:
+      FileError: if it cannot be written.
     """
-    with _orbax() as (ocp, checkpointer):
+    place = _place(folder, step)
+    if devices.is_first_process():
+        # Orbax, too, would find the disk full, and fill the screen with tracebacks.
+        check_space(place.parent, _size([variables, rest]))
+    with file_faults(place), _orbax() as (ocp, checkpointer):
         items = ocp.args.Composite(
             variables=ocp.args.PyTreeSave(variables),
             rest=ocp.args.PyTreeSave(rest),
             facts=ocp.args.JsonSave(facts),
         )
-        checkpointer.save(_place(folder, step), args=items)
+        checkpointer.save(place, args=items)
+    if devices.is_first_process():
+        sums = {name: _checksum(place / name) for name in _files(place)}
+        write_atomically(place / _CHECKSUMS, json.dumps(sums, indent=1).encode())
+
+
+def fault_of(folder: Path, step: int) -> str | None:
+    """Returns why a checkpoint cannot be read, or None if its files are as written.
+
+    Those without checksums, of a run that was killed just then or of an earlier
+    version, are taken for whole.
+    """
+    place = _place(folder, step)
+    if not place.is_dir():
+        return "it is gone"
+    if not (place / _CHECKSUMS).exists():
+        return None
+    try:
+        sums = dict(json_value((place / _CHECKSUMS).read_text("utf-8")))
+        for name, written in sums.items():
+            if not (place / name).is_file():
+                return f"{name} is gone"
+            if _checksum(place / name) != written:
+                return f"{name} is not what was written"
+    except (OSError, ValueError, TypeError) as error:
+        return f"{_CHECKSUMS}: {one_line(error)}"
+    return None
+
+
+def _size(tree) -> int:
+    """Bytes on disk of a checkpoint, at most: arrays, and what Orbax writes of each."""
+    leaves = jax.tree.leaves(tree)
+    return sum(leaf.nbytes for leaf in leaves) * 5 // 4 + 2**18 + 2**10 * len(leaves)
+
+
+def _files(place: Path) -> list[str]:
+    paths = (path for path in sorted(place.rglob("*")) if path.is_file())
+    return [path.relative_to(place).as_posix() for path in paths]
+
+
+def _checksum(file: Path) -> int:
+    total = 0
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            total = zlib.crc32(block, total)
+    return total
 
 
 def facts_of(folder: Path, step: int) -> dict[str, Any]:
@@ -64,7 +135,7 @@ def restored(folder: Path, step: int, item: str, like: dict) -> dict:
       The same tree with the values stored, on the same devices.
 
     Raises:
-      ValueError: if the checkpoint has other arrays.
+      OtherRunError: if the checkpoint has other arrays.
     """
     ours = {
         jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape
@@ -79,7 +150,7 @@ def restored(folder: Path, step: int, item: str, like: dict) -> dict:
         }
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
-                raise ValueError(
+                raise OtherRunError(
                     f"{place} is of another network or optimiser: {name} has shape "
                     f"{theirs.get(name)} there and {ours.get(name)} here; give "
                     "another folder."
@@ -105,7 +176,7 @@ def plain_variables(folder: Path, step: int) -> dict:
     return jax.tree.map(jnp.asarray, _with_numbers(variables))
 
 
-def prune(folder: Path, keep: set[int]) -> None:
+def prune(folder: Path, keep: Collection[int | None]) -> None:
     """Deletes the checkpoints of all other steps and the remains of killed runs."""
     if not devices.is_first_process():
         return

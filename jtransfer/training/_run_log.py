@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jtransfer._internal.files import json_value
+from jtransfer._internal.files import file_faults, json_value
 from jtransfer.training import devices
 
 LogRow = dict[str, Any]
@@ -30,7 +30,7 @@ def rows_until(folder: Path, step: int) -> list[LogRow]:
     if not file.exists():
         return []
     rows, end = [], 0
-    with file.open("r+b") as stream:
+    with file_faults(file), file.open("r+b") as stream:
         for line in stream:
             row = _parsed(line)
             if row is None or row["step"] > step:
@@ -61,13 +61,20 @@ def recorder(
     if folder is None or not devices.is_first_process():
         yield rows.extend
         return
-    with (folder / _NAME).open("a", encoding="utf-8") as stream:
+    file = folder / _NAME
+    with file_faults(file):
+        # Without a buffer, which would fail again when the file is closed.
+        stream = file.open("ab", buffering=0)
+    with stream:
 
         def record(more):
             """Appends rows; a killed process leaves them behind."""
             rows.extend(more)
-            stream.writelines(json.dumps(row, allow_nan=False) + "\n" for row in more)
-            stream.flush()
+            lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in more)
+            left = lines.encode()
+            with file_faults(file):
+                while left:  # A disk that is nearly full takes a part.
+                    left = left[stream.write(left) :]
 
         yield record
 

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jtransfer._internal import progress
+from jtransfer._internal.errors import one_line
+from jtransfer._internal.files import make_folder
 from jtransfer.models import Variables
 from jtransfer.training import _checkpoints, _run_log, devices
 from jtransfer.training._steps import TrainState
@@ -44,6 +46,8 @@ class TrainingRun(NamedTuple):
       best: None before the first validation.
       rows: of the log, appended to in place.
       saved: the step of the last checkpoint, None without one.
+      needed: the steps whose checkpoints the last one needs, its own and its best.
+      notes: lines about checkpoints that could not be read.
     """
 
     state: TrainState
@@ -51,6 +55,8 @@ class TrainingRun(NamedTuple):
     best: Best | None
     rows: list[dict[str, Any]]
     saved: int | None
+    needed: frozenset[int | None] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 def begun(
@@ -65,39 +71,71 @@ def begun(
       mesh: where the state goes.
 
     Returns:
-      The run. Log and checkpoints of later steps are gone.
+      The run. Log and checkpoints of later steps are gone. Where the last checkpoint
+      is broken, or the best one that it names, the one before serves; without any the
+      run begins anew, since it comes to the same result. The notes say so.
 
     Raises:
       ValueError: if the checkpoints are of other settings or of another network.
+      FileError: if the folder cannot be written.
     """
     state = devices.replicated(state, mesh)
-    step = int(state.step)
     if folder is None:
-        return TrainingRun(state, step, None, [], None)
-    folder.mkdir(parents=True, exist_ok=True)
-    steps = _checkpoints.steps_in(folder)
-    if not steps:
-        _checkpoints.prune(folder, set())
-        return TrainingRun(state, step, None, _run_log.rows_until(folder, 0), None)
-    last = steps[-1]
+        return TrainingRun(state, int(state.step), None, [], None)
+    make_folder(folder)
+    steps, notes = _checkpoints.steps_in(folder), []
+    for last in reversed(steps):
+        try:
+            run = _restored(state, folder, last, settings)
+        except _checkpoints.OtherRunError:
+            raise
+        except _BROKEN as error:
+            notes.append(f"checkpoint {last} is broken: {one_line(error)[:200]}")
+            continue
+        _checkpoints.prune(folder, {step for step in steps if step <= last})
+        if notes:
+            notes.append(f"the run goes on from checkpoint {last}")
+        rows = _run_log.rows_until(folder, last)
+        return run._replace(rows=rows, notes=tuple(notes))
+    if notes:
+        notes.append("no checkpoint is whole; the run begins anew")
+    _checkpoints.prune(folder, set())
+    rows = _run_log.rows_until(folder, 0)
+    return TrainingRun(state, int(state.step), None, rows, None, notes=tuple(notes))
+
+
+# Orbax reads files of many kinds, and says of each fault something else.
+_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+
+
+def _restored(state, folder, last, settings) -> TrainingRun:
+    """A run after one checkpoint, without its log."""
+    _check_whole(folder, last)
     facts = _checkpoints.facts_of(folder, last)
     _check_settings(folder, facts["settings"], settings)
+    best, best_step = None, facts["best_step"]
+    if best_step is not None:
+        _check_whole(folder, best_step)
     variables, rest = _items(state)
     variables = _checkpoints.restored(folder, last, "variables", variables)
     rest = _checkpoints.restored(folder, last, "rest", rest)
     key = jax.random.wrap_key_data(rest["key"], impl=jax.random.key_impl(state.key))
     state = TrainState(**variables, **{**rest, "key": key})
-    best, best_step = None, facts["best_step"]
     if best_step is not None:
         # Read even if it is the last one: training uses up the memory of the state.
         variables = _checkpoints.restored(folder, best_step, "variables", variables)
         best = Best(**variables, step=best_step, score=facts["best_score"])
-    _checkpoints.prune(folder, {last, best_step})
-    return TrainingRun(state, last, best, _run_log.rows_until(folder, last), last)
+    return TrainingRun(state, last, best, [], last, frozenset((last, best_step)))
+
+
+def _check_whole(folder: Path, step: int) -> None:
+    fault = _checkpoints.fault_of(folder, step)
+    if fault is not None:
+        raise OSError(f"{step}: {fault}")
 
 
 def saved(run: TrainingRun, folder: Path, settings: dict[str, Any]) -> TrainingRun:
-    """Saves a run and deletes all its checkpoints but this one and the best.
+    """Saves a run and deletes all checkpoints but this one, the last and their best.
 
     Args:
       run: to be saved.
@@ -110,8 +148,10 @@ def saved(run: TrainingRun, folder: Path, settings: dict[str, Any]) -> TrainingR
     best_step, score = (None, None) if run.best is None else run.best[2:]
     facts = {"best_step": best_step, "best_score": score, "settings": settings}
     _checkpoints.save(folder, run.step, *_items(run.state), facts=facts)
-    _checkpoints.prune(folder, {run.step, best_step})
-    return run._replace(saved=run.step)
+    needed = frozenset((run.step, best_step))
+    # What the checkpoint before needs stays: this one may turn out to be broken.
+    _checkpoints.prune(folder, needed | run.needed)
+    return run._replace(saved=run.step, needed=needed)
 
 
 def validated(
@@ -172,10 +212,14 @@ def stored_variables(folder: Path, *, last: bool) -> Variables:
     steps = _checkpoints.steps_in(folder)
     if not steps:
         raise ValueError(f"{folder} holds no checkpoints; give the folder of a run.")
-    step = steps[-1]
+    whole = [step for step in steps if _checkpoints.fault_of(folder, step) is None]
+    if not whole:
+        raise ValueError(f"{folder} holds broken checkpoints only; train again.")
+    step = whole[-1]
     if not last:
         best_step = _checkpoints.facts_of(folder, step)["best_step"]
         step = step if best_step is None else best_step
+        _check_whole(folder, step)
     return Variables(**_checkpoints.plain_variables(folder, step))
 
 
@@ -194,7 +238,7 @@ def _items(state):
 def _check_settings(folder, stored, settings) -> None:
     for name, value in settings.items():
         if stored.get(name) != value:
-            raise ValueError(
+            raise _checkpoints.OtherRunError(
                 f"{folder} holds a run with {name} = {stored.get(name)}, now it is "
                 f"{value}; give the same or another folder."
             )

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from jtransfer._internal.errors import DataError
-from jtransfer._internal.files import json_value, write_text_atomically
+from jtransfer._internal.files import (
+    file_faults,
+    json_value,
+    make_folder,
+    write_text_atomically,
+)
 
 try:
     import fcntl
@@ -31,9 +36,12 @@ def run_folder(folder: Path, name: str, identity: Mapping[str, Any]) -> Iterator
 
     Raises:
       DataError: if a run of another identity lies there, or one is at work.
+      FileError: if the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a") as lock:
+    make_folder(folder)
+    with file_faults(folder / _LOCK):
+        lock = (folder / _LOCK).open("a")
+    with lock:
         if not _is_locked_by_us(lock):
             raise DataError(
                 f"another run is at work in {folder}; wait for it, or give another "

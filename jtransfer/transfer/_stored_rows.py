@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jtransfer._internal.errors import FileError
 from jtransfer._internal.files import (
+    file_error,
     json_value,
     write_text_atomically,
 )
@@ -53,19 +55,26 @@ def store_rows(
 
     Returns:
       The arrays, mapped into memory, read-only.
+
+    Raises:
+      FileError: if the entry cannot be written; a rerun goes on where it ended.
     """
     text = json.dumps(key, sort_keys=True)
     entry = folder / bytes_fingerprint(text.encode())[:20]
     arrays = _read(entry)
     if arrays is None:
         draft = folder / f".part-{entry.name}"
-        draft.mkdir(parents=True, exist_ok=True)
         try:
+            draft.mkdir(parents=True, exist_ok=True)
             _fill(draft, rows, num_rows, batch_size, progress)
             _seal(draft, key)
             draft.rename(entry)
-        except OSError:
-            if not entry.exists():  # otherwise another process was faster
+        except (OSError, FileError) as error:
+            if entry.exists():  # Another process was faster.
+                pass
+            elif isinstance(error, OSError):
+                raise file_error(entry, error) from error
+            else:
                 raise
         arrays = _read(entry)
     return arrays

@@ -19,7 +19,12 @@ PUBLISHED = "imagenet:"
 
 def is_network(path: Path) -> bool:
     """Tells whether a path stands for a network."""
-    return str(path).startswith(PUBLISHED) or (path / "network.json").is_file()
+    if str(path).startswith(PUBLISHED):
+        return True
+    try:
+        return (path / "network.json").is_file()
+    except OSError:  # A folder that cannot be looked into.
+        return False
 
 
 def network_source(path: Path, target: Target | None) -> Source:

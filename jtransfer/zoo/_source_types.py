@@ -54,7 +54,7 @@ def pieces(batches) -> Iterator[np.ndarray]:
       The arrays.
 
     Raises:
-      SourceError: if the source fails, whatever its error is.
+      SourceError: if the source fails, whatever its error is, or gives no numbers.
     """
     with source_errors():
         batches = batches() if callable(batches) else batches
@@ -65,7 +65,18 @@ def pieces(batches) -> Iterator[np.ndarray]:
                 piece = np.asarray(next(iterator))
             except StopIteration:
                 return
+            _check_numbers(piece.dtype)
         yield piece
+
+
+def _check_numbers(dtype: np.dtype) -> None:
+    """Raises if arrays of a dtype do not become numbers; bfloat16 and its kin do."""
+    try:
+        if dtype.kind in "USMmc":  # Texts of digits and times would become some.
+            raise TypeError
+        np.zeros(1, dtype).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"It gives {dtype} in place of real numbers.") from error
 
 
 def files_digest(paths: Iterable[Path]) -> str:
@@ -93,7 +104,10 @@ def source_errors() -> Iterator[None]:
 
 def is_number(value) -> bool:
     """Tells whether a declared fact is a finite number."""
-    if isinstance(value, bool) or np.ndim(value) or not hasattr(value, "__float__"):
+    # Lists first: of rows that differ in length NumPy makes no array.
+    if isinstance(value, bool | list | tuple) or not hasattr(value, "__float__"):
+        return False
+    if np.ndim(value):
         return False
     kind = np.asarray(value).dtype.kind
     return kind in "iuf" and math.isfinite(float(value))

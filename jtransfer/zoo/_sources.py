@@ -97,7 +97,13 @@ def _declared(path: Path, target: Target | None) -> list[Source]:
 
 
 def _entries(folder: Path, target: Target | None) -> list[Path]:
-    return _kept(folder.iterdir(), target)
+    try:
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise RequestError(
+            f"{folder} cannot be read: {error.strerror}; change its permissions."
+        ) from error
+    return _kept(paths, target)
 
 
 def _kept(paths: Iterable[Path], target: Target | None) -> list[Path]:
@@ -109,15 +115,23 @@ def _kept(paths: Iterable[Path], target: Target | None) -> list[Path]:
 def _is_entry(path: Path) -> bool:
     if path.name.startswith("."):  # ._resnet.npz of another system, for example.
         return False
-    return path.suffix in (".npz", ".npy") or (path.is_dir() and bool(_shards(path)))
+    if path.suffix in (".npz", ".npy"):
+        return True
+    try:
+        return path.is_dir() and bool(_shards(path))
+    except SourceError:
+        return True  # Its row says why, when it is read.
 
 
 def _holds_labels_of(path: Path, target: Target | None) -> bool:
     if target is None or target.path is None or not path.is_file():
         return False
-    if not path.samefile(target.path):
+    try:
+        if not path.samefile(target.path):
+            return False
+        return path.suffix == ".npy" or "features" not in npz_headers(path)
+    except OSError:
         return False
-    return path.suffix == ".npy" or "features" not in npz_headers(path)
 
 
 def _natural(path: Path) -> list:
@@ -135,9 +149,13 @@ def _source(path: Path, target: Target | None) -> Source:
 def _npy_source(path: Path) -> Source:
     def features() -> Iterator[np.ndarray]:
         try:
-            yield npy_array(path)
+            rows = npy_array(path)
         except DataError as error:
             raise SourceError(str(error)) from error
+        _check_rows(path.name, "features", rows.shape, rows.dtype)
+        num_rows = max(1, PIECE_BYTES // (rows.shape[1] * rows.dtype.itemsize))
+        for start in range(0, max(1, len(rows)), num_rows):
+            yield rows[start : start + num_rows]
 
     return Source(
         name=printable_name(path.stem),
@@ -153,7 +171,7 @@ def _npz_source(path: Path) -> Source:
 
     try:
         held = npz_headers(_shards(path)[0])
-    except (DataError, IndexError):
+    except (DataError, SourceError, IndexError):
         held = {}  # Its row says why, when it is read.
     return Source(
         name=printable_name(path.name if path.is_dir() else path.stem),
@@ -182,8 +200,31 @@ def _head(path: Path) -> np.ndarray:
 def _shards(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    shards = (shard for shard in path.glob("*.npz") if shard.name[0] != ".")
-    return sorted(shards, key=_natural)
+    try:
+        # Not by glob, for which a folder that cannot be read is an empty one.
+        shards = [shard for shard in path.iterdir() if shard.suffix == ".npz"]
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror}; change its permissions."
+        ) from error
+    return sorted((s for s in shards if s.name[0] != "."), key=_natural)
+
+
+def _check_rows(
+    file: str, name: str, shape: tuple, dtype: np.dtype, *, some: bool = False
+) -> None:
+    """Raises SourceError unless an array holds rows of numbers, none if `some`."""
+    if len(shape) != 2 or not shape[1] or not (shape[0] or some):
+        raise SourceError(f"{name} in {file} must be [n, d], got shape {list(shape)}.")
+    if not np.issubdtype(dtype, np.floating):
+        raise SourceError(
+            f"{name} in {file} must be floating-point, got {dtype}{_cure(dtype)}."
+        )
+    if shape[1] > MAX_COLUMNS:
+        raise SourceError(
+            f"{name} has {shape[1]} columns, more than {MAX_COLUMNS}: pool or project "
+            "them first."
+        )
 
 
 def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:
@@ -201,25 +242,12 @@ def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:
                 )
             shape, dtype = held[name].shape, held[name].dtype
             # A host may have had no example left for its shard: [0, d].
-            if len(shape) != 2 or not shape[1] or not (shape[0] or len(shards) > 1):
-                raise SourceError(
-                    f"{name} in {shard.name} must be [n, d], got shape {list(shape)}."
-                )
-            if not np.issubdtype(dtype, np.floating):
-                raise SourceError(
-                    f"{name} in {shard.name} must be floating-point, got {dtype}"
-                    f"{_cure(dtype)}."
-                )
+            _check_rows(shard.name, name, shape, dtype, some=len(shards) > 1)
             if width not in (None, shape[1]):
                 raise SourceError(
                     f"{shard.name} has {shape[1]} columns of {name}, others {width}."
                 )
             width = shape[1]
-            if width > MAX_COLUMNS:
-                raise SourceError(
-                    f"{name} has {width} columns, more than {MAX_COLUMNS}: "
-                    "pool or project them first."
-                )
         num_rows = max(1, PIECE_BYTES // (width * dtype.itemsize))
         for shard in shards:
             yield from npz_rows(shard, name, num_rows=num_rows)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError
 from jtransfer.intervals import DealtLabels
-from jtransfer.zoo import pieces
+from jtransfer.zoo import pieces, source_errors
 
 Rows = np.ndarray | Iterable | Callable
 BATCH_ROWS = 4000
@@ -100,7 +100,8 @@ def _batches(
     """Yields float64 rows, checked, in batches of one size but for the last."""
     pending, seen = [], 0
     for piece in pieces(batches):
-        piece = np.asarray(piece, np.float64)
+        with source_errors():  # Objects may be anything.
+            piece = np.asarray(piece, np.float64)
         if piece.ndim != 2 or not piece.shape[1]:
             raise SourceError(f"{what} must be [n, d], got shape {list(piece.shape)}.")
         if pending and pending[0].shape[1] != piece.shape[1]:

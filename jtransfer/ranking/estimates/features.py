@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from jtransfer.intervals import NUM_BLOCKS, DealtLabels, copies
-from jtransfer.ranking.estimates.batches import dealt_rows
+from jtransfer._internal.errors import SourceError
+from jtransfer._internal.memory import memory_fault
+from jtransfer.intervals import NUM_BLOCKS, NUM_SHUFFLES, DealtLabels, copies
+from jtransfer.ranking.estimates.batches import BATCH_ROWS, dealt_rows
 from jtransfer.ranking.estimates.subsets import Rows
 from jtransfer.ranking.estimates.sums import (
     Sums,
@@ -81,7 +83,8 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
       examples than features that of the features.
 
     Raises:
-      SourceError: if the features are too few, too many or not finite.
+      SourceError: if the features are too few, too many or not finite, or if the
+        statistics cannot fit in the memory.
     """
     is_probed = _probed(target)
     kept = []
@@ -92,6 +95,7 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
         used = (indices >= 0) & (target.labels[indices] >= 0)
         d = rows.shape[-1]
         if blocks is None:
+            _check_memory(d, target)
             scattered = num_used > d
             empty = empty_sums(d, num_classes, scattered=False)
             blocks = [
@@ -141,6 +145,33 @@ def groups_of_copies(statistics: FeatureStatistics) -> np.ndarray | None:
         return None
     distinct = len(np.unique(groups[statistics.row_indices]))
     return groups if len(np.unique(statistics.rows)) >= distinct else None
+
+
+def statistics_bytes(d: int, num_classes: int, n: int) -> int:
+    """Returns the memory that the statistics and scores take at their peak, in bytes.
+
+    Args:
+      d: features.
+      num_classes: classes of the target.
+      n: examples with a label.
+    """
+    sums = 6 * NUM_SHUFFLES * num_classes * d
+    if n <= d:  # The rows, a subset of them as it is and scaled; and their products.
+        squares = 5 * n**2 + 4 * n * d
+    else:  # The blocks, their sums from one on, and what one subset is made into.
+        squares = (2 * NUM_BLOCKS + 4) * d**2
+    rows = (4 * min(n, BATCH_ROWS) + 2 * min(n, MAX_PROBED)) * d
+    return np.dtype(float).itemsize * (squares + sums + rows)
+
+
+def _check_memory(d: int, target: DealtLabels) -> None:
+    used = int((target.labels >= 0).sum())
+    fault = memory_fault(statistics_bytes(d, target.num_classes, used))
+    if fault is not None:
+        raise SourceError(
+            f"It {fault}: {d} features and {target.num_classes} classes; pool or "
+            "project the features first."
+        )
 
 
 def _row_hashes(rows: np.ndarray) -> np.ndarray:

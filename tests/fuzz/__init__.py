@@ -1,0 +1,1 @@
+"""Hostile inputs and failing files, for the tests and for `make fuzz`."""
