@@ -299,6 +299,17 @@ CALLS = {
         decay=1.0,
         bounds=(-5, 5),
     ),
+    attacks.pgd_step: lambda i: attacks.pgd_step(
+        attacks.cross_entropy_loss(teacher(i), 1),
+        i.features[0],
+        0.01 * i.others[0],
+        0.1 * i.others[1],
+        norm=attacks.LINF,
+        epsilon=0.1,
+        step_size=0.05,
+        decay=1.0,
+        bounds=(-5, 5),
+    ),
     attacks.fgsm: lambda i: attacks.fgsm(
         attacks.cross_entropy_loss(teacher(i), 1),
         i.features[0],
