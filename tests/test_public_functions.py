@@ -33,10 +33,18 @@ from jtransfer.distillation import batch_jacobians
 from jtransfer.scores import clustering, dense_targets, higher_order, probes
 from jtransfer.sinkhorn import convergence
 
-PACKAGES = (adversarial, attacks, distillation, hgr, matching, scores, sinkhorn)
+PACKAGES = (
+    adversarial,
+    assessment,
+    attacks,
+    distillation,
+    hgr,
+    matching,
+    scores,
+    sinkhorn,
+)
 """Their public functions are those that `__init__` imports."""
 MODULES = (
-    assessment,
     batch_jacobians,
     clustering,
     convergence,
@@ -385,6 +393,9 @@ CALLS = {
     assessment.sinkhorn_assessment: lambda i: assessment.sinkhorn_assessment(
         *probs(i), i.cost, **SINKHORN
     ),
+    assessment.fictitious_assessment: lambda i: assessment.fictitious_assessment(
+        i.features, i.logits, i.weights, LABELS, num_classes=C
+    ),
     assessment.fictitious_student: labelled(
         assessment.fictitious_student, num_classes=C, weight_decay=1.0
     ),
@@ -523,6 +534,7 @@ DEFAULT_DTYPE = {
 
 
 SLOW_TO_COMPILE = {
+    assessment.fictitious_assessment,
     assessment.fictitious_student,
     assessment.sinkhorn_assessment,
     assessment.sinkhorn_score,
