@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jtransfer import models, networks, training
+from jtransfer import data, models, networks, training
 from jtransfer._internal.errors import DataError
 from jtransfer._internal.provenance import images_fingerprint
 from jtransfer.data import Images
@@ -82,44 +82,17 @@ def distil_student(
     )
     identity["start"] = start and _fingerprints.network_fingerprint(start)
     with run_folder(folder, "student.json", identity):
-        arrays = {"images": train.images, "labels": train.labels, **method.arrays}
-        constants, loss = dict(method.constants), method.loss
-        if recipe.padding:
-            loss = TaughtInside(loss, method.outputs, teacher.architecture)
-            constants["teacher"] = teacher.variables
-        else:
-            arrays |= teacher_outputs.compute_teacher_outputs(
-                method.outputs, teacher, train.images, train.labels, folder=cache
-            )
-        objective = student_objective(
-            student, loss, preprocess=training.preprocessing(teacher.statistics)
-        )
-        if recipe.padding:
-            objective = Augmented(objective, recipe.padding)
-        params = variables.params
-        if method.extras is not None:
-            objective = BesideExtras(objective)
-            extras = _extras(method, teacher, architecture, variables, train, seed=seed)
-            params = {"network": params, "extras": extras}
-        num_train = len(train.labels)
-        batch_size = min(recipe.batch_size, num_train)
-        num_steps = recipe.num_epochs * max(1, num_train // batch_size)
-        result = training.fit(
-            objective,
-            models.Variables(params, variables.stats),
-            arrays,
-            constants=constants,
-            optimizer=student_optimizer(recipe, num_steps),
-            num_steps=num_steps,
-            batch_size=batch_size,
+        best = _fit_student(
+            teacher,
+            student,
+            variables,
+            train,
+            method=method,
+            recipe=recipe,
+            folder=folder,
+            cache=cache,
             seed=seed,
-            checkpoints=training.Checkpoints(folder=folder, every=-(-num_steps // 10)),
         )
-        best = result.best
-        if method.extras is not None:
-            best = models.Variables(best.params["network"], best.stats)
-        if method.second_head:
-            best = _body(best)
         network = Network(
             architecture, best, teacher.statistics, train.class_names, dict(facts)
         )
@@ -154,22 +127,65 @@ def _identity(teacher, architecture, train, *, method, recipe, seed) -> dict:
     }
 
 
-def _extras(method, teacher, architecture, variables, train, *, seed):
+def _fit_student(
+    teacher, student, variables, train, *, method, recipe, folder, cache, seed
+) -> models.Variables:
+    """Trains a student; its variables have neither extras nor a second head."""
+    arrays = {"images": train.images, "labels": train.labels, **method.arrays}
+    constants, loss = dict(method.constants), method.loss
+    if recipe.padding:
+        loss = TaughtInside(loss, method.outputs, teacher.architecture)
+        constants["teacher"] = teacher.variables
+    else:
+        arrays |= teacher_outputs.compute_teacher_outputs(
+            method.outputs, teacher, train.images, train.labels, folder=cache
+        )
+    preprocess = training.preprocessing(teacher.statistics)
+    objective = student_objective(student, loss, preprocess=preprocess)
+    if recipe.padding:
+        objective = Augmented(objective, recipe.padding)
+    if method.extras is not None:
+        objective = BesideExtras(objective)
+        extras = _extras(method, teacher, student, variables, train, seed=seed)
+        params = {"network": variables.params, "extras": extras}
+        variables = models.Variables(params, variables.stats)
+    num_train = len(train.labels)
+    batch_size = min(recipe.batch_size, num_train)
+    num_steps = recipe.num_epochs * max(1, num_train // batch_size)
+    result = training.fit(
+        objective,
+        variables,
+        arrays,
+        constants=constants,
+        optimizer=student_optimizer(recipe, num_steps),
+        num_steps=num_steps,
+        batch_size=batch_size,
+        seed=seed,
+        checkpoints=training.Checkpoints(folder=folder, every=-(-num_steps // 10)),
+    )
+    params, stats = result.best
+    if method.extras is not None:
+        params = params["network"]
+    if method.second_head:
+        params, stats = (part.get("body", {}) for part in (params, stats))
+    return models.Variables(params, stats)
+
+
+def _extras(method, teacher, student, variables, train, *, seed):
     """Parameters beside the student, made from the outputs of both for two images."""
-    body = _body(variables) if method.second_head else variables
-    student = Network(architecture, body, teacher.statistics, train.class_names, {})
+    few = train.images[:2], train.labels[:2]
+    ask = teacher_outputs.compiled_outputs(method.outputs, teacher.architecture)
+    of_teacher = ask(teacher.variables, teacher.statistics, *few)
+    apply_fn, _ = models.functional(student)
+    flat = networks.takes_vectors(student)
 
-    def outputs(network):
-        ask = teacher_outputs.compiled_outputs(method.outputs, network.architecture)
-        few = train.images[:2], train.labels[:2]
-        return ask(network.variables, network.statistics, *few)
+    def f(x):
+        return apply_fn(variables, x.reshape(len(x), -1) if flat else x)
 
-    return method.extras(jax.random.key(seed), outputs(teacher), outputs(student))
-
-
-def _body(variables: models.Variables) -> models.Variables:
-    """The variables of a student without its second head."""
-    return models.Variables(*(part.get("body", {}) for part in variables))
+    x = data.normalized(
+        few[0], mean=teacher.statistics.mean, std=teacher.statistics.std
+    )
+    return method.extras(jax.random.key(seed), of_teacher, method.outputs(f, x, few[1]))
 
 
 def _student(teacher, architecture: Architecture, method: Method, seed: int):
