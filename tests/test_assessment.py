@@ -185,3 +185,48 @@ LABELS = np.zeros(3, np.int32)
 def test_rejects(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_fictitious_assessment_is_the_score_of_the_fictitious_student():
+    """From its parts, and what is left out counts neither there nor here."""
+    features, labels = task(4)
+    rng = np.random.default_rng(4)
+    head = rng.normal(size=(3, features.shape[1])).astype(np.float32)
+    logits, kept = features @ head.T, np.arange(50)
+    shown = labels.copy()
+    shown[50:] = [-1, 5, 99, -7, 5, 5, 5, 5, 5, 5]
+    chosen = assessment.AssessmentSettings(
+        temperature=2.0, epsilon=0.2, weight_decay=0.05
+    )
+    result = assessment.fictitious_assessment(
+        features, logits, head, shown, num_classes=NUM_CLASSES, settings=chosen
+    )
+    student = student_of(features[kept], labels[kept], weight_decay=0.05)
+    means = sinkhorn.class_centers(
+        features[kept], labels[kept], num_classes=NUM_CLASSES
+    )
+    expected = assessment.sinkhorn_assessment(
+        *(jax.nn.softmax(jnp.asarray(x) / 2) for x in (logits[kept], student)),
+        sinkhorn.cost_matrix(*map(sinkhorn.normalized_centers, (head, means))),
+        epsilon=0.2,
+    )
+    np.testing.assert_allclose(result.score, expected.score, atol=1e-4)
+    np.testing.assert_allclose(result.plan, expected.plan, atol=1e-3)
+    assert result.converged == 1
+    # By default the penalty is the mean variance of a feature over the examples.
+    penalty = float(np.var(features, axis=0).mean() / len(features))
+    usual, explicit = (
+        assessment.fictitious_assessment(
+            features, logits, head, labels, num_classes=NUM_CLASSES, settings=chosen
+        ).score
+        for chosen in (
+            assessment.DEFAULT_ASSESSMENT,
+            assessment.AssessmentSettings(weight_decay=penalty),
+        )
+    )
+    np.testing.assert_allclose(usual, explicit, atol=1e-5)
+    nothing = assessment.fictitious_assessment(
+        features, logits, head, np.full(60, -1), num_classes=NUM_CLASSES
+    )
+    assert nothing.score == 0
+    assert nothing.converged == 0

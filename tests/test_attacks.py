@@ -86,6 +86,32 @@ def test_pgd_is_the_loop(seed, norm, decay):
     )
 
 
+@pytest.mark.parametrize("norm", [LINF, L2])
+def test_single_steps_from_any_start_are_the_loop(norm):
+    x, start = task(0, norm)
+    bounds = (-1, 1)
+    with jax.enable_x64(True):
+        step = jax.jit(
+            lambda delta, momentum: attacks.pgd_step(
+                attacks.deviation_loss(network, x),
+                x,
+                delta,
+                momentum,
+                norm=norm,
+                epsilon=EPSILON,
+                step_size=STEP,
+                decay=1.0,
+                bounds=bounds,
+            )
+        )
+        # The start breaks the limits, and is moved inside as by `pgd`.
+        state = 5 * start, np.zeros_like(x)
+        for _ in range(5):
+            state = step(*state)
+        expected = deviating(norm, 5, 1.0, bounds)(x, 5 * start)
+    np.testing.assert_allclose(state[0], expected, atol=1e-12)
+
+
 @given(seeds, st.sampled_from([LINF, L2]))
 def test_ball_and_box_are_kept_and_the_loss_rises_in_float32(seed, norm):
     x, start = (a.astype(np.float32) for a in task(seed, norm))

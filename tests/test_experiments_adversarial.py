@@ -7,16 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 pytest.importorskip("experiments.harness", reason="experiments are not here")
 from experiments import sheets
 from experiments.adversarial import figure2_figure3_synthetic as synthetic
+from experiments.adversarial import (
+    table1_table5_table6_architectures as architectures,
+)
 from experiments.adversarial import table7_gradient_diversity as gradient_diversity
 from experiments.adversarial.support import attacks, transfers
 from experiments.harness import Value
 from experiments.kept_networks import Model
-from jtransfer import training
-from jtransfer.attacks import L2, LINF
+from jtransfer import data, models, networks, pairs, training
+from jtransfer.attacks import L2, prediction_loss
 from jtransfer.distillation import cross_entropy
 from jtransfer.ranking import correlations
 from jtransfer.training.schedules import sgd
@@ -194,7 +198,7 @@ def test_transfers_of_known_networks(tmp_path, monkeypatch):
     monkeypatch.setattr(transfers, "logits", lambda model, x: model.network * x)
     target, others = Model("t", 1.0), (Model("a", 2.0), Model("b", 3.0))
     config = type("Config", (), {"out": tmp_path})
-    attack = attacks.Attack("PGD", None, 0.1, 2)
+    attack = attacks.attack("PGD", 0.1, 2)
     x = np.zeros((4, 2))
     for _ in range(2):
         result = transfers.attack_both_ways(config, target, others, attack, x, seed=0)
@@ -206,10 +210,42 @@ def test_transfers_of_known_networks(tmp_path, monkeypatch):
     assert [float(part[0, 0]) for part in pairs["b"].to_target] == [9, 3, 1]
 
 
-def test_which_attacks_are_those_of_pairs():
-    plain = attacks.Attack("PGD", LINF, 0.1, 20)
-    assert plain.is_that_of_pairs
-    assert not plain._replace(norm=L2).is_that_of_pairs
-    assert not plain._replace(decay=1.0).is_that_of_pairs
-    assert not plain._replace(random_start=False).is_that_of_pairs
-    assert not attacks.fgsm().is_that_of_pairs
+def test_steps_are_five_radii_in_all_and_none_is_longer_than_the_radius():
+    config = architectures.PRESETS["cpu"][1]
+    by_table = {
+        name: attack.settings
+        for name, attack in architectures.attacks_of(config).items()
+    }
+    assert by_table["table1"] == pairs.AttackSettings(num_steps=config.num_steps)
+    assert by_table["table6"].length_of_step == by_table["table6"].epsilon == 0.1
+    assert by_table["table5-mi"].decay == 1
+    assert not by_table["table5-mi"].random_start
+    assert by_table["table5-l2"].norm is L2
+    assert all(a.random_start for name, a in by_table.items() if name != "table5-mi")
+    for settings in by_table.values():
+        whole = settings.num_steps * settings.length_of_step
+        assert whole == pytest.approx(settings.epsilon * min(5, settings.num_steps))
+
+
+def test_cosines_of_gradients_by_their_definition():
+    architecture = networks.Architecture(
+        model="fully_connected", num_classes=3, base_width=4, image_size=2
+    )
+    statistics = data.ChannelStatistics(*np.full((2, 3), 0.5, np.float32))
+    both = []
+    for seed in (0, 1):
+        _, variables = models.functional(
+            networks.model(architecture, rngs=nnx.Rngs(seed))
+        )
+        network = networks.Network(architecture, variables, statistics, (), {})
+        both.append(Model(str(seed), network))
+    x = np.random.default_rng(0).random((3, 2, 2, 3)).astype(np.float32)
+    result = attacks.gradient_cosines(*both, x)
+    for example, cosine in zip(x, result, strict=True):
+        slopes = []
+        for model in both:
+            function = networks.function(model.network)
+            loss = prediction_loss(function, example)
+            slopes.append(np.asarray(jax.grad(loss)(example), np.float64).ravel())
+        lengths = np.prod([np.linalg.norm(slope) for slope in slopes])
+        assert cosine == pytest.approx(slopes[0] @ slopes[1] / lengths, abs=1e-5)

@@ -12,7 +12,7 @@ from experiments.cross_task import table11_recomputed as table11
 from experiments.cross_task import table14_figure5_sliding_window as sliding
 from experiments.cross_task.support import assessments, correlations
 from experiments.harness import Table, Value, mean_interval, rows
-from jtransfer import sinkhorn
+from jtransfer import assessment, sinkhorn
 from jtransfer.data import Images
 
 
@@ -125,14 +125,14 @@ def test_students_of_birds_stand_beside_the_table_of_birds(preset, expected):
     assert ours.printed[-1] == pytest.approx(expected)
 
 
-def test_the_price_of_approximation_2_holds_that_of_its_costs(monkeypatch):
+def test_approximation_2_is_that_of_the_library_from_outputs_and_centres():
     rng = np.random.default_rng(0)
     features, head = rng.normal(size=(12, 3)), rng.normal(size=(4, 3))
     logits, labels = rng.normal(size=(12, 4)), np.arange(12, dtype=np.int32) % 3
     features, head, logits = (x.astype(np.float32) for x in (features, head, logits))
-    monkeypatch.setattr(assessments, "fictitious_logits", lambda x, _: x)
-    centers = sinkhorn.class_centers(features, labels, num_classes=3)
-    cost = sinkhorn.cost_matrix(head, sinkhorn.normalized_centers(centers))
+    student = assessment.fictitious_student(
+        features, labels, num_classes=3, weight_decay=0.1
+    )
     given = assessments.Evidence(
         Images(np.zeros((12, 1, 1, 3), np.uint8), labels, ("a", "b", "c")),
         features,
@@ -141,9 +141,13 @@ def test_the_price_of_approximation_2_holds_that_of_its_costs(monkeypatch):
         cost=None,
         true_cost=None,
         printed_cost=None,
-        fictitious=None,
-        temperature=3.0,
-        epsilon=0.1,
+        fictitious=student,
+        true_head=-head,
+        settings=assessment.AssessmentSettings(3.0, 0.1, weight_decay=0.1),
     )
-    score = assessments.scorers(given)["sinkhorn_2"]()
-    assert score == assessments.transport_score(given, features, cost)
+    means = sinkhorn.class_centers(features, labels, num_classes=3)
+    for score, centers in (("sinkhorn_2", head), ("sinkhorn_2_true", -head)):
+        cost = sinkhorn.cost_matrix(*map(sinkhorn.normalized_centers, (centers, means)))
+        expected = assessments.transport_score(given, student, cost)
+        result = assessments.scorers(given)[score]()
+        assert float(result) == pytest.approx(float(expected), abs=1e-5)

@@ -128,10 +128,12 @@ def _task(labels):
 
 
 def test_the_memory_of_statistics_grows_with_what_they_hold():
-    few = feature_estimates.statistics_bytes(1000, 10, 500)
-    assert few >= 8 * 40 * 1000**2
-    more_classes = feature_estimates.statistics_bytes(1000, 1000, 500)
+    few = feature_estimates.statistics_bytes(1000, 10, 2000)
+    assert few >= 8 * 20 * 1000**2
+    more_classes = feature_estimates.statistics_bytes(1000, 1000, 2000)
     assert more_classes - few >= 8 * 20 * 990 * 1000
+    # No more examples than features: their products, in place of the features'.
+    assert feature_estimates.statistics_bytes(10**5, 10, 500) < 10**10
 
 
 # Archives.

@@ -202,3 +202,27 @@ def test_a_recipe_trains_and_records_its_facts(images, tmp_path):
     )
     assert network.facts["source_accuracy"] > 0.6
     assert networks.read_network(tmp_path).facts["source"] == "colours"
+
+
+def test_without_held_out_images_the_last_network_is_taken(images, tmp_path):
+    recipe = transfer.Recipe(
+        num_epochs=2,
+        batch_size=16,
+        padding=0,
+        warm_up_epochs=0,
+        decay_epochs=(0.5, 1.5),
+        validation_fraction=0,
+    )
+    statistics = data.ChannelStatistics(*np.full((2, 3), 0.25, np.float32))
+    options = {"recipe": recipe, "folder": tmp_path, "seed": 0, "facts": {}}
+    network = transfer.train_network(
+        ARCHITECTURE, images, None, **options, statistics=statistics
+    )
+    assert network.facts["best_step"] == 2 * (len(images.labels) // 16)
+    assert "source_accuracy" not in network.facts
+    jax.tree.map(np.testing.assert_array_equal, network.statistics, statistics)
+    log = (tmp_path / "log.jsonl").read_text()
+    assert "validation" not in log
+    # Other statistics are another run.
+    with pytest.raises(data.DataError, match="holds a run with statistics"):
+        transfer.train_network(ARCHITECTURE, images, None, **options)

@@ -1,5 +1,7 @@
 """Tests of jtransfer.pairs against definitions in float64, closed forms and edges."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jtransfer import adversarial, matching, pairs
+from jtransfer import adversarial, attacks, matching, pairs
+from jtransfer.attacks import L2, LINF
 from jtransfer.pairs import _gradients
 
 N, SHAPE = 14, (2, 2, 1)
@@ -200,6 +203,88 @@ def test_attacks_stay_in_the_box_and_do_not_hang_on_the_batches():
     assert changed.max() <= 1 + 1e-7
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pairs.AttackSettings(num_steps=3),
+        pairs.AttackSettings(norm=L2, epsilon=0.3, num_steps=3),
+        pairs.AttackSettings(num_steps=1, step_size=0.07),
+        pairs.AttackSettings(norm=L2, num_steps=3, step_size=0.04, decay=5.0),
+        pairs.AttackSettings(num_steps=2, random_start=False),
+        pairs.AttackSettings(num_steps=0),
+    ],
+    ids=["plain", "norm", "step_size", "decay", "no random start", "no step"],
+)
+def test_settings_are_those_of_attacks_on_one_example(settings):
+    function = curved(0)
+    result = pairs.attacked(function, IMAGES, KEY, settings=settings)
+
+    @jax.jit
+    def alone(x, index):
+        start = jnp.zeros_like(x)
+        if settings.random_start:
+            key = jax.random.fold_in(KEY, index)
+            start = settings.norm.uniform(key, x, settings.epsilon)
+        step_size = settings.step_size
+        if step_size is None:
+            step_size = 5 * settings.epsilon / max(settings.num_steps, 1)
+        return attacks.pgd(
+            attacks.prediction_loss(function, x),
+            x,
+            start,
+            norm=settings.norm,
+            epsilon=settings.epsilon,
+            step_size=step_size,
+            num_steps=settings.num_steps,
+            decay=settings.decay,
+            bounds=(0, 1),
+        )
+
+    for i, delta in enumerate(result.deltas):
+        np.testing.assert_allclose(delta, alone(IMAGES[i], i), atol=1e-6)
+    assert np.abs(result.deltas).max() > 0.01
+
+
+def test_each_setting_changes_the_attack():
+    def deltas(**changed):
+        # In this norm momentum turns a step even where no sign changes.
+        settings = pairs.AttackSettings(
+            norm=L2, epsilon=0.2, num_steps=3, step_size=0.05
+        )
+        settings = dataclasses.replace(settings, **changed)
+        return pairs.attacked(curved(0), IMAGES, KEY, settings=settings).deltas
+
+    plain = deltas()
+    for changed in (
+        {"norm": LINF},
+        {"epsilon": 0.1},
+        {"num_steps": 2},
+        {"step_size": 0.02},
+        {"decay": 5.0},
+        {"random_start": False},
+    ):
+        assert np.abs(deltas(**changed) - plain).max() > 1e-3, changed
+
+
+def test_a_radius_and_steps_may_stand_beside_the_settings():
+    settings = pairs.AttackSettings(decay=1.0)
+    short = {"epsilon": 0.05, "num_steps": 2}
+    result = pairs.attacked(curved(0), IMAGES, KEY, settings=settings, **short)
+    settings = pairs.AttackSettings(decay=1.0, **short)
+    expected = pairs.attacked(curved(0), IMAGES, KEY, settings=settings)
+    np.testing.assert_array_equal(result.deltas, expected.deltas)
+    pair = pairs.function_pair(
+        curved(1), curved(0), IMAGES, BLOCKS, KEY, settings=settings
+    )
+    again = pairs.transfer(
+        expected,
+        pairs.attacked(curved(1), IMAGES, KEY, settings=settings),
+        IMAGES,
+        BLOCKS,
+    )
+    np.testing.assert_array_equal(pair.to_source.alpha1, again.alpha1)
+
+
 @given(seed=st.integers(0, 2**16))
 def test_shares_lie_between_0_and_1(seed):
     rng = np.random.default_rng(seed)
@@ -257,5 +342,10 @@ def test_what_is_not_finite_shows():
 def test_faults_are_told():
     with pytest.raises(ValueError, match="at least 10 images, got 9"):
         pairs.attacked(curved(0), IMAGES[:9], KEY)
+    still = pairs.AttackSettings(random_start=False)
+    with pytest.raises(ValueError, match="needs a random start"):
+        pairs.attacked(curved(0, 1), IMAGES, KEY, settings=still)
+    with pytest.raises(ValueError, match="must not be negative, got -1"):
+        pairs.attacked(curved(0), IMAGES, KEY, num_steps=-1)
     with pytest.raises(ValueError, match=r"shape \[m\]"):
         pairs.gradients(curved(0), lambda x: x.sum(), IMAGES, BLOCKS)

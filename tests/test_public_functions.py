@@ -33,10 +33,18 @@ from jtransfer.distillation import batch_jacobians
 from jtransfer.scores import clustering, dense_targets, higher_order, probes
 from jtransfer.sinkhorn import convergence
 
-PACKAGES = (adversarial, attacks, distillation, hgr, matching, scores, sinkhorn)
+PACKAGES = (
+    adversarial,
+    assessment,
+    attacks,
+    distillation,
+    hgr,
+    matching,
+    scores,
+    sinkhorn,
+)
 """Their public functions are those that `__init__` imports."""
 MODULES = (
-    assessment,
     batch_jacobians,
     clustering,
     convergence,
@@ -299,6 +307,17 @@ CALLS = {
         decay=1.0,
         bounds=(-5, 5),
     ),
+    attacks.pgd_step: lambda i: attacks.pgd_step(
+        attacks.cross_entropy_loss(teacher(i), 1),
+        i.features[0],
+        0.01 * i.others[0],
+        0.1 * i.others[1],
+        norm=attacks.LINF,
+        epsilon=0.1,
+        step_size=0.05,
+        decay=1.0,
+        bounds=(-5, 5),
+    ),
     attacks.fgsm: lambda i: attacks.fgsm(
         attacks.cross_entropy_loss(teacher(i), 1),
         i.features[0],
@@ -373,6 +392,9 @@ CALLS = {
     ),
     assessment.sinkhorn_assessment: lambda i: assessment.sinkhorn_assessment(
         *probs(i), i.cost, **SINKHORN
+    ),
+    assessment.fictitious_assessment: lambda i: assessment.fictitious_assessment(
+        i.features, i.logits, i.weights, LABELS, num_classes=C
     ),
     assessment.fictitious_student: labelled(
         assessment.fictitious_student, num_classes=C, weight_decay=1.0
@@ -512,6 +534,7 @@ DEFAULT_DTYPE = {
 
 
 SLOW_TO_COMPILE = {
+    assessment.fictitious_assessment,
     assessment.fictitious_student,
     assessment.sinkhorn_assessment,
     assessment.sinkhorn_score,

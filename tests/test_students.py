@@ -1,5 +1,6 @@
 """Tests of jtransfer.transfer and of the batched Jacobians under it."""
 
+import dataclasses
 import functools
 import json
 
@@ -7,13 +8,14 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
-from jtransfer import data, distillation, models, networks, transfer
+from jtransfer import data, distillation, models, networks, training, transfer
 from jtransfer.distillation import batch_jacobians
 from jtransfer.training import _runs
-from jtransfer.transfer import teacher_outputs
+from jtransfer.transfer import _student_steps, student_recipes, teacher_outputs
 
 CLASSES, TEACHER_CLASSES, SIDE = 3, 4, 8
 LABELS = np.arange(24, dtype=np.int32) % CLASSES
@@ -350,7 +352,20 @@ def a_teacher(names):
     return networks.Network(architecture, variables, statistics, names, {})
 
 
-def distilled(folder, name, *, model="vgg4", seed=0, method=None, **changes):
+RECIPE = transfer.StudentRecipe(num_epochs=10, batch_size=8, learning_rate=0.01)
+
+
+def distilled(
+    folder,
+    name,
+    *,
+    model="vgg4",
+    seed=0,
+    method=None,
+    recipe=RECIPE,
+    start=None,
+    **changes,
+):
     method = METHODS[name] if method is None else method
     own = ("red", "green", "blue")
     names = own if name == "activations+jacobians" else ("a", "b", "c", "d")
@@ -368,11 +383,12 @@ def distilled(folder, name, *, model="vgg4", seed=0, method=None, **changes):
     return transfer.distil_student(
         *arguments.values(),
         method=method,
-        recipe=transfer.StudentRecipe(num_epochs=10, batch_size=8, learning_rate=0.01),
+        recipe=recipe,
         folder=folder,
         cache=folder / "teacher_outputs",
         seed=seed,
         facts={"method": name},
+        start=start,
     )
 
 
@@ -444,6 +460,136 @@ def test_what_does_not_fit_is_refused(tmp_path):
     deep = networks.Architecture(model="vgg9", num_classes=3, image_size=SIDE)
     with pytest.raises(data.DataError, match="vgg9 cannot be the student: .*32 x 32"):
         distilled(tmp_path, name, architecture=deep)
+
+
+def test_an_optimizer_falls_where_the_recipe_says():
+    recipe = transfer.StudentRecipe(
+        num_epochs=4,
+        learning_rate=0.1,
+        decay_at=(0.25, 0.5),
+        decay_factor=0.2,
+        optimizer=transfer.Momentum(momentum=0.5, weight_decay=0.25),
+    )
+    weights, rates = {"kernel": jnp.ones((1, 1)), "bias": jnp.ones(1)}, []
+    optimizer = student_recipes.student_optimizer(recipe, 8)
+    state, slopes = optimizer.init(weights), jax.tree.map(jnp.ones_like, weights)
+    velocity = np.zeros(2)
+    for _ in range(8):
+        updates, state = optimizer.update(slopes, state, weights)
+        velocity = 0.5 * velocity + [1.25, 1]
+        steps = [-updates[name].item() for name in ("kernel", "bias")]
+        rates.append(steps / velocity)
+    expected = np.repeat([[0.1] * 2, [0.02] * 2, [0.004] * 2], [2, 2, 4], axis=0)
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+    again = student_recipes.student_optimizer(dataclasses.replace(recipe), 8)
+    assert again is optimizer
+    # By default it is Adam with one fall, after four fifths.
+    usual = student_recipes.student_optimizer(RECIPE, 10)
+    rate = optax.piecewise_constant_schedule(0.01, {8: 0.1})
+    ours, reference = (o.init(weights) for o in (usual, optax.adam(rate)))
+    for _ in range(10):
+        updates, ours = usual.update(slopes, ours)
+        expected, reference = optax.adam(rate).update(slopes, reference)
+        chex.assert_trees_all_equal(updates, expected)
+
+
+def linear_extras(key, teacher, student):
+    shapes = [out["teacher_logits"].shape[1] for out in (teacher, student)]
+    return {"weights": jax.random.normal(key, shapes)}
+
+
+def mapped_loss(student, batch):
+    answers = student.logits @ batch["extras"]["weights"].T
+    return jnp.mean((answers - batch["teacher_logits"]) ** 2), {}
+
+
+def test_extras_are_trained_beside_a_student_that_may_start_anywhere(tmp_path):
+    method = transfer.Method(teacher_outputs.logits, mapped_loss, extras=linear_extras)
+    options = {"model": "fully_connected", "method": method}
+    first = distilled(tmp_path / "first", "lwf", **options)
+    losses = [row["loss"] for row in log(tmp_path / "first")]
+    assert losses[-1] < 0.5 * losses[0]
+    assert set(first.variables.params) == set(
+        models.functional(networks.model(first.architecture, rngs=nnx.Rngs(0)))[
+            1
+        ].params
+    )
+    still = transfer.StudentRecipe(num_epochs=1, batch_size=8, learning_rate=0.0)
+    second = distilled(
+        tmp_path / "second", "lwf", recipe=still, start=first, test=None, **options
+    )
+    chex.assert_trees_all_equal(second.variables, first.variables)
+    assert "source_accuracy" not in second.facts
+    # The start, the optimiser and the padding tell runs apart.
+    for changes, message in (
+        ({"start": None}, "start = "),
+        ({"recipe": dataclasses.replace(still, padding=1)}, "'padding': 0.* is .*1"),
+        (
+            {"recipe": dataclasses.replace(still, optimizer=transfer.Momentum())},
+            "Adam.*now it is .*Momentum.*'weight_decay': 0.0005",
+        ),
+    ):
+        changed = {"recipe": still, "start": first, **options, **changes}
+        with pytest.raises(data.DataError, match=message):
+            distilled(tmp_path / "second", "lwf", **changed)
+    with pytest.raises(data.DataError, match="cannot be the start of this student"):
+        distilled(tmp_path / "third", "lwf", start=first)
+
+
+def test_with_padding_the_teacher_sees_what_the_student_sees(tmp_path):
+    seen = {}
+
+    def loss(student, batch):
+        seen.update(x=student.x, logits=batch["teacher_logits"])
+        return jnp.sum(student.logits), {}
+
+    teacher, images = a_teacher(("a", "b", "c", "d")), colours(0, 8, ("r", "g", "b"))
+    model = models.FullyConnected(
+        num_features=SIDE * SIDE * 3, num_classes=3, rngs=nnx.Rngs(0)
+    )
+    objective = _student_steps.Augmented(
+        transfer.student_objective(
+            model,
+            _student_steps.TaughtInside(
+                loss, teacher_outputs.logits, teacher.architecture
+            ),
+            preprocess=training.preprocessing(teacher.statistics),
+        ),
+        padding=2,
+    )
+    batch = {"images": images.images, "labels": images.labels}
+    key, constants = jax.random.key(3), {"teacher": teacher.variables}
+    objective(*models.functional(model)[1], {**batch, **constants}, key)
+    moved = data.augmented(jax.random.split(key)[0], images.images, padding=2)
+    assert (np.asarray(moved) != images.images).any()
+    x = data.normalized(moved, mean=teacher.statistics.mean, std=teacher.statistics.std)
+    apply_fn, _ = networks.apply_fn_of(teacher.architecture)
+    np.testing.assert_allclose(seen["x"], x, atol=1e-6)
+    np.testing.assert_allclose(
+        seen["logits"], apply_fn(teacher.variables, x)[0], atol=1e-5
+    )
+    augmented = dataclasses.replace(RECIPE, padding=1)
+    distilled(
+        tmp_path,
+        "lwf",
+        model="fully_connected",
+        method=transfer.Method(teacher_outputs.logits, sum_of_logits),
+        recipe=dataclasses.replace(augmented, num_epochs=1),
+    )
+    assert not (tmp_path / "teacher_outputs").exists()
+    others = transfer.sinkhorn_method(
+        [np.ones((4, 3))] * 2,
+        teacher_weights=(1, 1),
+        other_logits=[np.zeros((24, 4), np.float32)],
+    )
+    with pytest.raises(ValueError, match="train without padding"):
+        distilled(tmp_path, "lwf", method=others, recipe=augmented)
+
+
+def sum_of_logits(student, batch):
+    return jnp.mean(
+        (jnp.sum(student.logits) - jnp.sum(batch["teacher_logits"])) ** 2
+    ), {}
 
 
 def test_shared_maps_are_of_one_size_the_largest_and_deepest_first():

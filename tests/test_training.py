@@ -187,6 +187,17 @@ def test_preprocessing_augments_with_a_key_only():
     assert not np.array_equal(preprocess()(images, jax.random.key(0)), plain)
 
 
+def test_equal_statistics_and_augmentation_are_one_preprocessing():
+    def made(mean, augment=None):
+        parts = np.full(3, mean, np.float32), np.full(3, 0.3, np.float32)
+        return training.preprocessing(data.ChannelStatistics(*parts), augment=augment)
+
+    assert made(0.4) == made(0.4)
+    assert hash(made(0.4)) == hash(made(0.4))
+    assert made(0.4) != made(0.5)
+    assert made(0.4) != made(0.4, data.augmented)
+
+
 def test_evaluated_equals_the_whole_set_at_once():
     _, apply_fn, variables = convolutional()
     # Ten examples, batches of four: two of the last are filling.

@@ -9,6 +9,7 @@ from tasks import NUM_CLASSES, gaussian_task
 from transport import minimiser, references
 
 from jtransfer import intervals, ranking, zoo
+from jtransfer.assessment import AssessmentSettings, fictitious_assessment
 from jtransfer.ranking import ON_REQUEST, SCORES, score_names
 from jtransfer.ranking.estimates import transport
 from jtransfer.ranking.estimates.batches import BATCH_ROWS
@@ -188,3 +189,29 @@ def test_plan_map_is_xml_that_shows_what_counts():
     assert any(text.startswith(f"class {i} to class {j}: ") for text in titles)
     largest = max(float(r.get("fill-opacity") or 0) for r in image.iter("rect"))
     assert largest == 1
+
+
+def test_the_value_is_that_of_the_fictitious_assessment():
+    features, labels = task()
+    (row,) = rows_of(source_of(features, head=lambda: KERNEL), labels)
+    outputs = (features @ KERNEL + 0.5).astype(np.float32)
+    one = fictitious_assessment(
+        features.astype(np.float32),
+        outputs,
+        KERNEL.T.astype(np.float32),
+        labels,
+        num_classes=NUM_CLASSES,
+    )
+    np.testing.assert_allclose(row.value, one.score, atol=1e-5)
+    assert one.converged == 1
+    decay = np.var(features, axis=0).mean() / NUM
+    settings = AssessmentSettings(weight_decay=float(decay))
+    again = fictitious_assessment(
+        features.astype(np.float32),
+        outputs,
+        KERNEL.T.astype(np.float32),
+        labels,
+        num_classes=NUM_CLASSES,
+        settings=settings,
+    )
+    np.testing.assert_allclose(again.score, one.score, atol=1e-5)

@@ -246,7 +246,10 @@ def write_claims(
 
 
 def seconds(setting: Setting, attack: Attack) -> float:
-    """Processor seconds of an attack on the reference model, once it is compiled."""
+    """Processor seconds of an attack on the reference model, once it is compiled.
+
+    Its outputs before and after the attack are part of it.
+    """
     x = setting.x[: attacks.BATCH_SIZE]
     attacks.deltas(setting.target, attack, x, seed=0)
     start = time.process_time()

@@ -29,7 +29,7 @@ from experiments.adversarial.support.transfers import Setting
 from experiments.harness import Value
 from experiments.kept_networks import Model
 from experiments.sheets import Sheet, write_seed_means
-from jtransfer.attacks import L2, LINF
+from jtransfer.attacks import L2
 
 HEAD = " after the new head"
 SIGNS = {f"{measures.POOLED}{HEAD}": -1.0}
@@ -91,10 +91,10 @@ def attacks_of(config: networks.Config) -> dict[str, Attack]:
     return {
         "table1": attacks.pgd(config),
         "table6": attacks.fgsm(),
-        "table5-pgd2": Attack("PGD", LINF, 2 / 255, steps),
-        "table5-pgd4": Attack("PGD", LINF, 4 / 255, steps),
-        "table5-mi": Attack("MI", LINF, 0.1, steps, 1.0, random_start=False),
-        "table5-l2": Attack("PGD-L2", L2, 1.0, steps),
+        "table5-pgd2": attacks.attack("PGD", 2 / 255, steps),
+        "table5-pgd4": attacks.attack("PGD", 4 / 255, steps),
+        "table5-mi": attacks.attack("MI", 0.1, steps, decay=1.0, random_start=False),
+        "table5-l2": attacks.attack("PGD-L2", 1.0, steps, norm=L2),
     }
 
 
@@ -103,7 +103,9 @@ def main(config: networks.Config, preset: str) -> None:
     for name, attack in attacks_of(config).items():
         sheet = networks.new_sheet(config, name, preset)
         seeds = config.seeds if name in ("table1", "table6") else config.seeds[:1]
-        print(f"{name}: {attack.name}, radius {attack.epsilon:.4f}", flush=True)
+        print(
+            f"{name}: {attack.name}, radius {attack.settings.epsilon:.4f}", flush=True
+        )
         by_seed = {
             seed: write_seed(
                 config, sheet, attack, transfers.prepare_setting(config, seed=seed)
@@ -162,7 +164,7 @@ def write_side(
             measures.alphas(pairs.values()),
             setting.losses,
             list(pairs),
-            f"{attack.name}, radius {attack.epsilon:.3g}{suffix}",
+            f"{attack.name}, radius {attack.settings.epsilon:.3g}{suffix}",
             name=suffix.strip().replace(" ", "-"),
         )
     return values

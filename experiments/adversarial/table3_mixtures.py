@@ -74,31 +74,27 @@ def write_seed(config: networks.Config, sheet: Sheet, seed: int) -> dict[str, Va
     """Writes all rows of one seed; returns those that are averaged over the seeds."""
     train, test = (vehicles(config, split) for split in ("train", "test"))
     target = networks.train_target(config, train, test, seed=seed)
-    sources = train_mixed_sources(config, seed)
-    heads = [networks.train_head(config, s, train, seed=seed) for s in sources]
-    x, labels = transfers.attacked_images(config, target, test)
-    losses = np.stack(
-        [attacks.cross_entropies(head, x, labels) for head in heads], axis=1
-    )
-    both_ways = transfers.attack_both_ways(
-        config, target, sources, attacks.pgd(config), x, seed=seed
-    )
     names = [f"{share:.0%} vehicles" for share in SHARES]
-    accuracies = [attacks.accuracy(head, test) for head in heads]
+    mixed = dict(zip(names, train_mixed_sources(config, seed), strict=True))
+    setting = transfers.transfer_sources(config, mixed, target, train, test, seed=seed)
+    both_ways = transfers.attack_both_ways(
+        config, target, setting.sources, attacks.pgd(config), setting.x, seed=seed
+    )
     pairs = {n: t.to_target for n, t in zip(names, both_ways, strict=True)}
-    fooled = [transfers.fooled(target, pair, x) for pair in pairs.values()]
+    fooled = [transfers.fooled(target, pair, setting.x) for pair in pairs.values()]
     for name, share in zip(names, fooled, strict=True):
         write_known(sheet, f"{FOOLED}, {name}", share, seed=seed)
     values = measures.write_models(
         sheet,
         pairs,
-        dict(zip(names, accuracies, strict=True)),
-        losses,
+        setting.accuracies,
+        setting.losses,
         PAPER,
         seed=seed,
         signs=SIGNS,
     )
     alphas = measures.alphas(pairs.values())
+    accuracies = list(setting.accuracies.values())
     columns = {
         BY_FOOLED: (accuracies, fooled),
         BY_SHARE["accuracy"]: (SHARES, accuracies),
@@ -110,7 +106,7 @@ def write_seed(config: networks.Config, sheet: Sheet, seed: int) -> dict[str, Va
             sheet, cell, compute, correlations(), SIGNS, seed=seed
         )
     if seed == config.seeds[0]:
-        drawings.draw_scatter(sheet, alphas, losses, names, "PGD, S->T")
+        drawings.draw_scatter(sheet, alphas, setting.losses, names, "PGD, S->T")
     return values
 
 

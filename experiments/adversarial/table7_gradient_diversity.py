@@ -72,20 +72,21 @@ def main(config: networks.Config, preset: str) -> None:
     )
     target = networks.train_target(config, train, test, seed=seed)
     start = networks.train_source(config, *config.target, seed=seed)
-    sources = [tune(config, start, target, train, rho, seed=seed) for rho in RHOS]
-    heads = [networks.train_head(config, s, train, seed=seed) for s in sources]
-    x, labels = transfers.attacked_images(config, target, test)
-    losses = np.stack(
-        [attacks.cross_entropies(head, x, labels) for head in heads], axis=1
-    )
-    both_ways = transfers.attack_both_ways(
-        config, target, sources, attacks.pgd(config), x, seed=seed
-    )
     names = [f"rho {rho}" for rho in RHOS]
+    tuned = {
+        name: tune(config, start, target, train, rho, seed=seed)
+        for name, rho in zip(names, RHOS, strict=True)
+    }
+    setting = transfers.transfer_sources(config, tuned, target, train, test, seed=seed)
+    both_ways = transfers.attack_both_ways(
+        config, target, setting.sources, attacks.pgd(config), setting.x, seed=seed
+    )
     pairs = {n: t.from_target for n, t in zip(names, both_ways, strict=True)}
-    accuracies = [attacks.accuracy(head, test) for head in heads]
     alphas = measures.alphas(pairs.values())
-    cosines = [attacks.gradient_cosines(s, target, x) for s in sources]
+    cosines = [
+        attacks.gradient_cosines(source, target, setting.x)
+        for source in setting.sources
+    ]
     cosines = np.stack(cosines, axis=1)
     for i, name in enumerate(names):
         write_row(
@@ -97,18 +98,21 @@ def main(config: networks.Config, preset: str) -> None:
     measures.write_models(
         sheet,
         pairs,
-        dict(zip(names, accuracies, strict=True)),
-        losses,
+        setting.accuracies,
+        setting.losses,
         PAPER,
         seed=seed,
         signs=SIGNS,
     )
     write_change(sheet, "cosine of the gradients", cosines, None, seed)
     write_change(sheet, "alpha1", alphas, PAPER.columns["alpha1"], seed)
-    right = [attacks.is_right(h, attacks.pixels(test), test.labels) for h in heads]
+    right = [
+        attacks.is_right(head, attacks.pixels(test), test.labels)
+        for head in setting.heads
+    ]
     right = np.stack(right, axis=1).astype(float)
     write_change(sheet, "accuracy after transfer", right, PAPER.accuracies, seed)
-    drawings.draw_scatter(sheet, alphas, losses, names, "PGD, T->S")
+    drawings.draw_scatter(sheet, alphas, setting.losses, names, "PGD, T->S")
 
 
 def write_change(

@@ -33,7 +33,7 @@ from experiments.cross_task.support.settings import (
     new_sheet,
     task,
 )
-from experiments.cross_task.support.training import ALONE, train, train_teacher
+from experiments.cross_task.support.training import train_alone, train_teacher
 from experiments.harness import Value
 from experiments.sheets import Sheet, axes, write_row
 from jtransfer import sinkhorn, transfer
@@ -150,8 +150,8 @@ def curves(config: Figure3, name: str) -> dict[str, np.ndarray]:
     source = task(config, config.dataset, classes, config.teacher_per_class)
     target = task(config, config.dataset, classes, config.per_class)
     teacher = train_teacher(config, config.teacher, source).network
-    student = train(
-        config, config.student, target.train, ALONE, config.student_training, seed=0
+    student = train_alone(
+        config, config.student, target.train, config.student_training, seed=0
     ).network
     cost = transfer.class_cost(teacher, target.train)
     if name == "as printed":

@@ -34,7 +34,7 @@ from experiments.cross_task.support.repository import (
     train_student,
 )
 from experiments.cross_task.support.settings import Task, new_sheet
-from experiments.cross_task.support.training import Way, accuracy, train
+from experiments.cross_task.support.training import Way, accuracy, train_taught
 from experiments.harness import Value
 from experiments.kept_networks import Model
 from experiments.sheets import Sheet, write_row
@@ -122,7 +122,7 @@ def permuted(honest: Entry) -> Entry:
 
 def train_nasty(config: DoubleWindow, honest: Entry) -> Entry:
     """Trains a teacher of the same classes whose soft outputs leave the honest ones."""
-    model = train(
+    model = train_taught(
         config,
         config.families[honest.family],
         honest.source.train,

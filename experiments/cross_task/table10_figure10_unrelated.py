@@ -192,7 +192,7 @@ def score(config: Unrelated, teacher: Model, target: Task) -> Value:
     """Approximation II of a teacher for a target."""
     network, train = teacher.network, target.train
     given = evidence(config, network, centers(network, train), train)
-    return Value(float(approximation_2(given)))
+    return Value(float(approximation_2(given, given.head)))
 
 
 def write_choice(

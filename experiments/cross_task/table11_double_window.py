@@ -43,7 +43,7 @@ from experiments.cross_task.support.settings import (
     new_sheet,
     write_cub_not_run,
 )
-from experiments.cross_task.support.training import ALONE, accuracy, train
+from experiments.cross_task.support.training import accuracy, train_alone
 from experiments.kept_networks import Model
 from experiments.sheets import Sheet, write_known, write_row
 
@@ -114,11 +114,10 @@ def write_baseline(config, sheet: Sheet, k: int, target: Task) -> list[Model]:
     """Writes the accuracies of students without a teacher; the students, one a seed."""
     students = []
     for seed in config.seeds:
-        model = train(
+        model = train_alone(
             config,
             config.student,
             target.train,
-            ALONE,
             config.student_training,
             seed=seed,
         )

@@ -34,9 +34,8 @@ from experiments.cross_task.support.settings import (
     task,
 )
 from experiments.cross_task.support.training import (
-    ALONE,
     accuracy,
-    train,
+    train_alone,
     train_teacher,
 )
 from experiments.harness import Value
@@ -141,7 +140,7 @@ def write_table9(config: Centres, sheet: Sheet) -> None:
     networks = {
         "teacher": functools.partial(train_teacher, config, config.teacher, source),
         "untrained": functools.partial(
-            train, config, config.teacher, source.train, ALONE, Training(0), seed=1
+            train_alone, config, config.teacher, source.train, Training(0), seed=1
         ),
     }
     coarse = superclasses(config)

@@ -29,10 +29,10 @@ from experiments.cross_task.support.settings import (
     task,
 )
 from experiments.cross_task.support.training import (
-    ALONE,
     accuracy,
     sinkhorn_way,
-    train,
+    train_alone,
+    train_taught,
     train_teacher,
 )
 from experiments.harness import Value
@@ -123,13 +123,14 @@ def main(config: Ablations, preset: str) -> None:
 
     @functools.cache
     def student_accuracy(shape, cost: str, seed: int, **changed: float) -> Value:
-        options = {"seed": seed}
-        way = ALONE
-        if cost != "student alone":
+        images, settings = target.train, config.student_training
+        if cost == "student alone":
+            model = train_alone(config, shape, images, settings, seed=seed)
+        else:
             way = sinkhorn_way(config, costs[cost](), **changed)
-            options["taught_by"] = teacher
-        settings = config.student_training
-        model = train(config, shape, target.train, way, settings, **options)
+            model = train_taught(
+                config, shape, images, way, settings, seed=seed, taught_by=teacher
+            )
         return accuracy(model, target.test)
 
     sheet = new_sheet(config, "table8", preset)
@@ -150,7 +151,7 @@ def cost_matrices(
 
     def by_untrained():
         shape, never = config.teacher, Training(0)
-        return by(train(config, shape, source.train, ALONE, never, seed=1).network)
+        return by(train_alone(config, shape, source.train, never, seed=1).network)
 
     def by_shallow():
         return by(train_teacher(config, config.shallow, source).network)

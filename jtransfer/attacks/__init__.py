@@ -4,9 +4,10 @@ What is measured with them is defined by Liang et al., "Uncovering the Connectio
 Between Adversarial Transferability and Knowledge Transferability", 2021.
 """
 
-from jtransfer.attacks.gradient import best_attack as best_attack
+from jtransfer.attacks.best import best_attack as best_attack
 from jtransfer.attacks.gradient import fgsm as fgsm
 from jtransfer.attacks.gradient import pgd as pgd
+from jtransfer.attacks.gradient import pgd_step as pgd_step
 from jtransfer.attacks.losses import cross_entropy_loss as cross_entropy_loss
 from jtransfer.attacks.losses import deviation_loss as deviation_loss
 from jtransfer.attacks.losses import prediction_loss as prediction_loss

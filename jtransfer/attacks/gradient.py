@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jtransfer._internal import checks
+from jtransfer.attacks.losses import scalar_loss
 from jtransfer.attacks.norms import Norm, divisor
 
 
@@ -81,21 +82,70 @@ def pgd(
     if num_steps < 0:
         raise ValueError(f"num_steps must not be negative, got {num_steps}.")
 
-    def inside(delta):
-        return _clipped(norm.project(delta, epsilon).astype(x.dtype), x, bounds)
-
     def step(state, _):
-        delta, momentum = state
-        gradient = jax.grad(_scalar(loss))(x + delta)
-        # The sum of magnitudes may overflow where the greatest of them does not.
-        gradient /= divisor(jnp.max(jnp.abs(gradient)))
-        gradient /= divisor(jnp.sum(jnp.abs(gradient)))
-        momentum = (decay * momentum + gradient).astype(x.dtype)
-        return (inside(delta + step_size * norm.steepest(momentum)), momentum), None
+        moved = _ascended(loss, x, *state, norm, epsilon, step_size, decay, bounds)
+        return moved, None
 
-    state = inside(start), jnp.zeros_like(x)
+    state = _inside(start, x, norm, epsilon, bounds), jnp.zeros_like(x)
     (delta, _), _ = jax.lax.scan(step, state, length=num_steps, unroll=unroll)
     return jax.lax.stop_gradient(delta)
+
+
+def pgd_step(
+    loss: Callable,
+    x: ArrayLike,
+    delta: ArrayLike,
+    momentum: ArrayLike,
+    *,
+    norm: Norm,
+    epsilon: ArrayLike,
+    step_size: ArrayLike,
+    decay: ArrayLike = 0.0,
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Makes one step of `pgd`, for loops that compile a single step.
+
+    As many steps from the same start, the first with a momentum of zeros, give the
+    delta of `pgd`.
+
+    Args:
+      loss: function of one example that returns a scalar; it is maximised.
+      x: one clean example, of any shape; see `pgd` for entries outside of `bounds`.
+      delta: that of the last step, in the shape of `x`; one that breaks a limit is
+        moved inside first.
+      momentum: that of the last step, in the shape of `x`.
+      norm: `LINF`, `L2` or another triple of functions.
+      epsilon: radius of the ball.
+      step_size: length of the step.
+      decay: weight of the momentum.
+      bounds: least and greatest value of an entry of `x + delta`.
+
+    Returns:
+      The new delta and the new momentum; constants for differentiation.
+
+    Raises:
+      ValueError: if shapes do not agree or the loss is not a scalar.
+      TypeError: if `x` is not floating-point.
+
+    Example:
+      >>> from jtransfer.attacks import LINF
+      >>> delta, momentum = pgd_step(
+      ...     lambda x: x[0] - 3 * x[1], jnp.zeros(2), jnp.zeros(2), jnp.zeros(2),
+      ...     norm=LINF, epsilon=0.2, step_size=0.1,
+      ... )
+      >>> print(delta, momentum)
+      [ 0.1 -0.1] [ 0.25 -0.75]
+
+    References:
+      Dong et al., "Boosting Adversarial Attacks with Momentum", 2018, Algorithm 1.
+    """
+    x = jnp.asarray(x)
+    checks.floating("x", x)
+    delta, momentum = (jnp.asarray(array, x.dtype) for array in (delta, momentum))
+    checks.same_shape(x=x, delta=delta, momentum=momentum)
+    delta = _inside(delta, x, norm, epsilon, bounds)
+    moved = _ascended(loss, x, delta, momentum, norm, epsilon, step_size, decay, bounds)
+    return jax.lax.stop_gradient(moved)
 
 
 def fgsm(
@@ -149,40 +199,20 @@ def fgsm(
     )
 
 
-def best_attack(loss: Callable, x: ArrayLike, deltas: ArrayLike) -> jax.Array:
-    """Picks the delta of the largest loss for one example.
+def _ascended(loss, x, delta, momentum, norm, epsilon, step_size, decay, bounds):
+    """The delta and the momentum after a step from a delta within the limits."""
+    gradient = jax.grad(scalar_loss(loss))(x + delta)
+    # The sum of magnitudes may overflow where the greatest of them does not.
+    gradient /= divisor(jnp.max(jnp.abs(gradient)))
+    gradient /= divisor(jnp.sum(jnp.abs(gradient)))
+    momentum = (decay * momentum + gradient).astype(x.dtype)
+    delta = delta + step_size * norm.steepest(momentum)
+    return _inside(delta, x, norm, epsilon, bounds), momentum
 
-    **It makes alpha1 at most 1**, to rounding. With `deviation_loss(f2, x)` as loss,
-    in the metric of `alpha1`, and the attack on `f1` among the deltas, the own attack
-    on `f2` deviates at least as far as the transferred one. A single PGD attack falls
-    short of that on many examples.
 
-    Args:
-      loss: function of one example that returns a scalar.
-      x: one clean example, of any shape.
-      deltas: `s` attacks, shape `[s, *x.shape]`; own attack, transferred one, restarts.
-        One whose loss is not a number never wins.
-
-    Returns:
-      The best delta, in the shape of `x`; of equals the first.
-
-    Raises:
-      ValueError: if the shapes do not agree or the loss is not a scalar.
-
-    Example:
-      >>> deltas = jnp.array([[0.1, 0.0], [0.0, -0.3]])
-      >>> print(best_attack(jnp.linalg.norm, jnp.zeros(2), deltas))
-      [ 0.  -0.3]
-    """
-    x, deltas = jnp.asarray(x), jnp.asarray(deltas)
-    if deltas.shape[1:] != x.shape or not deltas.size:
-        raise ValueError(
-            f"deltas must have shape [s, *x.shape] with x of shape {x.shape}, "
-            f"got {deltas.shape}."
-        )
-    losses = jax.vmap(_scalar(loss))(x[None] + deltas)
-    best = jnp.argmax(jnp.where(jnp.isnan(losses), -jnp.inf, losses))
-    return jax.lax.stop_gradient(deltas[best])
+def _inside(delta, x, norm, epsilon, bounds) -> jax.Array:
+    """The delta moved into the ball and the box."""
+    return _clipped(norm.project(delta, epsilon).astype(x.dtype), x, bounds)
 
 
 def _clipped(delta: jax.Array, x: jax.Array, bounds) -> jax.Array:
@@ -191,16 +221,3 @@ def _clipped(delta: jax.Array, x: jax.Array, bounds) -> jax.Array:
     low, high = (jnp.asarray(bound, x.dtype) for bound in bounds)
     # Zero stays allowed, also of an entry that lies outside: the ball is kept.
     return jnp.clip(delta, jnp.minimum(low - x, 0), jnp.maximum(high - x, 0))
-
-
-def _scalar(loss: Callable) -> Callable:
-    def checked(x):
-        value = loss(x)
-        if jnp.shape(value) != ():
-            raise ValueError(
-                f"loss must return a scalar for one example, got {jnp.shape(value)}; "
-                "for a batch use jax.vmap around the attack."
-            )
-        return value
-
-    return checked

@@ -121,3 +121,18 @@ def deviation_loss(
         return deviation @ (deviation if metric is None else metric @ deviation)
 
     return loss
+
+
+def scalar_loss(loss: Callable) -> Callable:
+    """Returns a loss that refuses to be anything but a scalar for one example."""
+
+    def checked(x):
+        value = loss(x)
+        if jnp.shape(value) != ():
+            raise ValueError(
+                f"loss must return a scalar for one example, got {jnp.shape(value)}; "
+                "for a batch use jax.vmap around the attack."
+            )
+        return value
+
+    return checked

@@ -12,8 +12,9 @@ A function takes one image with values in [0, 1] and returns its outputs. One th
 **The attack** is PGD in the largest change of a pixel, from a uniform random start, on
 the cross-entropy against the function's own prediction at the clean image, in steps of
 `5 epsilon / num_steps`, within [0, 1]: section 5 of the paper and its released code,
-with fewer steps (10 instead of 50). A function with a single output has no
-cross-entropy; its deviation is attacked.
+with fewer steps (10 instead of 50). `AttackSettings` has another norm, other steps,
+momentum, or a start at the image. A function with a single output has no cross-entropy;
+its deviation is attacked.
 
 **The own attack that alpha1 is measured against is the best of several**: that one, and
 the attack under test, made for the other function. Only so does alpha1 <= 1 hold: a
@@ -28,17 +29,21 @@ import jax
 import numpy as np
 
 from jtransfer._internal.moved import moved_attribute
-from jtransfer.pairs._attacks import EPSILON as EPSILON
-from jtransfer.pairs._attacks import NUM_STEPS as NUM_STEPS
 from jtransfer.pairs._attacks import Attacked as Attacked
 from jtransfer.pairs._attacks import Transfer as Transfer
 from jtransfer.pairs._attacks import attacked as attacked
 from jtransfer.pairs._attacks import transfer as transfer
 from jtransfer.pairs._batches import MIN_EXAMPLES as MIN_EXAMPLES
 from jtransfer.pairs._batches import NUM_PAIRINGS as NUM_PAIRINGS
+from jtransfer.pairs._batches import batched_values as batched_values
 from jtransfer.pairs._batches import num_outputs as num_outputs
 from jtransfer.pairs._gradients import Gradients as Gradients
 from jtransfer.pairs._gradients import gradients as gradients
+from jtransfer.pairs._settings import DEFAULT_ATTACK as DEFAULT_ATTACK
+from jtransfer.pairs._settings import EPSILON as EPSILON
+from jtransfer.pairs._settings import NUM_STEPS as NUM_STEPS
+from jtransfer.pairs._settings import AttackSettings as AttackSettings
+from jtransfer.pairs._settings import changed_settings
 from jtransfer.pairs._sums import AttackSums as AttackSums
 from jtransfer.pairs._sums import Grams as Grams
 from jtransfer.pairs._sums import alpha1_of_sums as alpha1_of_sums
@@ -77,8 +82,9 @@ def function_pair(
     blocks: np.ndarray,
     key: jax.Array,
     *,
-    epsilon: float = EPSILON,
-    num_steps: int = NUM_STEPS,
+    settings: AttackSettings = DEFAULT_ATTACK,
+    epsilon: float | None = None,
+    num_steps: int | None = None,
     advance: Callable[[str, int], None] = lambda stage, count: None,
 ) -> Pair:
     """Attacks two functions, feeds each the other's attacks and compares gradients.
@@ -92,8 +98,9 @@ def function_pair(
         attack made for one of the next examples stands for chance.
       blocks: block of each example, integers from 0, shape `[n]`.
       key: of the random starts, the same for both functions.
-      epsilon: largest change of a pixel.
-      num_steps: number of gradients of an attack.
+      settings: norm, radius, steps, momentum and start of the attacks.
+      epsilon: a radius in place of that of the settings.
+      num_steps: a number of steps in place of that of the settings.
       advance: called with the stage and the number of images of each finished batch,
         in five stages.
 
@@ -116,9 +123,11 @@ def function_pair(
     def stage(name):
         return lambda count: advance(name, count)
 
-    options = {"epsilon": epsilon, "num_steps": num_steps}
+    settings = changed_settings(settings, epsilon=epsilon, num_steps=num_steps)
     on_target, on_source = (
-        attacked(f, images, key, **options, advance=stage(f"attacks on the {name}"))
+        attacked(
+            f, images, key, settings=settings, advance=stage(f"attacks on the {name}")
+        )
         for f, name in ((target, "target"), (source, "source"))
     )
     to_source, to_target = (

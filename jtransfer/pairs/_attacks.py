@@ -1,5 +1,6 @@
 """Attacks on functions at stored images, and their effect on other functions."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,10 +17,8 @@ from jtransfer.pairs._batches import (
     pixels,
     pytree,
 )
+from jtransfer.pairs._settings import DEFAULT_ATTACK, AttackSettings, changed_settings
 from jtransfer.pairs._sums import AttackSums, attack_sums, directions
-
-EPSILON = 0.1
-NUM_STEPS = 10
 
 
 class Attacked(NamedTuple):
@@ -59,8 +58,9 @@ def attacked(
     images: np.ndarray,
     key: jax.Array,
     *,
-    epsilon: float = EPSILON,
-    num_steps: int = NUM_STEPS,
+    settings: AttackSettings = DEFAULT_ATTACK,
+    epsilon: float | None = None,
+    num_steps: int | None = None,
     batch_size: int = BATCH_SIZE,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Attacked:
@@ -70,8 +70,9 @@ def attacked(
       function: of one image in [0, 1], with outputs `[m]`.
       images: uint8, or floats in [0, 1], shape `[n, ...]`.
       key: of the random starts; each image has its own, whatever the batches.
-      epsilon: largest change of a pixel.
-      num_steps: number of gradients.
+      settings: norm, radius, steps, momentum and start of the attack.
+      epsilon: a radius in place of that of the settings.
+      num_steps: a number of steps in place of that of the settings.
       batch_size: images at a time.
       advance: called with the number of images of each finished batch.
 
@@ -79,8 +80,9 @@ def attacked(
       The attacks, and the outputs of the function.
 
     Raises:
-      ValueError: if there are fewer than `MIN_EXAMPLES` images, or the function takes
-        images of another shape.
+      ValueError: if there are fewer than `MIN_EXAMPLES` images, the function takes
+        images of another shape, or has a single output and no random start: its
+        deviation has no slope at the image itself.
 
     Example:
       >>> from jtransfer import pairs
@@ -89,15 +91,22 @@ def attacked(
       >>> attack.deltas.shape, bool(np.abs(attack.deltas).max() <= 0.1)
       ((10, 2, 2, 1), True)
     """
-    num_outputs(function, images)
+    settings = changed_settings(settings, epsilon=epsilon, num_steps=num_steps)
+    if num_outputs(function, images) == 1 and not settings.random_start:
+        raise ValueError("A function with a single output needs a random start.")
     function, parts = pytree(function), []
     for indices, valid in equal_batches(len(images), min(batch_size, len(images))):
         x = pixels(images[indices])
         clean = _moved(function, x, np.zeros_like(x))
-        deltas = _starts(x, indices, key, epsilon)
-        for _ in range(num_steps):
-            step_size = 5 * epsilon / num_steps
-            deltas = _stepped(function, x, clean, deltas, epsilon, step_size)
+        deltas = momenta = np.zeros_like(x)
+        if settings.random_start:
+            deltas = _starts(x, indices, key, settings.epsilon, norm=settings.norm)
+        numbers = settings.epsilon, settings.length_of_step, settings.decay
+        for _ in range(settings.num_steps):
+            state = deltas, momenta
+            deltas, momenta = _stepped(
+                function, x, clean, state, numbers, norm=settings.norm
+            )
         part = deltas, clean, _moved(function, x, deltas) - clean
         parts.append([np.asarray(array)[:valid] for array in part])
         advance(valid)
@@ -182,27 +191,37 @@ def _longer(deviations: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.where((second > first)[:, None], others, deviations)
 
 
-@jax.jit
-def _starts(x, indices, key, epsilon):
+@functools.partial(jax.jit, static_argnames=("norm",))
+def _starts(x, indices, key, epsilon, *, norm):
     def start(x, index):
-        return attacks.LINF.uniform(jax.random.fold_in(key, index), x, epsilon)
+        return norm.uniform(jax.random.fold_in(key, index), x, epsilon)
 
     return jax.vmap(start)(x, indices)
 
 
-@jax.jit
-def _stepped(function, x, clean, deltas, epsilon, step_size):
+@functools.partial(jax.jit, static_argnames=("norm",))
+def _stepped(function, x, clean, state, numbers, *, norm):
     """One step of the attacks: a loop over the steps that compiles a single one."""
+    epsilon, step_size, decay = numbers
 
-    def step(x, clean, delta):
+    def step(x, clean, delta, momentum):
         if clean.size > 1:
             loss = attacks.cross_entropy_loss(function, jnp.argmax(clean))
         else:
             loss = attacks.deviation_loss(function, x)
-        options = {"norm": attacks.LINF, "epsilon": epsilon, "step_size": step_size}
-        return attacks.pgd(loss, x, delta, num_steps=1, bounds=(0, 1), **options)
+        return attacks.pgd_step(
+            loss,
+            x,
+            delta,
+            momentum,
+            norm=norm,
+            epsilon=epsilon,
+            step_size=step_size,
+            decay=decay,
+            bounds=(0, 1),
+        )
 
-    return jax.vmap(step)(x, clean, deltas)
+    return jax.vmap(step)(x, clean, *state)
 
 
 @jax.jit

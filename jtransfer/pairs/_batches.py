@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from jtransfer._internal.batches import equal_batches
+
 BATCH_SIZE = 64
 MIN_EXAMPLES = 10
 NUM_PAIRINGS = 5
@@ -45,3 +47,36 @@ def num_outputs(function: Callable, images: np.ndarray) -> int:
     if getattr(outputs, "ndim", None) != 1:
         raise ValueError(f"A function must return outputs of shape [m], got {outputs}.")
     return outputs.size
+
+
+def batched_values(
+    function: Callable, images: np.ndarray, *, batch_size: int = BATCH_SIZE
+) -> np.ndarray:
+    """Returns the values of a function of one image at each of many images.
+
+    Args:
+      function: of one image in [0, 1], with one array as value; a
+        `jax.tree_util.Partial` of its weights compiles once for all weights.
+      images: uint8, or floats in [0, 1], shape `[n, ...]`, n at least 1.
+      batch_size: images at a time.
+
+    Returns:
+      The values on the host, shape `[n, ...]`.
+
+    Example:
+      >>> images = np.array([0, 51, 255], np.uint8)[:, None]
+      >>> print(batched_values(lambda x: 2 * x, images, batch_size=2).ravel())
+      [0.  0.4 2. ]
+    """
+    n, function = len(images), pytree(function)
+    return np.concatenate(
+        [
+            np.asarray(_values(function, pixels(images[indices])))[:valid]
+            for indices, valid in equal_batches(n, min(batch_size, n))
+        ]
+    )
+
+
+@jax.jit
+def _values(function, x):
+    return jax.vmap(function)(x)

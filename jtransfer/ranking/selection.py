@@ -17,9 +17,9 @@ import scipy.special
 from jtransfer import networks, transfer
 from jtransfer._internal.errors import RequestError
 from jtransfer._internal.files import write_text_atomically
+from jtransfer.assessment import DEFAULT_ASSESSMENT
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
-from jtransfer.ranking.estimates.transport import EPSILON
 from jtransfer.ranking.rows import Row, Scored
 from jtransfer.transfer import StudentRecipe, teacher_outputs
 from jtransfer.zoo import Source, Target
@@ -88,7 +88,11 @@ def selected_teachers(
         )
     best = sorted(known, key=lambda source: -scores[source.name])[:num_teachers]
     values = np.array([float(scores[source.name]) for source in best])
-    logits = values / EPSILON if score == "sinkhorn" else np.zeros(len(values))
+    logits = (
+        values / DEFAULT_ASSESSMENT.epsilon
+        if score == "sinkhorn"
+        else np.zeros(len(values))
+    )
     weights = scipy.special.softmax(logits)
     return [
         Teacher(source.name, float(value), float(weight), source.network())

@@ -38,7 +38,8 @@ def preprocessing(
         `jtransfer.data.augmented`.
 
     Returns:
-      ``preprocess(images, key)``, pure; `key` None does not augment.
+      ``preprocess(images, key)``, pure; `key` None does not augment. Equal statistics
+      and the same `augment` give equal functions.
 
     Example:
       >>> from jtransfer import data
@@ -47,14 +48,24 @@ def preprocessing(
       >>> preprocess(images, None).ravel().round(3)
       Array([-1.,  1.], dtype=float32)
     """
+    values = tuple(np.asarray(part).tobytes() for part in statistics)
+    return _Preprocessing(values, augment, statistics)
 
-    def preprocess(images, key):
-        """Inputs of the network."""
-        if augment is not None and key is not None:
-            images = augment(key, images)
-        return normalized(images, mean=statistics.mean, std=statistics.std)
 
-    return preprocess
+@dataclasses.dataclass(frozen=True)
+class _Preprocessing:
+    """The way to the inputs; equal values make equal ways, which compile once."""
+
+    values: tuple[bytes, ...]
+    augment: Callable[[jax.Array, ArrayLike], jax.Array] | None
+    statistics: ChannelStatistics = dataclasses.field(compare=False)
+
+    def __call__(self, images, key):
+        """Returns the inputs of the network."""
+        if self.augment is not None and key is not None:
+            images = self.augment(key, images)
+        mean, std = self.statistics
+        return normalized(images, mean=mean, std=std)
 
 
 def classification_loss(

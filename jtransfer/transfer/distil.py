@@ -2,97 +2,29 @@
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jtransfer import models, networks, training
+from jtransfer import data, models, networks, training
 from jtransfer._internal.errors import DataError
 from jtransfer._internal.provenance import images_fingerprint
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
 from jtransfer.transfer import _fingerprints, fine_tune, teacher_outputs
 from jtransfer.transfer._run_folder import run_folder
+from jtransfer.transfer._student_steps import Augmented, BesideExtras, TaughtInside
 from jtransfer.transfer.losses import Method, student_objective
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StudentRecipe:
-    """Settings of a student's training: Adam with one decay, no augmentation."""
-
-    num_epochs: int
-    learning_rate: float = 1e-3
-    decay_at: float = 0.8
-    """After which part of the run the rate falls by `decay_factor`."""
-    decay_factor: float = 0.1
-    batch_size: int = 128
-
-
-STUDENT_PRESETS = {
-    "cpu": StudentRecipe(num_epochs=20),
-    "paper": StudentRecipe(num_epochs=500),
-}
-"""`cpu`: minutes on two cores with a narrow network; `paper`: the CIFAR recipe of
-knowledge transfer with Jacobian matching, supplement, "Optimization"."""
-
-
-class SharedMap(NamedTuple):
-    """Two layers whose feature maps have the same size."""
-
-    teacher_layer: int
-    student_layer: int
-    size: int
-
-
-def shared_maps(teacher: Architecture, student: Architecture) -> list[SharedMap]:
-    """Returns the pairs of feature maps of teacher and student that have one size.
-
-    Args:
-      teacher: with the size of the images.
-      student: any architecture.
-
-    Returns:
-      Places in their `feature_maps`: large maps first, and of one size the deepest,
-      the end of a block.
-
-    Example:
-      >>> teacher = Architecture(model="resnet18", num_classes=10, base_width=1)
-      >>> student = Architecture(model="vgg4", num_classes=5, base_width=1)
-      >>> shared_maps(teacher, student)[0]
-      SharedMap(teacher_layer=1, student_layer=0, size=16)
-    """
-    sizes, others = (_map_sizes(a, teacher.image_size) for a in (teacher, student))
-    pairs = [
-        SharedMap(i, j, size)
-        for i, size in enumerate(sizes)
-        for j, other in enumerate(others)
-        if size == other
-    ]
-    return sorted(pairs, key=_depth, reverse=True)
-
-
-def _depth(pair: SharedMap) -> tuple[int, int, int]:
-    return pair.size, pair.teacher_layer, pair.student_layer
-
-
-def _map_sizes(architecture: Architecture, side: int) -> list[int]:
-    """Side of each feature map for images of a side; none where there are no maps."""
-    apply_fn, variables, flat = networks.abstract(architecture)
-    if flat:
-        return []
-    x = jax.ShapeDtypeStruct((1, side, side, architecture.num_channels), jnp.float32)
-    maps = jax.eval_shape(apply_fn, variables, x)[1]["feature_maps"]
-    return [feature_map.shape[1] for feature_map in maps]
+from jtransfer.transfer.student_recipes import StudentRecipe, student_optimizer
 
 
 def distil_student(
     teacher: Network,
     architecture: Architecture,
     train: Images,
-    test: Images,
+    test: Images | None,
     *,
     method: Method,
     recipe: StudentRecipe,
@@ -100,88 +32,160 @@ def distil_student(
     cache: Path,
     seed: int,
     facts: dict,
+    start: Network | None = None,
 ) -> Network:
     """Trains a student of a teacher and writes it; a killed run goes on where it was.
 
     The student sees images as its teacher does: normalised by the teacher's statistics,
-    which become its own. They are not augmented, since what the teacher says about
-    them is computed once. The variables are those after the last step: where images are
-    few, none can be held out to choose a better one. The test images are looked at
-    once, for the fact `source_accuracy`. Checkpoints come with every tenth of the run.
+    which become its own, and augmented only where the recipe says so. The test images
+    are looked at once, for the fact `source_accuracy`. Checkpoints come with every
+    tenth of the run.
 
     Args:
       teacher: the teacher.
       architecture: of the student.
       train: training images, of the teacher's size and channels.
-      test: test images of the same classes.
+      test: test images of the same classes; None leaves the accuracy out.
       method: see `jtransfer.transfer`.
       recipe: how to train.
       folder: gets checkpoints, a log, and the network, without a second head.
       cache: where the teacher's outputs lie, see `compute_teacher_outputs`.
       seed: of weights and order.
       facts: what else to record of the network.
+      start: a network of the student's architecture to begin with, in place of weights
+        drawn at random.
 
     Returns:
       The student.
 
     Raises:
-      DataError: if the images fit neither network, or the classes not the method.
+      DataError: if the images fit neither network, the classes not the method, or
+        `start` not the student.
+      ValueError: if the recipe augments images whose outputs the method has at hand.
       NonFiniteLoss: if training diverges.
     """
     _check_classes(teacher, train, test, method)
-    for part in (train, test):
+    for part in filter(None, (train, test)):
         teacher_outputs.check_fit(teacher.architecture, part.images)
+    if recipe.padding and method.arrays:
+        raise ValueError(
+            f"The entries {', '.join(method.arrays)} belong to the images as they are; "
+            "train without padding."
+        )
     student = _student(teacher, architecture, method, seed)
     _, variables = models.functional(student)
-    identity = {
-        "architecture": dataclasses.asdict(architecture),
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "loss": _fingerprints.function_identity(method.loss),
-        "outputs": _fingerprints.function_identity(method.outputs),
-        "teacher": _fingerprints.network_fingerprint(teacher),
-        "images": images_fingerprint(train.images, train.labels),
-        "inputs": _fingerprints.inputs_fingerprint(method.constants, method.arrays),
-    }
+    if start is not None:
+        _check_start(start, architecture, method)
+        variables = start.variables
+    identity = _identity(
+        teacher, architecture, train, method=method, recipe=recipe, seed=seed
+    )
+    identity["start"] = start and _fingerprints.network_fingerprint(start)
     with run_folder(folder, "student.json", identity):
-        teacher_arrays = teacher_outputs.compute_teacher_outputs(
-            method.outputs, teacher, train.images, train.labels, folder=cache
-        )
-        preprocess = training.preprocessing(teacher.statistics)
-        num_train = len(train.labels)
-        batch_size = min(recipe.batch_size, num_train)
-        num_steps = recipe.num_epochs * max(1, num_train // batch_size)
-        result = training.fit(
-            student_objective(student, method.loss, preprocess=preprocess),
+        best = _fit_student(
+            teacher,
+            student,
             variables,
-            {
-                "images": train.images,
-                "labels": train.labels,
-                **teacher_arrays,
-                **method.arrays,
-            },
-            constants=method.constants,
-            optimizer=_optimizer(recipe, num_steps),
-            num_steps=num_steps,
-            batch_size=batch_size,
+            train,
+            method=method,
+            recipe=recipe,
+            folder=folder,
+            cache=cache,
             seed=seed,
-            checkpoints=training.Checkpoints(folder=folder, every=-(-num_steps // 10)),
         )
-        best = result.best
-        if method.second_head:
-            best = models.Variables(*(part.get("body", {}) for part in best))
         network = Network(
             architecture, best, teacher.statistics, train.class_names, dict(facts)
         )
-        hits = fine_tune.is_classified_correctly(network, test.images, test.labels)
+        if test is not None:
+            hits = fine_tune.is_classified_correctly(network, test.images, test.labels)
+            network.facts["source_accuracy"] = float(np.mean(hits))
         network.facts.update(
             parameters=networks.count(best),
-            source_accuracy=float(np.mean(hits)),
             **{name: identity[name] for name in ("loss", "outputs", "recipe", "seed")},
             teacher_digest=identity["teacher"],
         )
         networks.write_network(folder, network)
         return network
+
+
+def _identity(teacher, architecture, train, *, method, recipe, seed) -> dict:
+    """Everything that decides the weights of a student, by name, as JSON has it."""
+    identity_of = _fingerprints.function_identity
+    return {
+        "architecture": dataclasses.asdict(architecture),
+        "recipe": {
+            **dataclasses.asdict(recipe),
+            "optimizer": identity_of(recipe.optimizer),
+        },
+        "seed": seed,
+        "loss": identity_of(method.loss),
+        "outputs": identity_of(method.outputs),
+        "extras": method.extras and identity_of(method.extras),
+        "teacher": _fingerprints.network_fingerprint(teacher),
+        "images": images_fingerprint(train.images, train.labels),
+        "inputs": _fingerprints.inputs_fingerprint(method.constants, method.arrays),
+    }
+
+
+def _fit_student(
+    teacher, student, variables, train, *, method, recipe, folder, cache, seed
+) -> models.Variables:
+    """Trains a student; its variables have neither extras nor a second head."""
+    arrays = {"images": train.images, "labels": train.labels, **method.arrays}
+    constants, loss = dict(method.constants), method.loss
+    if recipe.padding:
+        loss = TaughtInside(loss, method.outputs, teacher.architecture)
+        constants["teacher"] = teacher.variables
+    else:
+        arrays |= teacher_outputs.compute_teacher_outputs(
+            method.outputs, teacher, train.images, train.labels, folder=cache
+        )
+    preprocess = training.preprocessing(teacher.statistics)
+    objective = student_objective(student, loss, preprocess=preprocess)
+    if recipe.padding:
+        objective = Augmented(objective, recipe.padding)
+    if method.extras is not None:
+        objective = BesideExtras(objective)
+        extras = _extras(method, teacher, student, variables, train, seed=seed)
+        params = {"network": variables.params, "extras": extras}
+        variables = models.Variables(params, variables.stats)
+    num_train = len(train.labels)
+    batch_size = min(recipe.batch_size, num_train)
+    num_steps = recipe.num_epochs * max(1, num_train // batch_size)
+    result = training.fit(
+        objective,
+        variables,
+        arrays,
+        constants=constants,
+        optimizer=student_optimizer(recipe, num_steps),
+        num_steps=num_steps,
+        batch_size=batch_size,
+        seed=seed,
+        checkpoints=training.Checkpoints(folder=folder, every=-(-num_steps // 10)),
+    )
+    params, stats = result.best
+    if method.extras is not None:
+        params = params["network"]
+    if method.second_head:
+        params, stats = (part.get("body", {}) for part in (params, stats))
+    return models.Variables(params, stats)
+
+
+def _extras(method, teacher, student, variables, train, *, seed):
+    """Parameters beside the student, made from the outputs of both for two images."""
+    few = train.images[:2], train.labels[:2]
+    ask = teacher_outputs.compiled_outputs(method.outputs, teacher.architecture)
+    of_teacher = ask(teacher.variables, teacher.statistics, *few)
+    apply_fn, _ = models.functional(student)
+    flat = networks.takes_vectors(student)
+
+    def f(x):
+        return apply_fn(variables, x.reshape(len(x), -1) if flat else x)
+
+    x = data.normalized(
+        few[0], mean=teacher.statistics.mean, std=teacher.statistics.std
+    )
+    return method.extras(jax.random.key(seed), of_teacher, method.outputs(f, x, few[1]))
 
 
 def _student(teacher, architecture: Architecture, method: Method, seed: int):
@@ -206,16 +210,18 @@ def _student(teacher, architecture: Architecture, method: Method, seed: int):
     return student
 
 
-def _optimizer(recipe: StudentRecipe, num_steps: int):
-    import optax
+def _check_start(start: Network, architecture: Architecture, method: Method) -> None:
+    if method.second_head or start.architecture != architecture:
+        raise DataError(
+            f"A {start.architecture.model} cannot be the start of this student: it "
+            "must be of the student's architecture, which has no second head."
+        )
 
-    falls = round(recipe.decay_at * num_steps)
-    falls = {falls: recipe.decay_factor}
-    return optax.adam(optax.piecewise_constant_schedule(recipe.learning_rate, falls))
 
-
-def _check_classes(teacher: Network, train: Images, test: Images, method: Method):
-    if train.class_names != test.class_names:
+def _check_classes(
+    teacher: Network, train: Images, test: Images | None, method: Method
+) -> None:
+    if test is not None and train.class_names != test.class_names:
         raise DataError(
             f"The training images have the classes {_few(train.class_names)}, the test "
             f"images {_few(test.class_names)}."

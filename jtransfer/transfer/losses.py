@@ -52,6 +52,10 @@ class Method(NamedTuple):
     """Further entries of every batch, such as a matrix of costs."""
     arrays: Mapping[str, np.ndarray] = types.MappingProxyType({})
     """Further entries with a row an image, such as what a second teacher says."""
+    extras: Callable[..., Any] | None = None
+    """``extras(key, teacher, student)`` returns parameters that are trained beside the
+    student and thrown away: from what `outputs` gives for both and a few images. The
+    loss finds them in the batch, as `extras`."""
 
 
 def student_objective(

@@ -2,8 +2,9 @@
 
 A `Method` is what the teacher is asked about each image and what the student then
 minimises; one function makes each. Teacher and student get the same inputs: images of
-the teacher's size, normalised by the teacher's statistics, never augmented. Jacobians
-are by these inputs, so that they mean the same for both.
+the teacher's size, normalised by the teacher's statistics, augmented only where a
+recipe says so, and then for both. Jacobians are by these inputs, so that they mean the
+same for both.
 """
 
 import functools
@@ -15,14 +16,14 @@ from jax.typing import ArrayLike
 
 from jtransfer.transfer import losses, teacher_outputs
 from jtransfer.transfer.class_costs import class_cost as class_cost
-from jtransfer.transfer.distil import STUDENT_PRESETS as STUDENT_PRESETS
-from jtransfer.transfer.distil import SharedMap as SharedMap
-from jtransfer.transfer.distil import StudentRecipe as StudentRecipe
 from jtransfer.transfer.distil import distil_student as distil_student
-from jtransfer.transfer.distil import shared_maps as shared_maps
 from jtransfer.transfer.losses import Method as Method
 from jtransfer.transfer.losses import Student as Student
 from jtransfer.transfer.losses import student_objective as student_objective
+from jtransfer.transfer.map_pairs import SharedMap as SharedMap
+from jtransfer.transfer.map_pairs import shared_maps as shared_maps
+from jtransfer.transfer.student_recipes import STUDENT_PRESETS as STUDENT_PRESETS
+from jtransfer.transfer.student_recipes import StudentRecipe as StudentRecipe
 
 
 def activations_and_jacobians_method(

@@ -1,5 +1,7 @@
 """Deviations of networks' outputs under attacks that were made on other networks."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ from jtransfer.data import Images
 
 
 class Setting(NamedTuple):
-    """Sources of several architectures and a reference model, of one seed."""
+    """Sources, what they are transferred to, and a reference model, of one seed."""
 
     seed: int
     sources: tuple[Model, ...]
@@ -29,7 +31,7 @@ class Setting(NamedTuple):
     """The sources with their last layer for the second data set."""
     target: Model
     accuracies: dict[str, float]
-    """Of each source with its new head on all test images, by its architecture."""
+    """Of each source with its new head on all test images, by the source's name."""
     x: np.ndarray
     """The images that are attacked, `[n, h, w, c]`."""
     losses: np.ndarray
@@ -43,20 +45,51 @@ def prepare_setting(config: Config, *, seed: int) -> Setting:
         for split in ("train", "test")
     )
     target = networks.train_target(config, train, test, seed=seed)
-    sources = tuple(
-        networks.train_source(config, *shape, seed=seed)
-        for shape in config.architectures
-    )
+    sources = {
+        name: networks.train_source(config, name, width, seed=seed)
+        for name, width in config.architectures
+    }
+    return transfer_sources(config, sources, target, train, test, seed=seed)
+
+
+def transfer_sources(
+    config: Config,
+    sources: Mapping[str, Model],
+    target: Model,
+    train: Images,
+    test: Images,
+    *,
+    seed: int,
+) -> Setting:
+    """Trains a new last layer of each source, or reads it, and measures it.
+
+    Args:
+      config: how.
+      sources: networks by the names that they have in the rows.
+      target: the reference model.
+      train: what the last layers learn.
+      test: on which they are measured; those that `target` gets right are attacked.
+      seed: of weights and order.
+
+    Returns:
+      Sources, heads and images, with accuracies and losses.
+    """
     heads = tuple(
-        networks.train_head(config, model, train, seed=seed) for model in sources
+        networks.train_head(config, model, train, seed=seed)
+        for model in sources.values()
     )
     x, labels = attacked_images(config, target, test)
     losses = np.stack([cross_entropies(head, x, labels) for head in heads], axis=1)
-    accuracies = {
-        name: accuracy(head, test)
-        for (name, _), head in zip(config.architectures, heads, strict=True)
-    }
-    return Setting(seed, sources, heads, target, accuracies, x, losses)
+    accuracies = [accuracy(head, test) for head in heads]
+    return Setting(
+        seed,
+        tuple(sources.values()),
+        heads,
+        target,
+        dict(zip(sources, accuracies, strict=True)),
+        x,
+        losses,
+    )
 
 
 def attacked_images(config: Config, target: Model, test: Images):
@@ -128,7 +161,9 @@ def attacked_outputs(
     They are kept: the scripts that use the same attack make it once.
     """
     names = [model.name for model in fed]
-    described = attack._replace(norm=None), attacked.name, names, seed, digest(x)
+    # The name tells the norm, which has no text of its own.
+    settings = dataclasses.replace(attack.settings, norm=None)
+    described = attack.name, settings, attacked.name, names, seed, digest(x)
     file = config.out / "outputs" / f"{digest(described)}.npz"
     if file.exists():
         with np.load(file) as arrays:

@@ -1,10 +1,9 @@
 """Scores of a teacher for a target, from its outputs on the target's training images.
 
-`jtransfer rank --scores sinkhorn` has the same parts: the cost of
-`transfer.class_cost`, the student of `assessment.fictitious_student`, Eq. (24). It
-differs in settings for which `ranking.estimates.transport` has no arguments: its
-fictitious student has the weight decay (mean variance of a feature) / n, it takes 1000
-images at most, and adds a jackknife and shuffled labels, sixteen times the work.
+Approximation II is `assessment.fictitious_assessment`, which `jtransfer rank --scores
+sinkhorn` computes as well: for 1000 images at most, with a jackknife and shuffled
+labels, and with its usual penalty of the fictitious student where this has
+`WEIGHT_DECAY`.
 """
 
 import functools
@@ -23,6 +22,7 @@ from experiments.cross_task.support.outputs import (
 )
 from experiments.cross_task.support.settings import Config
 from jtransfer import assessment, scores, sinkhorn, transfer
+from jtransfer.assessment import AssessmentSettings
 from jtransfer.data import Images
 from jtransfer.moments import class_moments
 from jtransfer.networks import Network
@@ -53,13 +53,14 @@ class Evidence(NamedTuple):
     cost: jax.Array
     """By Eqs. (6) to (8)."""
     true_cost: jax.Array
-    """With the means of the teacher's own training images for Eq. (8)."""
+    """With `true_head` for Eq. (8)."""
     printed_cost: jax.Array
     """As the paper prints it: only the centres of Eq. (8) have length one."""
     fictitious: jax.Array
     """Logits of the fictitious student."""
-    temperature: float
-    epsilon: float
+    true_head: jax.Array
+    """Centres of the teacher's classes by its own training images."""
+    settings: AssessmentSettings
 
     @property
     def labels(self) -> np.ndarray:
@@ -88,38 +89,34 @@ def evidence(
         cost=transfer.class_cost(network, train),
         true_cost=sinkhorn.cost_matrix(own_centers, scaled),
         printed_cost=sinkhorn.cost_matrix(head, student_centers),
-        fictitious=fictitious_logits(features, train),
-        temperature=config.temperature,
-        epsilon=config.epsilon,
-    )
-
-
-def fictitious_logits(features: jax.Array, train: Images) -> jax.Array:
-    """Logits of the linear model of Approximation II, fitted to the same images."""
-    return assessment.fictitious_student(
-        features,
-        train.labels,
-        num_classes=len(train.class_names),
-        weight_decay=WEIGHT_DECAY,
+        fictitious=assessment.fictitious_student(
+            features,
+            train.labels,
+            num_classes=len(train.class_names),
+            weight_decay=WEIGHT_DECAY,
+        ),
+        true_head=own_centers,
+        settings=AssessmentSettings(config.temperature, config.epsilon, WEIGHT_DECAY),
     )
 
 
 def transport_score(given: Evidence, student_logits, cost) -> jax.Array:
     """Minus Eq. (24) for a student with these logits."""
     teacher, student = (
-        jax.nn.softmax(jnp.asarray(logits) / given.temperature)
+        jax.nn.softmax(jnp.asarray(logits) / given.settings.temperature)
         for logits in (given.logits, student_logits)
     )
-    return assessment.sinkhorn_score(teacher, student, cost, epsilon=given.epsilon)
+    return assessment.sinkhorn_score(
+        teacher, student, cost, epsilon=given.settings.epsilon
+    )
 
 
 def scorers(given: Evidence) -> dict[str, Callable[[], jax.Array]]:
     """A function that computes it, for each score of `NAMES`.
 
-    The first six, whose time counts, start from the teacher's outputs and classifier;
-    the two other forms of Approximation II take what `Evidence` holds already.
+    They start from the teacher's outputs and classifier; but for the last, which the
+    library does not compute, the fictitious student is that of `Evidence`.
     """
-    fictitious = given.fictitious
     return {
         "nce": functools.partial(nce, given),
         "leep": functools.partial(leep, given),
@@ -128,12 +125,10 @@ def scorers(given: Evidence) -> dict[str, Callable[[], jax.Array]]:
             score_of_moments, given, scores.regularized_h_score
         ),
         "probe": functools.partial(probe_accuracy, given),
-        "sinkhorn_2": functools.partial(approximation_2, given),
-        "sinkhorn_2_true": functools.partial(
-            transport_score, given, fictitious, given.true_cost
-        ),
+        "sinkhorn_2": functools.partial(approximation_2, given, given.head),
+        "sinkhorn_2_true": functools.partial(approximation_2, given, given.true_head),
         "sinkhorn_2_printed": functools.partial(
-            transport_score, given, fictitious, given.printed_cost
+            transport_score, given, given.fictitious, given.printed_cost
         ),
     }
 
@@ -173,14 +168,16 @@ def probe_accuracy(given: Evidence) -> jax.Array:
     )
 
 
-def approximation_2(given: Evidence) -> jax.Array:
+def approximation_2(given: Evidence, teacher_centers: jax.Array) -> jax.Array:
     """Minus Eq. (24) for the fictitious student, both it and the cost made anew."""
-    means = sinkhorn.class_centers(
-        given.features, given.labels, num_classes=given.num_classes
-    )
-    cost = sinkhorn.cost_matrix(given.head, sinkhorn.normalized_centers(means))
-    student_logits = fictitious_logits(given.features, given.train)
-    return transport_score(given, student_logits, cost)
+    return assessment.fictitious_assessment(
+        given.features,
+        given.logits,
+        teacher_centers,
+        given.labels,
+        num_classes=given.num_classes,
+        settings=given.settings,
+    ).score
 
 
 def seconds(compute: Callable[[], jax.Array]) -> float:

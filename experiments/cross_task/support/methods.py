@@ -17,14 +17,14 @@ from experiments.cross_task.support.outputs import (
 )
 from experiments.cross_task.support.settings import Config, Task
 from experiments.cross_task.support.training import (
-    ALONE,
-    Model,
     Way,
     accuracy,
     sinkhorn_way,
-    train,
+    train_alone,
+    train_taught,
 )
 from experiments.harness import Value
+from experiments.kept_networks import Model
 from jtransfer import distillation, transfer
 from jtransfer.distillation import (
     fitnet_loss,
@@ -122,10 +122,8 @@ def predictors(key: jax.Array, teacher: dict, student: dict):
 
 
 def way_of(config: Config, name: str, taught_by: Model, target: Task) -> Way:
-    """One of `METHODS` for a teacher and a target; of ReFilled the second stage."""
+    """One of `METHODS` with a teacher, for a target; of ReFilled the second stage."""
     logits, network = teacher_outputs.logits, taught_by.network
-    if name == "Student":
-        return ALONE
     if name == "Ours":
         return sinkhorn_way(config, transfer.class_cost(network, target.train))
     if name == "KD":
@@ -136,9 +134,11 @@ def way_of(config: Config, name: str, taught_by: Model, target: Task) -> Way:
     if name == "BAN":
         return Way("ban", transfer.Method(logits, SoftTargetLoss(1.0, 1.0)))
     if name == "FitNet":
-        return Way("fitnet", transfer.Method(teacher_middle_map, hint_loss), regressor)
+        method = transfer.Method(teacher_middle_map, hint_loss, extras=regressor)
+        return Way("fitnet", method)
     if name == "VID":
-        return Way("vid", transfer.Method(teacher_maps, information_loss), predictors)
+        method = transfer.Method(teacher_maps, information_loss, extras=predictors)
+        return Way("vid", method)
     if name == "RKD":
         return Way("rkd", transfer.Method(teacher_embedding, relation_loss))
     if name == "ReFilled":
@@ -163,16 +163,27 @@ def train_student(
 
     ReFilled trains the embedding first and then, as long again, the whole network.
     """
-    way, settings = way_of(config, name, taught_by, target), config.student_training
-    options = {"seed": seed, "taught_by": None if name == "Student" else taught_by}
+    settings = config.student_training
+    if name == "Student":
+        return train_alone(config, shape, target.train, settings, seed=seed)
+    way, start = way_of(config, name, taught_by, target), None
     if name == "ReFilled":
         rate = settings.learning_rate / 10
         settings = dataclasses.replace(settings, learning_rate=rate)
         first = Way("refilled-1", transfer.Method(teacher_embedding, triplet_loss))
-        options["start"] = train(
-            config, shape, target.train, first, settings, **options
+        start = train_taught(
+            config, shape, target.train, first, settings, seed=seed, taught_by=taught_by
         )
-    return train(config, shape, target.train, way, settings, **options)
+    return train_taught(
+        config,
+        shape,
+        target.train,
+        way,
+        settings,
+        seed=seed,
+        taught_by=taught_by,
+        start=start,
+    )
 
 
 def student_accuracy(

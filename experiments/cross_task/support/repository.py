@@ -28,7 +28,7 @@ from experiments.cross_task.support.settings import (
 from experiments.cross_task.support.training import (
     accuracy,
     sinkhorn_way,
-    train,
+    train_taught,
     train_teacher,
 )
 from experiments.harness import Value
@@ -141,7 +141,7 @@ def train_student(
     config: DoubleWindow, taught_by: Model, cost, images: Images, *, seed: int
 ) -> Model:
     """Trains a student of a teacher by Algorithm 2, or reads it."""
-    return train(
+    return train_taught(
         config,
         config.student,
         images,

@@ -35,8 +35,13 @@ class Training:
     decay_epochs: tuple[int, ...] | None = None
     """When; None for each quarter of the epochs, in the paper 50, 100 and 150 of 200
     for CIFAR-100."""
-    save_every: int = 20
-    """Epochs."""
+
+    @property
+    def falls(self) -> tuple[float, ...]:
+        """The epochs at which the rate falls."""
+        if self.decay_epochs is not None:
+            return self.decay_epochs
+        return tuple(self.num_epochs * quarter / 4 for quarter in (1, 2, 3))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -156,10 +156,10 @@ def statistics_bytes(d: int, num_classes: int, n: int) -> int:
       n: examples with a label.
     """
     sums = 6 * NUM_SHUFFLES * num_classes * d
-    if n <= d:  # The rows, a subset of them as it is and scaled; and their products.
-        squares = 5 * n**2 + 4 * n * d
-    else:  # The blocks, their sums from one on, and what one subset is made into.
-        squares = (2 * NUM_BLOCKS + 4) * d**2
+    # The rows, a subset of them as it is and scaled, and their products; or the blocks,
+    # their sums from one on, and what one subset is made into.
+    of_rows, of_blocks = 5 * n**2 + 4 * n * d, (2 * NUM_BLOCKS + 4) * d**2
+    squares = of_rows if n <= d else of_blocks
     rows = (4 * min(n, BATCH_ROWS) + 2 * min(n, MAX_PROBED)) * d
     return np.dtype(float).itemsize * (squares + sums + rows)
 

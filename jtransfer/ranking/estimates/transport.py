@@ -1,35 +1,25 @@
 """The Sinkhorn score of a source: value, jackknife, chance level and transport plan.
 
-Approximation II of "Selective Cross-Task Distillation": a linear classifier on the
-source's features stands for the student, the columns of the source's own last layer for
-the centres of its classes, mean features for those of the target. Both sets of centres
-are scaled to length one, so that costs lie in [0, 2] and sources of different features
-compare; the paper leaves the latter as they are.
+Approximation II of "Selective Cross-Task Distillation", see
+`assessment.fictitious_assessment`: a linear classifier on the source's features stands
+for the student, the columns of the source's own last layer for the centres of its
+classes, mean features for those of the target.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jtransfer._internal.errors import SourceError
-from jtransfer.assessment import fictitious_student
+from jtransfer.assessment import DEFAULT_ASSESSMENT, fictitious_assessment
 from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate
 from jtransfer.ranking.estimates.batches import dealt_logits
 from jtransfer.ranking.estimates.features import FeatureStatistics
 from jtransfer.ranking.rows import Plan
-from jtransfer.sinkhorn import (
-    class_centers,
-    cost_matrix,
-    normalized_centers,
-    sinkhorn_distances,
-)
 from jtransfer.zoo import source_errors
 
-TEMPERATURE, EPSILON = 3.0, 0.1
-"""Those of the paper, section 6.1.2."""
 MAX_ASSESSED = 1000
 """Examples that are assessed, at most: drawn from those that the probe keeps."""
 NUM_TRANSPORT_SHUFFLES = 5
@@ -89,16 +79,12 @@ def transport_estimate(
     )
     blocks = np.arange(NUM_BLOCKS)[:, None] == statistics.row_blocks[kept][None]
     variants = [labels[None], np.where(blocks, -1, labels[None]), shuffled]
-    unit = np.mean((features - features.mean(axis=0)) ** 2)
-    unused = -outputs.shape[1] % _CLASSES
-    probs = np.asarray(jax.nn.softmax(outputs / TEMPERATURE))
+    unused = ((0, 0), (0, -outputs.shape[1] % _CLASSES))
     assessed = _assessments(
         features.astype(np.float32),
-        np.pad(probs, ((0, 0), (0, unused))).astype(np.float32),
-        np.pad(weights.T, ((0, unused), (0, 0))).astype(np.float32),
+        np.pad(outputs, unused, constant_values=-np.inf).astype(np.float32),
+        np.pad(weights, unused).T.astype(np.float32),
         np.concatenate(variants).astype(np.int32),
-        # The penalty that scikit-learn has by default, in units of the features.
-        np.float32(max(unit, 1e-30) / len(labels)),
         num_classes=target.num_classes,
     )
     scores, converged, plan = (np.asarray(x, np.float64) for x in assessed)
@@ -107,7 +93,7 @@ def transport_estimate(
             f"Sinkhorn's algorithm did not converge for {1 - converged.min():.1%} of "
             "the examples: the value is too high."
         )
-    warnings += _flatness(probs)
+    warnings += _flatness(outputs)
     whole, without, by_shuffle = np.split(scores, [1, 1 + NUM_BLOCKS])
     estimate = Estimate(whole[0], without, by_shuffle)
     return TransportEstimate(estimate, plan[: outputs.shape[1]], len(labels), warnings)
@@ -191,41 +177,33 @@ def _weights(head, features, outputs) -> tuple[np.ndarray, list[str]]:
     return weights, []
 
 
-def _flatness(probs: np.ndarray) -> list[str]:
+def _flatness(outputs: np.ndarray) -> list[str]:
     """Warns of predictions whose entropy alone makes a plan cheap."""
+    temperature = DEFAULT_ASSESSMENT.temperature
+    probs = np.asarray(jax.nn.softmax(outputs / temperature))
     logs = np.log(np.maximum(probs, 1e-300))
     entropy, largest = -np.mean(np.sum(probs * logs, axis=1)), np.log(probs.shape[1])
     if probs.shape[1] < 2 or entropy < 0.95 * largest:
         return []
     return [
-        f"At temperature {TEMPERATURE:g} the source's predictions are almost uniform "
+        f"At temperature {temperature:g} the source's predictions are almost uniform "
         f"({entropy:.2f} of {largest:.2f} nats), which alone makes this score high."
     ]
 
 
 @jax.jit(static_argnames=("num_classes",))
-def _assessments(features, probs, teacher_centers, labels, decay, *, num_classes):
+def _assessments(features, logits, teacher_centers, labels, *, num_classes):
     """Scores, shares of converged examples, by row of labels, and the first plan."""
-    teacher_centers = normalized_centers(teacher_centers)
 
     def assessment(labels):
-        centers = class_centers(features, labels, num_classes=num_classes)
-        logits = fictitious_student(
-            features, labels, num_classes=num_classes, weight_decay=decay
-        )
-        result = sinkhorn_distances(
-            probs,
-            jax.nn.softmax(logits / TEMPERATURE),
-            cost_matrix(teacher_centers, normalized_centers(centers)),
-            epsilon=EPSILON,
-        )
-        used = (labels >= 0).astype(features.dtype)
-        n = jnp.maximum(used.sum(), 1)
-        return (
-            -jnp.sum(result.distance * used) / n,
-            jnp.sum(result.converged * used) / n,
-            jnp.sum(result.plan * used[:, None, None], axis=0) / n,
+        return fictitious_assessment(
+            features,
+            logits,
+            teacher_centers,
+            labels,
+            num_classes=num_classes,
+            settings=DEFAULT_ASSESSMENT,
         )
 
-    scores, converged, plans = jax.lax.map(assessment, labels)
+    scores, plans, converged = jax.lax.map(assessment, labels)
     return scores, converged, plans[0]

@@ -1,0 +1,87 @@
+"""Settings of a student's training."""
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING
+
+from jtransfer.training import schedules
+
+if TYPE_CHECKING:
+    import optax
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam:
+    """The optimiser Adam, without weight decay."""
+
+    def at_rate(self, rate: schedules.Schedule) -> "optax.GradientTransformation":
+        """Returns the optimiser at a learning rate."""
+        import optax
+
+        return optax.adam(rate)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Momentum:
+    """Stochastic gradient descent with momentum, see `training.schedules.sgd`."""
+
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    """On kernels, not on biases and the scales of normalisation."""
+
+    def at_rate(self, rate: schedules.Schedule) -> "optax.GradientTransformation":
+        """Returns the optimiser at a learning rate."""
+        return schedules.sgd(
+            rate, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentRecipe:
+    """Settings of a student's training: Adam with one decay, unless others are given.
+
+    The student is the network after the last step: where images are few, none can be
+    held out to choose a better one.
+    """
+
+    num_epochs: int
+    learning_rate: float = 1e-3
+    decay_at: float | tuple[float, ...] = 0.8
+    """After which part of the run, or after which parts, the rate falls."""
+    decay_factor: float = 0.1
+    """Of each fall."""
+    batch_size: int = 128
+    optimizer: Adam | Momentum = Adam()
+    padding: int = 0
+    """Zeros around an image before it is cropped again and flipped; 0 for neither.
+    With them the teacher sees the images of each step, and runs in it; without, its
+    outputs are computed once."""
+
+
+STUDENT_PRESETS = {
+    "cpu": StudentRecipe(num_epochs=20),
+    "paper": StudentRecipe(num_epochs=500),
+}
+"""`cpu`: minutes on two cores with a narrow network; `paper`: the CIFAR recipe of
+knowledge transfer with Jacobian matching, supplement, "Optimization"."""
+
+
+@functools.lru_cache(maxsize=64)
+def student_optimizer(
+    recipe: StudentRecipe, num_steps: int
+) -> "optax.GradientTransformation":
+    """Returns the optimiser of a recipe: one object for equal arguments.
+
+    `fit` compiles once for one object, so that students of one recipe share the step.
+
+    Args:
+      recipe: the recipe.
+      num_steps: of the whole run.
+    """
+    import optax
+
+    parts = recipe.decay_at
+    parts = parts if isinstance(parts, tuple) else (parts,)
+    falls = {round(part * num_steps): recipe.decay_factor for part in parts}
+    rate = optax.piecewise_constant_schedule(recipe.learning_rate, falls)
+    return recipe.optimizer.at_rate(rate)
