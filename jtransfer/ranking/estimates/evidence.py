@@ -17,7 +17,7 @@ _NOISELESS = 1e-9
 
 
 class Terms(NamedTuple):
-    """What the evidence of `t` targets consists of at `g` ratios."""
+    """The terms of the evidence of `t` targets at `g` ratios."""
 
     unexplained: np.ndarray  # squares that no axis explains, [g, t]
     along_mean: np.ndarray  # z.(S + ratio)^-1 p, [g, t]
@@ -216,7 +216,7 @@ class Spectral:
 
 def _range(forms: Tridiagonal, mean: np.ndarray, n: int) -> tuple[float, float, float]:
     """The largest eigenvalue; logs of the least ratio to tell from 0 and of a unit."""
-    largest = max(float(forms.eigenvalues()[-1]), 0.0)
+    largest = max(forms.eigenvalue(-1), 0.0)
     top = max(largest, n * float(mean @ mean))
     unit = float(np.log(top)) if top > 0 else 0.0
     noise = 64 * EPS * len(forms.diagonal) ** 0.5 * largest

@@ -53,13 +53,14 @@ def h_score(system: Scaled) -> np.ndarray:
     subset, counts = system.subset, system.targets.counts
     if system.forms is None or subset.n < 2:
         return np.zeros(len(counts))
-    values = system.forms.eigenvalues()
-    cut = subset.tolerance * values[-1]
-    rank = int((values > cut).sum())
-    is_certain = not ((values > cut / 100) & (values < 1e3 * cut)).any()
-    if is_certain and rank == subset.n - 1:
+    # Of more rows than features all axes vary, of no more all but one; or fewer do.
+    size = len(system.forms.diagonal)
+    missing = 0 if system.rows is None else 1
+    cut = subset.tolerance * system.forms.eigenvalue(-1)
+    varies = missing < size and system.forms.eigenvalue(missing) > 1e3 * cut
+    if varies and size - missing == subset.n - 1:
         return ((counts > 0).sum(axis=1) - 1).astype(float)
-    if is_certain and rank == len(values) and system.rows is None:
+    if varies and system.rows is None:
         solved = system.forms.solution(0.0)
         return explained(np.sum(system.forms.right * solved, axis=0), counts)
     return _by_spectrum(system)

@@ -162,7 +162,19 @@ def _kept(values: np.ndarray, subset: Subset) -> np.ndarray:
 class _Axes(NamedTuple):
     values: np.ndarray  # Eigenvalues within the rank, [m].
     of_rows: np.ndarray  # Axes of the products of rows, [n, m].
-    of_features: np.ndarray  # Axes of the scatter, [m, d].
+    of_features: np.ndarray | None  # Axes of the scatter, [m, d], if they are known.
+
+    def along(self, mean: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Returns the mean along each axis of the features, `[m]`."""
+        if self.of_features is not None:
+            return self.of_features @ mean
+        return self.of_rows.T @ (rows @ mean) / np.sqrt(self.values)
+
+    def together(self, along: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Returns the vector that has these parts along the axes, `[d]`."""
+        if self.of_features is not None:
+            return along @ self.of_features
+        return (self.of_rows @ (along / np.sqrt(self.values))) @ rows
 
 
 def _graded(subset: Subset, values: np.ndarray, axes: np.ndarray) -> _Axes:
@@ -173,8 +185,7 @@ def _graded(subset: Subset, values: np.ndarray, axes: np.ndarray) -> _Axes:
     """
     kept = _kept(values, subset)
     if not _hides_features(subset, max(values[-1], 0)):
-        of_features = (axes[:, kept] / np.sqrt(values[kept])).T @ subset.centred
-        return _Axes(values[kept], axes[:, kept], of_features)
+        return _Axes(values[kept], axes[:, kept], None)
     top = values > _LOST * values[-1]
     images = axes.T @ subset.centred
     first, rest = images[top], images[~top]
@@ -198,10 +209,10 @@ def _graded(subset: Subset, values: np.ndarray, axes: np.ndarray) -> _Axes:
 
 
 def _dual_problem(subset, targets, columns, axes: _Axes) -> evidence.Spectral:
-    mean = subset.sums.mean
-    along = axes.of_features @ mean
-    outside = mean - along @ axes.of_features
-    outside -= (axes.of_features @ outside) @ axes.of_features
+    mean, rows = subset.sums.mean, subset.centred
+    along = axes.along(mean, rows)
+    outside = mean - axes.together(along, rows)
+    outside -= axes.together(axes.along(outside, rows), rows)
     products = (axes.of_rows.T @ columns).T * np.sqrt(axes.values)
     return evidence.Spectral(
         np.append(axes.values, 0.0),

@@ -38,6 +38,16 @@ class Tridiagonal:
             return self.diagonal
         return eigvalsh_tridiagonal(self.diagonal, self.beside)
 
+    def eigenvalue(self, index: int) -> float:
+        """Returns one eigenvalue, by its place in ascending order."""
+        if not len(self.beside):
+            return float(self.diagonal[0])
+        index %= len(self.diagonal)
+        one = eigvalsh_tridiagonal(
+            self.diagonal, self.beside, select="i", select_range=(index, index)
+        )
+        return float(one[0])
+
     def solution(self, shift: float, columns: slice = slice(None)) -> np.ndarray:
         """Returns `(T + t)^-1 Q^T r` for the right sides chosen, `[m, k]`.
 

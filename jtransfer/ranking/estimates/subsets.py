@@ -8,10 +8,8 @@ import numpy as np
 from jtransfer._internal.linalg import rank_tolerance
 from jtransfer.ranking.estimates.sums import (
     Sums,
-    exact_mean,
     membership,
     moments,
-    sums_of,
     union,
     without_each,
 )
@@ -64,7 +62,7 @@ class Subset(NamedTuple):
         return rank_tolerance(len(self.sums.mean), np.float64)
 
     def moments(self):
-        """Returns what the scores are defined on."""
+        """Returns the statistics that the scores are defined on."""
         if self.centred is None:
             return moments(self.sums)
         scatter = self.centred.T @ self.centred
@@ -127,22 +125,18 @@ def subsets(blocks: list[Sums], rows: Rows | None) -> Iterator[Subset]:
         yield Subset(union(blocks))
         yield from map(Subset, without_each(blocks))
         return
-    num_classes = len(blocks[0].counts)
     # Each centre is the subset's own; about this one the products are small.
-    about = rows.features - exact_mean(rows.features)
+    about = rows.features - union(blocks).mean
     gram = about @ about.T
     for left_out in (-1, *range(len(blocks))):
-        kept = rows.blocks != left_out
-        features = rows.features[kept]
-        if not len(features):
-            features = np.zeros((1, features.shape[1]))
-            kept = np.flatnonzero(kept)
-        centred = features - exact_mean(features)
-        labels = rows.labels[kept]
-        products = gram[kept][:, kept]
-        products -= products.mean(axis=0)
-        products -= products.mean(axis=1, keepdims=True)
-        sums = sums_of(features[: len(labels)], labels, num_classes, scattered=False)
+        (kept,) = np.nonzero(rows.blocks != left_out)
+        sums = union([block for b, block in enumerate(blocks) if b != left_out])
+        products = gram[np.ix_(kept, kept)]
+        if len(kept):
+            products -= products.mean(axis=0)
+            products -= products.mean(axis=1, keepdims=True)
         norms = np.diagonal(products)
         sums = sums._replace(quartic=float(norms @ norms))
-        yield Subset(sums, centred[: len(labels)], products, labels)
+        centred = rows.features[kept]
+        centred -= sums.mean
+        yield Subset(sums, centred, products, rows.labels[kept])

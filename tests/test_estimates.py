@@ -1,0 +1,199 @@
+"""The estimates of a ranking against the definitions, on each subset of examples."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tasks import gaussian_task
+
+from jtransfer import intervals, scores
+from jtransfer.moments import class_moments
+from jtransfer.ranking.estimates import features as feature_estimates
+from jtransfer.ranking.estimates import moments as moment_estimates
+from jtransfer.ranking.estimates import shifted, sums
+
+C = 5
+FUNCTIONS = {
+    "logme": scores.logme,
+    "regularized_h_score": scores.regularized_h_score,
+    "h_score": scores.h_score,
+    "bhattacharyya": scores.bhattacharyya,
+}
+SHAPES = {"n > d": (60, 8), "n = 1.1 d": (60, 55), "n < d": (60, 90), "d = 1": (60, 1)}
+
+
+def constant(x, y):
+    x[:, 0], x[:, 1], x[5, 1] = 0.1, 0, 1
+    x[:, 2:4] = x[:, 4:6]
+
+
+def scale_first(factor):
+    def change(x, y):
+        x[:, 0] *= factor
+
+    return change
+
+
+def shift_all(x, y):
+    x += 1e4
+
+
+def copy_half(x, y):
+    x[30:] = x[:30]
+    y[30:] = y[:30]
+
+
+def silence_negative(x, y):
+    np.maximum(x, 0, out=x)
+
+
+def leave_one(x, y):
+    y[y == 2] = 1
+    y[7] = 2
+
+
+def withhold(x, y):
+    y[::7] = -1
+
+
+KINDS = {
+    "plain": lambda x, y: None,
+    "after a rectifier": silence_negative,
+    "constant, silent, repeated features": constant,
+    "one feature wider by 1e4": scale_first(1e4),
+    "one feature wider by 1e8": scale_first(1e8),
+    "offset by 1e4": shift_all,
+    "copies": copy_half,
+    "a class of one example": leave_one,
+    "examples withheld": withhold,
+    "tiny": lambda x, y: np.multiply(x, 1e-30, out=x),
+    "huge": lambda x, y: np.multiply(x, 1e30, out=x),
+}
+
+
+def task(kind, shape):
+    x, y = gaussian_task(11, *SHAPES[shape])
+    x, y = x.astype(float), y.copy()
+    if kind != "constant, silent, repeated features" or x.shape[1] > 5:
+        KINDS[kind](x, y)
+    return x, y
+
+
+@functools.cache
+def defined(function):
+    """A score of features, labels and which to leave out, compiled once a shape."""
+
+    @jax.jit
+    def score(x, y):
+        return function(class_moments(x, y, num_classes=C)._replace(within=None))
+
+    return score
+
+
+def replicates(dealt, x):
+    """Labels of all examples, then without each block, -1 where left out."""
+    yield dealt.labels
+    for block in range(intervals.NUM_BLOCKS):
+        labels, out = dealt.labels.copy(), dealt.order[:, block].ravel()
+        labels[out[out >= 0]] = -1
+        yield labels
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_estimates_are_the_definitions_on_every_subset(kind, shape):
+    x, y = task(kind, shape)
+    dealt = intervals.dealt_labels(y, num_classes=C, batch_rows=40, seed=0)
+    statistics = feature_estimates.feature_statistics(lambda: x, dealt)
+    with jax.enable_x64(True):
+        estimates, classifiers = moment_estimates.moment_estimates(
+            FUNCTIONS, statistics, probes=True
+        )
+        probe = moment_estimates.probe_estimate(classifiers, statistics, dealt)
+        for name, function in FUNCTIONS.items():
+            values = [defined(function)(x, labels) for labels in replicates(dealt, x)]
+            chance = [defined(function)(x, dealt.shuffled[i]) for i in (0, 19)]
+            estimate = estimates[name]
+            # Copies that the features fit exactly leave rounding for noise.
+            noiseless = kind == "copies" and name == "logme"
+            tolerance = {"rtol": 1e-2 if noiseless else 1e-7, "atol": 1e-9}
+            np.testing.assert_allclose(estimate.value, values[0], **tolerance)
+            np.testing.assert_allclose(estimate.replicates, values[1:], **tolerance)
+            np.testing.assert_allclose(estimate.shuffled[[0, 19]], chance, **tolerance)
+            error = intervals.standard_error(np.array(values[1:]))
+            np.testing.assert_allclose(
+                intervals.standard_error(estimate.replicates),
+                error,
+                rtol=1e-6,
+                atol=abs(values[0]) * (1e-2 if noiseless else 1e-6),
+            )
+        expected = [_correct(x, labels, dealt) for labels in replicates(dealt, x)][1:]
+    sizes = np.bincount(dealt.labels[dealt.labels >= 0], minlength=C)
+    assert probe.value == pytest.approx(np.concatenate(expected).mean())
+    assert probe.shuffled.min() >= sizes.max() / sizes.sum()
+
+
+def _correct(x, labels, dealt):
+    """Whether examples that a classifier has not seen are classified as labelled."""
+    out = (labels < 0) & (dealt.labels >= 0)
+    if not out.any():
+        return np.zeros(0)
+    moments = class_moments(x, labels, num_classes=C)._replace(within=None)
+    classifier = scores.ridge_classifier(moments)
+    total = np.bincount(dealt.labels[dealt.labels >= 0], minlength=C)
+    left = np.bincount(labels[labels >= 0], minlength=C)
+    shift = np.where(
+        left > 0, total / total.sum() / np.maximum(left, 1) * left.sum(), 1
+    )
+    weights, bias = map(np.asarray, classifier)
+    outputs = (x[out] @ weights + bias) * shift
+    return np.argmax(outputs, axis=1) == dealt.labels[out]
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 40])
+def test_shifted_forms_are_those_of_dense_solves(m):
+    rng = np.random.default_rng(m)
+    rows, right = rng.normal(size=(m + 2, m)), rng.normal(size=(m, 3))
+    matrix = rows.T @ rows
+    forms = shifted.Tridiagonal(matrix, right)
+    for shift in (1e-3, 1.0, 1e3):
+        dense = matrix + shift * np.eye(m)
+        solved = np.linalg.solve(dense, right)
+        squares, along, log_det = forms.forms(shift)
+        np.testing.assert_allclose(squares, np.sum(right * solved, axis=0), 1e-10)
+        np.testing.assert_allclose(along, right[:, -1] @ solved, 1e-9, 1e-12)
+        np.testing.assert_allclose(log_det, np.linalg.slogdet(dense)[1], 1e-10, 1e-10)
+        trace = np.trace(np.linalg.inv(dense))
+        np.testing.assert_allclose(forms.inverse_trace(shift), trace, 1e-10)
+        first = forms.solution_outside(shift, slice(0, 2))
+        np.testing.assert_allclose(first, solved[:, :2], 1e-9, 1e-12)
+    values = np.linalg.eigvalsh(matrix)
+    np.testing.assert_allclose(forms.eigenvalues(), values, 1e-10, 1e-12)
+    np.testing.assert_allclose(forms.eigenvalue(-1), values[-1], 1e-10)
+    with pytest.raises(np.linalg.LinAlgError):
+        forms.forms(-2 * values[-1] - 1)
+
+
+def test_unions_are_exact_and_leave_constant_features_constant():
+    x, y = task("constant, silent, repeated features", "n > d")
+    blocks = np.arange(len(x)) % intervals.NUM_BLOCKS
+    parts = []
+    for block in range(intervals.NUM_BLOCKS):
+        own = np.flatnonzero(blocks == block)
+        both = [sums.sums_of(x[i], y[i], C, scattered=True) for i in (own[:2], own[2:])]
+        parts.append(sums.union(both))
+    unions = [sums.union(parts), *sums.without_each(parts)]
+    for union, left_out in zip(unions, range(-1, intervals.NUM_BLOCKS), strict=True):
+        labels = np.where(blocks == left_out, -1, y)
+        with jax.enable_x64(True):
+            expected = class_moments(jnp.asarray(x), labels, num_classes=C)
+        expected = expected._replace(within=None)
+        for value, other in zip(sums.moments(union), expected, strict=True):
+            if other is not None:
+                np.testing.assert_allclose(value, other, 1e-9, 1e-10)
+        assert union.scatter[0, 0] == 0
+        assert union.mean[0] == 0.1
+        if blocks[5] == left_out:
+            assert union.scatter[1, 1] == 0
