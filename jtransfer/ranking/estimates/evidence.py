@@ -9,9 +9,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from jtransfer.ranking.estimates.shifted import Tridiagonal
+from jtransfer.ranking.estimates.shifted import EPS, Tridiagonal
 
-EPS = float(np.finfo(float).eps)
 _NODES = 12
 _NOISELESS = 1e-9
 

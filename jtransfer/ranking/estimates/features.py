@@ -16,7 +16,7 @@ from jtransfer._internal.errors import SourceError
 from jtransfer._internal.memory import memory_fault
 from jtransfer.intervals import NUM_BLOCKS, NUM_SHUFFLES, DealtLabels, copies
 from jtransfer.ranking.estimates.batches import BATCH_ROWS, dealt_rows
-from jtransfer.ranking.estimates.subsets import Rows
+from jtransfer.ranking.estimates.subsets import KeptRows
 from jtransfer.ranking.estimates.sums import (
     Sums,
     empty_sums,
@@ -52,7 +52,7 @@ class FeatureStatistics(NamedTuple):
     """Statistics of each block."""
     shuffled: ShuffledSums
     """Sums under shuffled labels."""
-    kept: Rows | None
+    kept: KeptRows | None
     """All examples, where there are no more of them than features; the statistics of
     the blocks then have no scatter."""
     rows: np.ndarray
@@ -126,7 +126,7 @@ def _statistics(blocks, shuffled, kept, is_probed, hashes, target, scattered):
     all_rows = None
     if not scattered:
         labels, orders = target.labels[positions], target.shuffled[:, positions]
-        all_rows = Rows(rows, labels, orders, numbers)
+        all_rows = KeptRows(rows, labels, orders, numbers)
         chosen = is_probed[positions]
         rows, positions, numbers = rows[chosen], positions[chosen], numbers[chosen]
     return FeatureStatistics(

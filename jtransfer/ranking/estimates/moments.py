@@ -14,7 +14,7 @@ from jtransfer.ranking.estimates.features import FeatureStatistics
 from jtransfer.ranking.estimates.subsets import (
     Subset,
     Targets,
-    joined,
+    joined_targets,
     own_target,
     subsets,
 )
@@ -63,7 +63,7 @@ def moment_estimates(
 
 
 class _Request:
-    """What is asked of one subset, each decomposition made once, when it is needed."""
+    """The scores of one subset; each decomposition is made once, when it is needed."""
 
     def __init__(self, subset: Subset, statistics: FeatureStatistics, *, left_out: int):
         self._subset, self._statistics, self._left_out = subset, statistics, left_out
@@ -72,7 +72,7 @@ class _Request:
     @functools.cached_property
     def _targets(self) -> Targets:
         own = own_target(self._subset)
-        return joined(own, self._by_chance) if self._left_out < 0 else own
+        return joined_targets(own, self._by_chance) if self._left_out < 0 else own
 
     @functools.cached_property
     def _by_chance(self) -> Targets:
@@ -89,8 +89,8 @@ class _Request:
     def _scaled(self) -> scaled.Scaled:
         targets = self._targets
         if self._left_out == 0:  # On this block the probe is tested by chance.
-            targets = joined(targets, self._by_chance)
-        return scaled.scaled(self._subset, targets)
+            targets = joined_targets(targets, self._by_chance)
+        return scaled.scaled_features(self._subset, targets)
 
     def score(self, function: Callable) -> np.ndarray:
         """Returns a score of the labels, and of all examples of the shuffles, `[g]`."""
@@ -99,23 +99,23 @@ class _Request:
         if function is scores.logme:
             return self._logme()
         if function is scores.regularized_h_score:
-            return scores_of_sums.regularized_h_score(self._raw)
+            return scores_of_sums.regularized_h_scores(self._raw)
         if function is scores.h_score:
-            return scaled.h_score(self._scaled)[: len(self._targets.counts)]
+            return scaled.h_scores(self._scaled)[: len(self._targets.counts)]
         classes = _classes(self._subset, self._statistics, self._left_out)
         if function is scores.bhattacharyya:
-            return overlap.bhattacharyya(self._subset, *classes)
+            return overlap.bhattacharyya_scores(self._subset, *classes)
         return _defined(function, self._subset, *classes)
 
     def _logme(self) -> np.ndarray:
-        value = scores_of_sums.logme(self._raw)
+        value = scores_of_sums.logme_scores(self._raw)
         if value is not None:
             return value
         subset, targets = self._subset, self._targets
         if not self._raw.needs_definition or subset.centred is not None:
             raw = scores_of_sums.spectral(subset, targets)
             is_large = len(subset.sums.mean) > _MAX_DEFINED
-            value = scores_of_sums.logme(raw, noiseless=is_large)
+            value = scores_of_sums.logme_scores(raw, noiseless=is_large)
         if value is not None:
             return value
         # A fit without noise, or a feature that hides others.

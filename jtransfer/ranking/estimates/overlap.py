@@ -8,7 +8,7 @@ _FACTORS = 8
 _LEAST = 1e-6
 
 
-def bhattacharyya(
+def bhattacharyya_scores(
     subset: Subset, counts: np.ndarray, class_sums: np.ndarray, class_squares
 ) -> np.ndarray:
     """Returns the Bhattacharyya score of each set of classes, `[g]`.

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jtransfer.ranking.estimates.scores_of_sums import explained
-from jtransfer.ranking.estimates.shifted import Tridiagonal
-from jtransfer.ranking.estimates.subsets import EPS, Subset, Targets
+from jtransfer.ranking.estimates.shifted import EPS, Tridiagonal
+from jtransfer.ranking.estimates.subsets import Subset, Targets
 
 _PENALTIES = np.logspace(-5, 4, 37)
 
@@ -31,7 +31,7 @@ class Classifier(NamedTuple):
     bias: np.ndarray
 
 
-def scaled(subset: Subset, targets: Targets) -> Scaled:
+def scaled_features(subset: Subset, targets: Targets) -> Scaled:
     """Reduces the scaled features to tridiagonal form; constant ones are left out."""
     varies = subset.varies
     if not varies.any() or not np.isfinite(subset.spreads).all():
@@ -48,7 +48,7 @@ def scaled(subset: Subset, targets: Targets) -> Scaled:
     return Scaled(subset, targets, forms, units, rows)
 
 
-def h_score(system: Scaled) -> np.ndarray:
+def h_scores(system: Scaled) -> np.ndarray:
     """Returns the H-score of each set of targets, `[g]`."""
     subset, counts = system.subset, system.targets.counts
     if system.forms is None or subset.n < 2:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jtransfer.ranking.estimates import evidence
-from jtransfer.ranking.estimates.subsets import EPS, Subset, Targets
+from jtransfer.ranking.estimates.shifted import EPS
+from jtransfer.ranking.estimates.subsets import Subset, Targets
 
 _LOST = EPS**0.6  # As in `scores.graded_spectrum`.
 
@@ -27,7 +28,7 @@ class Raw(NamedTuple):
     """Whether a wide feature hides others, which takes other ways."""
 
 
-def logme(raw: Raw, *, noiseless: bool = False) -> np.ndarray | None:
+def logme_scores(raw: Raw, *, noiseless: bool = False) -> np.ndarray | None:
     """Returns LogME of each set of targets, `[g]`; None where another way is needed.
 
     Args:
@@ -78,7 +79,7 @@ def shrinkage(subset: Subset) -> tuple[float, float]:
     return weight, trace * max(weight / d, 4 * EPS * norm**0.5)
 
 
-def regularized_h_score(raw: Raw) -> np.ndarray:
+def regularized_h_scores(raw: Raw) -> np.ndarray:
     """Returns the regularised H-score of each set of targets, `[g]`."""
     weight, ridge = shrinkage(raw.subset)
     counts = raw.targets.counts

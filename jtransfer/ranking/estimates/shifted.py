@@ -8,6 +8,8 @@ compiled program would have to be compiled again for each number of features.
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal, lapack
 
+EPS = float(np.finfo(float).eps)
+
 
 class Tridiagonal:
     """A symmetric positive semidefinite matrix `[m, m]` and right sides `[m, k]`."""

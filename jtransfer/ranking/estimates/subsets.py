@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jtransfer._internal.linalg import rank_tolerance
+from jtransfer.ranking.estimates.shifted import EPS
 from jtransfer.ranking.estimates.sums import (
     Sums,
     membership,
@@ -14,10 +15,8 @@ from jtransfer.ranking.estimates.sums import (
     without_each,
 )
 
-EPS = float(np.finfo(float).eps)
 
-
-class Rows(NamedTuple):
+class KeptRows(NamedTuple):
     """Examples kept as they are, for no more of them than features."""
 
     features: np.ndarray  # [n, d]
@@ -109,7 +108,7 @@ def own_target(subset: Subset) -> Targets:
     return Targets(sums.counts[None], None, subset.labels[None])
 
 
-def joined(first: Targets, second: Targets) -> Targets:
+def joined_targets(first: Targets, second: Targets) -> Targets:
     """Returns the sets of both."""
     return Targets(
         *(
@@ -119,7 +118,7 @@ def joined(first: Targets, second: Targets) -> Targets:
     )
 
 
-def subsets(blocks: list[Sums], rows: Rows | None) -> Iterator[Subset]:
+def subsets(blocks: list[Sums], rows: KeptRows | None) -> Iterator[Subset]:
     """Yields all examples, then all but each block in turn."""
     if rows is None:
         yield Subset(union(blocks))
