@@ -195,13 +195,13 @@ def test_fictitious_assessment_is_the_score_of_the_fictitious_student():
     logits, kept = features @ head.T, np.arange(50)
     shown = labels.copy()
     shown[50:] = [-1, 5, 99, -7, 5, 5, 5, 5, 5, 5]
-    chosen = assessment.AssessmentSettings(
-        temperature=2.0, epsilon=0.2, weight_decay=0.05
-    )
+    chosen = assessment.AssessmentSettings(temperature=2.0, epsilon=0.2)
+    # By default the penalty is the mean variance of a feature over the examples.
+    penalty = float(np.var(features, axis=0).mean() / len(features))
     result = assessment.fictitious_assessment(
         features, logits, head, shown, num_classes=NUM_CLASSES, settings=chosen
     )
-    student = student_of(features[kept], labels[kept], weight_decay=0.05)
+    student = student_of(features[kept], labels[kept], weight_decay=penalty)
     means = sinkhorn.class_centers(
         features[kept], labels[kept], num_classes=NUM_CLASSES
     )
@@ -213,20 +213,24 @@ def test_fictitious_assessment_is_the_score_of_the_fictitious_student():
     np.testing.assert_allclose(result.score, expected.score, atol=1e-4)
     np.testing.assert_allclose(result.plan, expected.plan, atol=1e-3)
     assert result.converged == 1
-    # By default the penalty is the mean variance of a feature over the examples.
-    penalty = float(np.var(features, axis=0).mean() / len(features))
-    usual, explicit = (
-        assessment.fictitious_assessment(
-            features, logits, head, labels, num_classes=NUM_CLASSES, settings=chosen
-        ).score
-        for chosen in (
-            assessment.DEFAULT_ASSESSMENT,
-            assessment.AssessmentSettings(weight_decay=penalty),
-        )
+    explicit = assessment.fictitious_assessment(
+        features,
+        logits,
+        head,
+        shown,
+        num_classes=NUM_CLASSES,
+        settings=assessment.AssessmentSettings(
+            temperature=2.0, epsilon=0.2, weight_decay=penalty
+        ),
     )
-    np.testing.assert_allclose(usual, explicit, atol=1e-5)
+    np.testing.assert_allclose(explicit.score, result.score, atol=1e-5)
     nothing = assessment.fictitious_assessment(
-        features, logits, head, np.full(60, -1), num_classes=NUM_CLASSES
+        features,
+        logits,
+        head,
+        np.full(60, -1),
+        num_classes=NUM_CLASSES,
+        settings=chosen,
     )
     assert nothing.score == 0
     assert nothing.converged == 0

@@ -197,3 +197,26 @@ def test_unions_are_exact_and_leave_constant_features_constant():
         assert union.mean[0] == 0.1
         if blocks[5] == left_out:
             assert union.scatter[1, 1] == 0
+
+
+@pytest.mark.parametrize("shape", ["n > d", "n < d"])
+def test_a_score_of_moments_that_is_new_needs_nothing_else(shape):
+    @jax.jit
+    def spread(moments):
+        within = jnp.sum(moments.class_squares) / jnp.trace(moments.scatter)
+        return within + jnp.max(moments.class_sums) + moments.quartic
+
+    x, y = task("plain", shape)
+    dealt = intervals.dealt_labels(y, num_classes=C, batch_rows=40, seed=0)
+    statistics = feature_estimates.feature_statistics(lambda: x, dealt)
+    with jax.enable_x64(True):
+        estimates, classifiers = moment_estimates.moment_estimates(
+            {"spread": spread}, statistics, probes=False
+        )
+        labels = [*replicates(dealt, x), dealt.shuffled[7]]
+        values = [defined(spread)(x, of_subset) for of_subset in labels]
+    assert classifiers == []
+    estimate = estimates["spread"]
+    np.testing.assert_allclose(estimate.value, values[0], 1e-9)
+    np.testing.assert_allclose(estimate.replicates, values[1:-1], 1e-9)
+    np.testing.assert_allclose(estimate.shuffled[7], values[-1], 1e-9)

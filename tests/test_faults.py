@@ -252,7 +252,9 @@ def test_a_rerun_removes_the_drafts_of_a_killed_ranking(arguments, tmp_path):
 # Signals.
 
 WAITING = """
-import sys, time, threading
+import signal, sys, time, threading
+# Whoever runs tests in the background may have them ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from jtransfer import cli
 def busy(*arguments):
     print("ready", flush=True)

@@ -316,6 +316,18 @@ def test_leep_gradients_are_finite_without_mass():
     chex.assert_tree_all_finite(gradient)
 
 
+@jax.jit
+def of_logits(logits, labels):
+    """LEEP and the conditional entropy of a softmax of logits."""
+    probs = jax.nn.softmax(logits)
+    table = scores.probability_table(probs, labels, num_classes=3)
+    leep = scores.leep(probs, labels, num_classes=3)
+    return jnp.stack([leep, scores.negative_conditional_entropy(table)])
+
+
+slopes_of_logits = jax.jit(jax.jacrev(of_logits))
+
+
 @pytest.mark.parametrize("gap", [5, 30, 50, 80, 87, 95, 103, 200])
 @pytest.mark.parametrize("sure", ["of the class", "of one class for all"])
 def test_gradients_where_a_softmax_underflows(sure, gap):
@@ -324,18 +336,12 @@ def test_gradients_where_a_softmax_underflows(sure, gap):
     logits[np.arange(12), labels if sure == "of the class" else 0] = gap
     logits[:, 3] -= gap
 
-    def values(logits):
-        probs = jax.nn.softmax(logits)
-        table = scores.probability_table(probs, labels, num_classes=3)
-        leep = scores.leep(probs, labels, num_classes=3)
-        return jnp.stack([leep, scores.negative_conditional_entropy(table)])
-
-    gradients = jax.jacrev(values)(jnp.asarray(logits))
+    gradients = slopes_of_logits(logits, labels)
     chex.assert_tree_all_finite(gradients)
     with jax.enable_x64(True):
-        exact = values(jnp.asarray(logits, jnp.float64))
-        exact_gradients = jax.jacrev(values)(jnp.asarray(logits, jnp.float64))
-    np.testing.assert_allclose(values(jnp.asarray(logits)), exact, 1e-5, 1e-6)
+        exact = of_logits(logits.astype(np.float64), labels)
+        exact_gradients = slopes_of_logits(logits.astype(np.float64), labels)
+    np.testing.assert_allclose(of_logits(logits, labels), exact, 1e-5, 1e-6)
     np.testing.assert_allclose(gradients, exact_gradients, 1e-3, 1e-5)
 
 

@@ -112,7 +112,7 @@ def fictitious_assessment(
     return Assessment(
         score=-jnp.sum(result.distance * used) / n,
         plan=jnp.sum(result.plan * used[:, None, None], axis=0) / n,
-        converged=jnp.sum(result.converged * used) / n,
+        converged=jnp.sum(jnp.where(result.converged, used, 0)) / n,
     )
 
 

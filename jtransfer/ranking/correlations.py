@@ -1,7 +1,6 @@
 """Agreement of scores with accuracies: correlations and the price of a choice."""
 
 import numpy as np
-import scipy.stats
 from jax.typing import ArrayLike
 
 
@@ -25,6 +24,8 @@ def pearson(a: ArrayLike, b: ArrayLike) -> float:
     a, b = _lists(a, b)
     if _constant(a) or _constant(b):
         return 0.0
+    import scipy.stats
+
     return float(np.clip(scipy.stats.pearsonr(a, b).statistic, -1, 1))
 
 
@@ -46,6 +47,8 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
       1.0
     """
     a, b = _lists(a, b)
+    import scipy.stats
+
     return pearson(scipy.stats.rankdata(a), scipy.stats.rankdata(b))
 
 
@@ -75,6 +78,8 @@ def weighted_kendall(a: ArrayLike, b: ArrayLike) -> float:
     a, b = _lists(a, b)
     if _constant(a) or _constant(b):
         return 0.0
+    import scipy.stats
+
     return float(scipy.stats.weightedtau(a, b).statistic)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+from scipy import special
 
 from jtransfer.intervals import NUM_BLOCKS, T_95, standard_error
 from jtransfer.ranking.correlations import (
@@ -166,5 +166,5 @@ def _beats(a: Scored, b: Scored) -> tuple[float, bool]:
     difference = a.value - b.value
     # Rounding is no evidence: two identical sources differ by nothing.
     error = max(error, 1e-12 * max(abs(a.value), abs(b.value), 1e-300))
-    probability = scipy.stats.t.cdf(difference / error, NUM_BLOCKS - 1)
+    probability = special.stdtr(NUM_BLOCKS - 1, difference / error)
     return float(probability), bool(difference > T_95 * error)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.cluster.hierarchy
-import scipy.stats
 from numpy.typing import ArrayLike
 
 from jtransfer.ranking.correlations import dcg, spearman
@@ -137,6 +136,8 @@ def ranking_agreement(matrix: ArrayLike, second: ArrayLike) -> RankingAgreement:
         raise ValueError(
             f"Need two matrices of one shape, got {matrix.shape} and {second.shape}."
         )
+    import scipy.stats
+
     relevance = scipy.stats.rankdata(second, axis=0) - 1
     pairs = list(zip(matrix.T, relevance.T, strict=True))
     ideal = np.array([dcg(gains, gains) for _, gains in pairs])

@@ -111,7 +111,7 @@ def transferability_interval(
       Transfer Learning", 2019, Definition 3.
       Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 11.
     """
-    import scipy.stats
+    from scipy import special
 
     labels = jnp.asarray(labels)
     pair = jnp.asarray(source_features), jnp.asarray(optimal_features)
@@ -128,7 +128,7 @@ def transferability_interval(
     value, left_out = ratios[0], ratios[1:]
     spread = jnp.sum((left_out - left_out.mean(keepdims=True)) ** 2)
     error = jnp.sqrt(spread * (num_blocks - 1) / num_blocks)
-    width = float(scipy.stats.t.ppf(0.975, num_blocks - 1)) * error
+    width = float(special.stdtrit(num_blocks - 1, 0.975)) * error
     return TransferabilityInterval(value, error, value - width, value + width)
 
 

@@ -65,7 +65,7 @@ def is_exact(problem: Problem, grid: np.ndarray, best: np.ndarray) -> bool:
         return True
     at_best = problem.terms(np.exp(grid[np.unique(best)])).unexplained
     squares = problem.target_squares + problem.n * problem.target_means**2
-    noisy = at_best.min(axis=0) > _NOISELESS * squares
+    noisy = (at_best.min(axis=0) > _NOISELESS * squares) | (squares == 0)
     bounded = isinstance(problem, Spectral) or best.min() > 1
     return bool(bounded and noisy.all())
 

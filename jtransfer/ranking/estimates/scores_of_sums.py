@@ -5,6 +5,7 @@ regularised H-score) and scaled to unit variance (the H-score, the ridge probe).
 more examples than features it is the products of the rows in place of the scatter.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ class Raw(NamedTuple):
     subset: Subset
     targets: Targets
     problem: evidence.Problem
-    quadratic: object
+    quadratic: Callable[[float], np.ndarray]
     """From a shift of the scatter to the products' forms with its inverse, `[g C]`."""
     needs_definition: bool
     """Whether a wide feature hides others, which takes other ways."""

@@ -45,9 +45,12 @@ class Tridiagonal:
         if not len(self.beside):
             return float(self.diagonal[0])
         index %= len(self.diagonal)
-        one = eigvalsh_tridiagonal(
-            self.diagonal, self.beside, select="i", select_range=(index, index)
-        )
+        try:
+            one = eigvalsh_tridiagonal(
+                self.diagonal, self.beside, select="i", select_range=(index, index)
+            )
+        except np.linalg.LinAlgError:  # Bisection fails where many are the same.
+            return float(self.eigenvalues()[index])
         return float(one[0])
 
     def solution(self, shift: float, columns: slice = slice(None)) -> np.ndarray:
