@@ -11,7 +11,6 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.intervals import (
-    FEW_COPIES,
     NUM_BLOCKS,
     DealtLabels,
     Estimate,
@@ -26,6 +25,7 @@ from jtransfer.ranking.estimates import (
     transport,
 )
 from jtransfer.ranking.estimates.batches import BATCH_ROWS
+from jtransfer.ranking.row_warnings import pair_warnings, score_warnings
 from jtransfer.ranking.rows import Failed, NotComputed, Row, Scored, scored
 from jtransfer.ranking.score_table import DECLARED, OF_REFERENCE, Score
 from jtransfer.zoo import Source, Target, is_number
@@ -111,7 +111,7 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
                 estimate,
                 n=n,
                 num_classes=target.num_classes,
-                warnings=_pair_warnings(estimate, n),
+                warnings=pair_warnings(estimate, n),
             )
         else:
             yield _scored(source, name, score, estimate, computed, target)
@@ -211,7 +211,7 @@ def _of_features(statistics, labels: DealtLabels, scores) -> dict[str, Estimate]
 
 def _scored(source, name, score, estimate, computed: _Estimates, target) -> Scored:
     n = int((target.labels >= 0).sum())
-    warnings = _warnings(name, score, estimate, computed, target)
+    warnings = score_warnings(name, score, estimate, computed, target)
     plan = None
     if score.needs == "transport":
         n = computed.transport.n
@@ -277,66 +277,3 @@ def declared_rows(source: Source) -> list[Scored]:
         for name in DECLARED
         if is_number(source.facts.get(name))
     ]
-
-
-def _pair_warnings(estimate, n: int) -> list[str]:
-    warnings = []
-    if estimate.value <= estimate.shuffled.max():
-        warnings.append("Not above what examples that are paired wrongly give.")
-    if n < 3 * NUM_BLOCKS:
-        warnings.append(_FEW.format(n=n))
-    return warnings
-
-
-_FEW = "n = {n}: too few examples for a sound interval."
-
-
-def _warnings(name, score: Score, estimate, computed: _Estimates, target) -> list[str]:
-    n, d, warnings = int((target.labels >= 0).sum()), computed.d, []
-    if name == "h_score" and n <= d:
-        warnings.append(
-            "n <= d: the plain H-score is at its maximum for any features, even noise; "
-            "read regularized_h_score."
-        )
-    elif name == "h_score" and n < 10 * d:
-        warnings.append(
-            "n < 10 d: chance alone gives the plain H-score about (C - 1) d / n; "
-            "compare it with the chance level."
-        )
-    source_classes = computed.num_source_classes
-    if score.needs in ("probabilities", "source_labels") and (
-        source_classes * target.num_classes > n
-    ):
-        warnings.append(
-            f"{source_classes} source classes x {target.num_classes} classes > n = "
-            f"{n}: {name} flatters sources with many classes."
-        )
-    if estimate.value <= estimate.shuffled.max():
-        warnings.append("Not above what shuffled labels give.")
-    counts = np.bincount(
-        target.labels[target.labels >= 0], minlength=target.num_classes
-    )
-    single = int((counts == 1).sum())
-    if single:
-        warnings.append(f"{single} of the classes have a single example.")
-    if n < 3 * NUM_BLOCKS:
-        warnings.append(_FEW.format(n=n))
-    return warnings + _group_warnings(computed, target.labels)
-
-
-def _group_warnings(computed: _Estimates, labels: np.ndarray) -> list[str]:
-    warnings, copied, n = [], computed.num_copies, int((labels >= 0).sum())
-    if computed.groups is not None:
-        count = len(np.unique(computed.groups[labels >= 0]))
-        if count < 3 * NUM_BLOCKS:
-            warnings.append(f"{count} groups: too few for a sound interval.")
-    if copied > FEW_COPIES * n:
-        apart = "lie in held-out blocks too, so that noise can win and intervals are"
-        kept = "stay in one block, but scores that hold nothing out count each: all are"
-        warnings.append(
-            f"{copied} of {n} examples repeat the features of another: copies "
-            f"{apart if computed.groups is None else kept} "
-            f"{'too narrow' if computed.groups is None else 'flattered'}; give each "
-            "example once."
-        )
-    return warnings
