@@ -37,6 +37,8 @@ COMMANDS = {
     "ls": ls_command,
 }
 
+_THREADS = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}
+
 
 def main() -> None:
     """Runs the command line.
@@ -107,6 +109,10 @@ def _code_of_faults() -> int:
 def _code_of_command() -> int:
     # Flax and optax, like us, are written for the usual promotion of dtypes.
     os.environ.pop("JAX_NUMPY_DTYPE_PROMOTION", None)
+    # Several threads spin over many small products: two take twice the processor's
+    # time, and longer, unless a source has thousands of features.
+    if not _THREADS & os.environ.keys():
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Names of files need not be text.
             stream.reconfigure(errors="backslashreplace")

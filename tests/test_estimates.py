@@ -71,6 +71,7 @@ KINDS = {
     "tiny": lambda x, y: np.multiply(x, 1e-30, out=x),
     "huge": lambda x, y: np.multiply(x, 1e30, out=x),
 }
+OF_ONE_FEATURE = ("plain", "after a rectifier", "offset by 1e4", "examples withheld")
 
 
 def task(kind, shape):
@@ -101,8 +102,10 @@ def replicates(dealt, x):
         yield labels
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [(k, s) for s in SHAPES for k in KINDS if s != "d = 1" or k in OF_ONE_FEATURE],
+)
 def test_estimates_are_the_definitions_on_every_subset(kind, shape):
     x, y = task(kind, shape)
     dealt = intervals.dealt_labels(y, num_classes=C, batch_rows=40, seed=0)
