@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from jtransfer import ranking, zoo
+from jtransfer.ranking.source_rows import source_rows
 
 SCORES = {name: ranking.SCORES[name] for name in ranking.ALWAYS}
 
@@ -52,14 +53,14 @@ def ranked(folder: str) -> None:
     small = zoo.labelled_target("warm", np.arange(200) % 2, digest="")
     features = np.random.default_rng(0).normal(size=(200, 16))
     warm = zoo.Source("warm", {}, lambda: features)
-    ranking.source_rows(warm, small, SCORES, seed=0)
+    source_rows(warm, small, SCORES, seed=0)
     before = peak()
     target = zoo.target(f"{folder}/target.npz")
     (source,) = zoo.sources(f"{folder}/zoo")
     start = time.perf_counter()
-    rows = ranking.source_rows(source, target, SCORES, seed=0)
+    rows = source_rows(source, target, SCORES, seed=0)
     seconds = time.perf_counter() - start
-    print(f"LogME {rows[0]['value']:.4f} in {seconds:.0f} s")
+    print(f"LogME {rows[0].value:.4f} in {seconds:.0f} s")
     print(f"peak memory {peak():.0f} MiB, {peak() - before:.0f} above start-up")
 
 
