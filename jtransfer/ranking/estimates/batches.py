@@ -99,7 +99,7 @@ def _batches(
 ) -> Iterator[np.ndarray]:
     """Yields float64 rows, checked, in batches of one size but for the last."""
     pending, seen = [], 0
-    for piece in pieces(batches):
+    for piece in _bounded(pieces(batches), size):
         with source_errors():  # Objects may be anything.
             piece = np.asarray(piece, np.float64)
         if piece.ndim != 2 or not piece.shape[1]:
@@ -130,3 +130,13 @@ def _batches(
     rest = np.concatenate(pending)
     if len(rest):
         yield rest
+
+
+def _bounded(arrays: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Yields views of at most `size` rows: only so many are copied as float64."""
+    for array in arrays:
+        if array.ndim == 0 or len(array) <= size:
+            yield array
+            continue
+        for start in range(0, len(array), size):
+            yield array[start : start + size]
