@@ -7,7 +7,7 @@ from jtransfer.ranking.score_table import Score
 from jtransfer.zoo import Target
 
 
-def pair_warnings(estimate: Estimate, n: int) -> list[str]:
+def reference_warnings(estimate: Estimate, n: int) -> list[str]:
     """Returns the warnings of a score against the reference, on `n` images."""
     warnings = []
     if estimate.value <= estimate.shuffled.max():

@@ -25,7 +25,7 @@ from jtransfer.ranking.estimates import (
     transport,
 )
 from jtransfer.ranking.estimates.batches import BATCH_ROWS
-from jtransfer.ranking.row_warnings import pair_warnings, score_warnings
+from jtransfer.ranking.row_warnings import reference_warnings, score_warnings
 from jtransfer.ranking.rows import Failed, NotComputed, Row, Scored, scored
 from jtransfer.ranking.score_table import DECLARED, OF_REFERENCE, Score
 from jtransfer.zoo import Source, Target, is_number
@@ -111,7 +111,7 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
                 estimate,
                 n=n,
                 num_classes=target.num_classes,
-                warnings=pair_warnings(estimate, n),
+                warnings=reference_warnings(estimate, n),
             )
         else:
             yield _scored(source, name, score, estimate, computed, target)
