@@ -40,5 +40,5 @@ def _forget_compiled():
     """Compiled functions are memory maps, of which a process has some 65,000."""
     yield
     maps = Path("/proc/self/maps")
-    if not maps.exists() or maps.read_text().count("\n") > 20_000:
+    if not maps.exists() or maps.read_text().count("\n") > 15_000:
         jax.clear_caches()
