@@ -14,8 +14,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # there is none). `make processors` has flags of its own, and compiles as users do.
 OLDER = jax.version.__version_info__ < (0, 11)
 FAST = ["--xla_backend_optimization_level=1"]
-FAST += ["--xla_llvm_disable_expensive_passes=true"]
-FAST += ["--xla_cpu_use_fusion_emitters=false"] if OLDER else []
+if OLDER:
+    FAST += ["--xla_cpu_use_fusion_emitters=false"]
+    FAST += ["--xla_llvm_disable_expensive_passes=true"]
 os.environ.setdefault("XLA_FLAGS", " ".join(FAST))
 # A second run finds compiled what the first has.
 cache = Path(__file__).parents[1] / ".cache" / "jax"
