@@ -52,6 +52,16 @@ def test_agrees_with_definition(score, edge, shape):
     np.testing.assert_allclose(exact, expected, 1e-6)
 
 
+@given(seeds)
+def test_h_score_takes_no_rounding_within_classes_for_real(seed):
+    """One-hot features leave nothing within the classes but what merging rounds."""
+    labels = np.arange(60) % 3
+    moments = class_moments(np.eye(3, dtype=np.float32)[labels], labels, num_classes=3)
+    noise = np.random.default_rng(seed).normal(size=(4, 3)).astype(np.float32) * 1e-7
+    moments = moments._replace(within=noise.T @ noise)
+    np.testing.assert_allclose(scores.h_score(moments), 2, 1e-5)
+
+
 @pytest.mark.parametrize("gap", [50, 200, 1000, 10_000])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_h_score_keeps_what_lies_beside_far_classes(shape, gap):

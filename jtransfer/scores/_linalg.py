@@ -133,6 +133,10 @@ def _separation(moments: Moments, between: jax.Array) -> _Separation:
     values, axes, kept = scaled_spectrum(
         moments.within, scale, moments.counts.sum() - present
     )
+    # Deviations from class means are right to rounding of the features: less than that
+    # is nothing within the classes, as where these features are names of the classes.
+    total = jnp.sum(jnp.diagonal(moments.scatter) * scale**2)
+    kept &= values > (4 * jnp.finfo(values.dtype).eps) ** 2 * total
     projections = _balanced(matmul(between * scale[None], axes), moments.counts)
     # Of factors and not of their squares: half of the digits would be lost.
     outside = jnp.where(kept[None], 0, projections)
