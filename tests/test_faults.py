@@ -297,15 +297,22 @@ def test_a_signal_is_one_line(number, place):
 
 
 @pytest.mark.parametrize("delay", [0.1, 0.7, 1.5])
-def test_a_signal_during_imports_and_compilation(delay, arguments, tmp_path):
-    command = [sys.executable, "-m", "jtransfer", *map(str, arguments)]
+def test_a_signal_during_imports_and_work(delay, tmp_path):
+    # Many seconds of work, of which the signal leaves little.
+    (tmp_path / "zoo").mkdir()
+    features = np.random.default_rng(0).normal(size=(1500, 1500))
+    np.savez(tmp_path / "zoo" / "wide.npz", features=features)
+    np.savez(tmp_path / "target.npz", labels=np.arange(1500) % 3)
+    request = ("rank", "--target", "target.npz", "--zoo", "zoo")
+    command = [sys.executable, "-m", "jtransfer", *request]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(CACHE)}
     with subprocess.Popen(
-        [*command, "--out", tmp_path / "out"],
+        [*command, "--out", "out"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        cwd=tmp_path,
     ) as process:
         time.sleep(delay)
         process.send_signal(signal.SIGTERM)
@@ -313,7 +320,7 @@ def test_a_signal_during_imports_and_compilation(delay, arguments, tmp_path):
     assert process.returncode in (143, -signal.SIGTERM)
     assert "Traceback" not in errors
     assert not re.search("Error|Exception", errors)
-    assert not drafts(tmp_path)
+    assert not drafts(tmp_path / "out")
 
 
 def test_main_gives_the_handlers_back():

@@ -166,6 +166,15 @@ def _lives(process: int) -> bool:
     return True
 
 
+def checksum(file: Path) -> int:
+    """Returns the CRC-32 of a file's content, read in blocks."""
+    total = 0
+    with file.open("rb") as stream:
+        while block := stream.read(2**24):
+            total = zlib.crc32(block, total)
+    return total
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Writes text as `write_atomically` does; what UTF-8 has no bytes for is escaped.
 

@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import shutil
-import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from jtransfer._internal.errors import one_line
 from jtransfer._internal.files import (
     check_space,
+    checksum,
     file_faults,
     json_value,
     write_atomically,
@@ -29,7 +29,6 @@ from jtransfer._internal.files import (
 from jtransfer.training import devices
 
 _CHECKSUMS = "checksums.json"
-_BLOCK = 2**24
 
 
 class OtherRunError(ValueError):
@@ -69,7 +68,7 @@ def save(
         )
         checkpointer.save(place, args=items)
     if devices.is_first_process():
-        sums = {name: _checksum(place / name) for name in _files(place)}
+        sums = {name: checksum(place / name) for name in _files(place)}
         write_atomically(place / _CHECKSUMS, json.dumps(sums, indent=1).encode())
 
 
@@ -89,7 +88,7 @@ def fault_of(folder: Path, step: int) -> str | None:
         for name, written in sums.items():
             if not (place / name).is_file():
                 return f"{name} is gone"
-            if _checksum(place / name) != written:
+            if checksum(place / name) != written:
                 return f"{name} is not what was written"
     except (OSError, ValueError, TypeError) as error:
         return f"{_CHECKSUMS}: {one_line(error)}"
@@ -105,14 +104,6 @@ def _size(tree) -> int:
 def _files(place: Path) -> list[str]:
     paths = (path for path in sorted(place.rglob("*")) if path.is_file())
     return [path.relative_to(place).as_posix() for path in paths]
-
-
-def _checksum(file: Path) -> int:
-    total = 0
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            total = zlib.crc32(block, total)
-    return total
 
 
 def facts_of(folder: Path, step: int) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import os
 import shutil
 import time
 import warnings
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ import numpy as np
 
 from jtransfer._internal.errors import FileError
 from jtransfer._internal.files import (
+    checksum,
     file_error,
     json_value,
     write_text_atomically,
@@ -30,7 +30,6 @@ from jtransfer._internal.progress import step_progress
 from jtransfer._internal.provenance import bytes_fingerprint
 
 _MANIFEST = "manifest.json"
-_BLOCK = 2**24
 
 
 def store_rows(
@@ -87,9 +86,9 @@ def _read(entry: Path) -> dict[str, np.ndarray] | None:
     try:
         manifest = json_value((entry / _MANIFEST).read_text("utf-8"))
         arrays = {}
-        for name, checksum in manifest["checksums"].items():
+        for name, written in manifest["checksums"].items():
             file = entry / f"{name}.npy"
-            if _checksum(file) != checksum:
+            if checksum(file) != written:
                 raise ValueError(f"{file.name} is not what was written")
             arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
         return arrays
@@ -99,17 +98,9 @@ def _read(entry: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _checksum(file: Path) -> int:
-    total = 0
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            total = zlib.crc32(block, total)
-    return total
-
-
 def _seal(draft: Path, key: dict[str, Any]) -> None:
     """Writes the manifest of a complete entry."""
-    sums = {file.stem: _checksum(file) for file in sorted(draft.glob("*.npy"))}
+    sums = {file.stem: checksum(file) for file in sorted(draft.glob("*.npy"))}
     manifest = json.dumps({"key": key, "checksums": sums}, indent=1)
     write_text_atomically(draft / _MANIFEST, manifest)
 

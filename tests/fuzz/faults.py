@@ -47,8 +47,8 @@ class Setting:
             (out / "report.html").unlink()
         return out
 
-    def fault_after(self, out: Path) -> str:
-        """What is wrong with a folder after the command was disturbed in it."""
+    def fault_of_rerun(self, out: Path) -> str:
+        """Reruns the command where it was disturbed; returns the fault or nothing."""
         if out.exists():
             for path in out.rglob("*"):
                 if path.is_file() and path not in drafts(out) and not _is_whole(path):
@@ -104,8 +104,8 @@ def tried(
                     code, fault = _killed(setting, out, k)
                 else:
                     code, fault = _disturbed(setting, out, k, name, lasting)
-                fault = fault or setting.fault_after(out)
-            except Exception:
+                fault = fault or setting.fault_of_rerun(out)
+            except Exception:  # Any is a finding, told with the place.
                 code, fault = -1, traceback.format_exc(limit=-4)
             counts[code] += 1
             if fault:

@@ -97,12 +97,11 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
         if blocks is None:
             _check_memory(d, target)
             scattered = num_used > d
-            empty = empty_sums(d, num_classes, scattered=False)
             blocks = [
                 empty_sums(d, num_classes, scattered=scattered)
                 for _ in range(NUM_BLOCKS)
             ]
-            about = exact_mean(rows[used]) if used.any() else empty.mean
+            about = exact_mean(rows[used]) if used.any() else np.zeros(d)
             shuffled = _no_shuffled_sums(about, target)
         with np.errstate(over="ignore", invalid="ignore"):  # It is seen in the result.
             for b in range(NUM_BLOCKS):
