@@ -10,9 +10,9 @@ from tasks import gaussian_task
 
 from jtransfer import intervals, scores
 from jtransfer.moments import class_moments
+from jtransfer.ranking.estimates import accumulator, shifted, sums
 from jtransfer.ranking.estimates import features as feature_estimates
 from jtransfer.ranking.estimates import moments as moment_estimates
-from jtransfer.ranking.estimates import shifted, sums
 
 C = 5
 FUNCTIONS = {
@@ -185,8 +185,10 @@ def test_unions_are_exact_and_leave_constant_features_constant():
     parts = []
     for block in range(intervals.NUM_BLOCKS):
         own = np.flatnonzero(blocks == block)
-        both = [sums.sums_of(x[i], y[i], C, scattered=True) for i in (own[:2], own[2:])]
-        parts.append(sums.union(both))
+        block_sums = accumulator.Accumulator(x.shape[1], C, scattered=True)
+        for i in (own[:2], own[:0], own[2:]):
+            block_sums.add(x[i], y[i])
+        parts.append(block_sums.sums())
     unions = [sums.union(parts), *sums.without_each(parts)]
     for union, left_out in zip(unions, range(-1, intervals.NUM_BLOCKS), strict=True):
         labels = np.where(blocks == left_out, -1, y)
@@ -200,6 +202,21 @@ def test_unions_are_exact_and_leave_constant_features_constant():
         assert union.mean[0] == 0.1
         if blocks[5] == left_out:
             assert union.scatter[1, 1] == 0
+
+
+def test_batches_that_drift_are_added_exactly():
+    rng = np.random.default_rng(3)
+    y = np.repeat(np.arange(C), 12)
+    x = rng.normal(size=(60, 4)) + 50 * y[:, None] + 1e4  # A batch a class.
+    block = accumulator.Accumulator(4, C, scattered=True)
+    for rows, labels in zip(np.split(x, C), np.split(y, C), strict=True):
+        block.add(rows, labels)
+    with jax.enable_x64(True):
+        expected = class_moments(jnp.asarray(x), y, num_classes=C)
+    expected = expected._replace(within=None)
+    for value, other in zip(sums.moments(block.sums()), expected, strict=True):
+        if other is not None:
+            np.testing.assert_allclose(value, other, 1e-10, 1e-6)
 
 
 @pytest.mark.parametrize("shape", ["n > d", "n < d"])

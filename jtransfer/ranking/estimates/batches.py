@@ -37,7 +37,8 @@ def dealt_rows(
         strict=True,
     ):
         placed = rows[np.maximum(indices - start, 0)]
-        yield np.where(indices[..., None] < 0, 0, placed), indices
+        placed[indices < 0] = 0
+        yield placed, indices
         start += size
 
 

@@ -15,17 +15,12 @@ from scipy import sparse
 from jtransfer._internal.errors import SourceError
 from jtransfer._internal.memory import memory_fault
 from jtransfer.intervals import NUM_BLOCKS, NUM_SHUFFLES, DealtLabels, copies
+from jtransfer.ranking.estimates.accumulator import Accumulator
 from jtransfer.ranking.estimates.batches import BATCH_ROWS, dealt_rows
 from jtransfer.ranking.estimates.subsets import KeptRows
-from jtransfer.ranking.estimates.sums import (
-    Sums,
-    empty_sums,
-    exact_mean,
-    membership,
-    sums_of,
-    union,
-)
+from jtransfer.ranking.estimates.sums import Sums, exact_mean, membership
 
+_TILE = 256
 MAX_PROBED = 5000
 """Examples on which the probe is tested, at most; they are kept in memory."""
 
@@ -98,16 +93,14 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
             _check_memory(d, target)
             scattered = num_used > d
             blocks = [
-                empty_sums(d, num_classes, scattered=scattered)
+                Accumulator(d, num_classes, scattered=scattered)
                 for _ in range(NUM_BLOCKS)
             ]
             about = exact_mean(rows[used]) if used.any() else np.zeros(d)
             shuffled = _no_shuffled_sums(about, target)
         with np.errstate(over="ignore", invalid="ignore"):  # It is seen in the result.
             for b in range(NUM_BLOCKS):
-                own, labels = rows[b][used[b]], target.labels[indices[b][used[b]]]
-                part = sums_of(own, labels, num_classes, scattered=scattered)
-                blocks[b] = union([blocks[b], part], blocks[b].scatter)
+                blocks[b].add(rows[b][used[b]], target.labels[indices[b][used[b]]])
             _add_shuffled(shuffled, rows, indices, used, target)
         for b in range(NUM_BLOCKS):
             valid = indices[b] >= 0
@@ -115,7 +108,9 @@ def feature_statistics(batches: Iterable, target: DealtLabels) -> FeatureStatist
             hashes[at] = _row_hashes(rows[b][valid])
             chosen = used[b] if not scattered else used[b] & is_probed[indices[b]]
             kept.append((rows[b][chosen], indices[b][chosen], b))
-    return _statistics(blocks, shuffled, kept, is_probed, hashes, target, scattered)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = [block.sums() for block in blocks]
+    return _statistics(sums, shuffled, kept, is_probed, hashes, target, scattered)
 
 
 def _statistics(blocks, shuffled, kept, is_probed, hashes, target, scattered):
@@ -198,16 +193,23 @@ def _no_shuffled_sums(shift: np.ndarray, target: DealtLabels) -> ShuffledSums:
 
 
 def _add_shuffled(shuffled: ShuffledSums, rows, indices, used, target) -> None:
-    """Adds a batch, in place: one product with sparse one-hot labels."""
+    """Adds a batch, in place: products with sparse one-hot labels."""
     shape, c = shuffled.sums.shape, target.num_classes
-    first = np.zeros(used.shape, bool)
-    first[0] = used[0]
-    centred = rows[used] - shuffled.shift
+    first = used.copy()
+    first[1:] = False
     labels = target.shuffled[:, indices[used]]
     members = sparse.vstack([membership(row, c) for row in labels], format="csr")
-    shuffled.sums[:] += (members @ centred).reshape(shape)
-    if used[0].any():
-        own = members[:, np.flatnonzero(first[used])]
-        shuffled.first_sums[:] += (own @ centred[first[used]]).reshape(shape)
-        shuffled.first_counts[:] += own.sum(axis=1).astype(int).reshape(shape[:2])
-    shuffled.squares[:] += (members @ np.square(centred, out=centred)).reshape(shape)
+    of_first = members[:, np.flatnonzero(first[used])]
+    shuffled.first_counts[:] += of_first.sum(axis=1).astype(int).reshape(shape[:2])
+    sums, squares, first_sums = (
+        array.reshape(-1, shape[-1])
+        for array in (shuffled.sums, shuffled.squares, shuffled.first_sums)
+    )
+    # So few features at a time that all examples stay in the processor's cache.
+    for start in range(0, shape[-1], _TILE):
+        tile = slice(start, start + _TILE)
+        shift = shuffled.shift[tile]
+        centred = rows[used, tile] - shift
+        sums[:, tile] += members @ centred
+        first_sums[:, tile] += of_first @ (rows[first, tile] - shift)
+        squares[:, tile] += members @ np.square(centred, out=centred)

@@ -31,45 +31,6 @@ class Sums(NamedTuple):
         return int(self.counts.sum())
 
 
-def empty_sums(num_features: int, num_classes: int, *, scattered: bool) -> Sums:
-    """Returns the statistics of no example."""
-    by_class = np.zeros((num_classes, num_features))
-    return Sums(
-        np.zeros(num_classes, int),
-        np.zeros(num_features),
-        np.zeros((num_features, num_features)) if scattered else None,
-        by_class,
-        by_class,
-        np.zeros(num_features),
-        0.0,
-    )
-
-
-def sums_of(
-    rows: np.ndarray, labels: np.ndarray, num_classes: int, *, scattered: bool
-) -> Sums:
-    """Returns the statistics of rows `[n, d]` with labels `[n]`, all in range."""
-    if not len(rows):
-        return empty_sums(rows.shape[1], num_classes, scattered=scattered)
-    mean = exact_mean(rows)
-    centred = rows - mean
-    members = membership(labels, num_classes)
-    counts = np.bincount(labels, minlength=num_classes)
-    class_sums = members @ centred
-    squares = centred**2
-    own = class_sums**2 / np.maximum(counts, 1)[:, None]
-    norms = squares.sum(axis=1)
-    return Sums(
-        counts,
-        mean,
-        centred.T @ centred if scattered else None,
-        class_sums,
-        np.maximum(members @ squares - own, 0),
-        norms @ centred,
-        float(norms @ norms),
-    )
-
-
 def exact_mean(rows: np.ndarray) -> np.ndarray:
     """Returns the mean of rows, of a constant column exactly its value, `[d]`."""
     return rows[0] + (rows - rows[0]).mean(axis=0)
@@ -87,8 +48,7 @@ def union(parts: list[Sums], scatter: np.ndarray | None = None) -> Sums:
 
     Args:
       parts: of the sets.
-      scatter: the sum of their scatters, if it is known already; it is changed. The
-        scatter of the first set means: to be added there.
+      scatter: the sum of their scatters, if it is known already; it is changed.
 
     Returns:
       The statistics of all.
@@ -96,7 +56,6 @@ def union(parts: list[Sums], scatter: np.ndarray | None = None) -> Sums:
     References:
       Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", 1983.
     """
-    first_part = parts[0]
     parts = [part for part in parts if part.n] or parts[:1]
     sizes = np.array([part.n for part in parts], float)
     n = max(sizes.sum(), 1)
@@ -120,13 +79,9 @@ def union(parts: list[Sums], scatter: np.ndarray | None = None) -> Sums:
     for part, shift in zip(parts, shifts, strict=True):
         own_cubic, own_quartic = _shifted(part, shift)
         cubic, quartic = cubic + own_cubic, quartic + own_quartic
-    if first_part.scatter is not None:
+    if parts[0].scatter is not None:
         if scatter is None:
             scatter = sum(part.scatter for part in parts)
-        elif scatter is first_part.scatter:
-            for part in parts:
-                if part is not first_part:
-                    scatter += part.scatter
         weighted = np.sqrt(sizes)[:, None] * shifts
         scatter += weighted.T @ weighted
     return Sums(total, mean, scatter, class_sums, class_squares, cubic, quartic)
