@@ -10,7 +10,15 @@ from tasks import gaussian_task
 
 from jtransfer import intervals, scores
 from jtransfer.moments import class_moments
-from jtransfer.ranking.estimates import accumulator, shifted, sums
+from jtransfer.ranking.estimates import (
+    accumulator,
+    deletion,
+    ridge,
+    scaled,
+    shifted,
+    subsets,
+    sums,
+)
 from jtransfer.ranking.estimates import features as feature_estimates
 from jtransfer.ranking.estimates import moments as moment_estimates
 
@@ -114,7 +122,7 @@ def test_estimates_are_the_definitions_on_every_subset(kind, shape):
         estimates, classifiers = moment_estimates.moment_estimates(
             FUNCTIONS, statistics, probes=True
         )
-        probe = moment_estimates.probe_estimate(classifiers, statistics, dealt)
+        probe = ridge.probe_estimate(classifiers, statistics, dealt)
         for name, function in FUNCTIONS.items():
             values = [defined(function)(x, labels) for labels in replicates(dealt, x)]
             chance = [defined(function)(x, dealt.shuffled[i]) for i in (0, 19)]
@@ -177,6 +185,38 @@ def test_shifted_forms_are_those_of_dense_solves(m):
     np.testing.assert_allclose(forms.eigenvalue(-1), values[-1], 1e-10)
     with pytest.raises(np.linalg.LinAlgError):
         forms.forms(-2 * values[-1] - 1)
+
+
+@pytest.mark.parametrize("d", [7, 80])
+def test_forms_without_a_block_are_those_of_the_rows_left(d):
+    rng = np.random.default_rng(d)
+    rows, left_out = rng.normal(size=(40, d)), np.arange(40) % 10 == 3
+    rows -= rows.mean(axis=0)
+    kept = rows[~left_out] - rows[~left_out].mean(axis=0)
+    right = rng.normal(size=(36, 3))
+    right -= right.mean(axis=0)
+    values, axes = np.linalg.eigh(rows @ rows.T)
+    forms = deletion.Deletion(values, axes, left_out, right)
+    assert forms.largest >= np.linalg.eigvalsh(kept @ kept.T)[-1]
+    for shift in (forms.noise, 1.0, 1e4):
+        dense = kept @ kept.T + shift * np.eye(36)
+        solved = np.linalg.solve(dense, right)
+        squares, along, log_det = forms.forms(shift)
+        np.testing.assert_allclose(squares, np.sum(right * solved, axis=0), 1e-8)
+        np.testing.assert_allclose(along, right[:, -1] @ solved, 1e-7, 1e-9 / shift)
+        np.testing.assert_allclose(log_det, np.linalg.slogdet(dense)[1], 1e-8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", OF_ONE_FEATURE[:2] + ("copies",))
+def test_h_scores_are_the_same_by_either_factorisation(kind, shape):
+    x, y = task(kind, shape)
+    dealt = intervals.dealt_labels(y, num_classes=C, batch_rows=40, seed=0)
+    statistics = feature_estimates.feature_statistics(lambda: x, dealt)
+    for subset in subsets.subsets(statistics.blocks, statistics.kept):
+        system = scaled.scaled_features(subset, subsets.own_target(subset))
+        both = [scaled.h_scores(system, reduced=reduced) for reduced in (True, False)]
+        np.testing.assert_allclose(*both, rtol=1e-10)
 
 
 def test_unions_are_exact_and_leave_constant_features_constant():

@@ -22,6 +22,7 @@ from jtransfer.ranking.estimates import (
     functions,
     logits,
     moments,
+    ridge,
     transport,
 )
 from jtransfer.ranking.estimates.batches import BATCH_ROWS
@@ -204,7 +205,7 @@ def _of_features(statistics, labels: DealtLabels, scores) -> dict[str, Estimate]
         functions_of, statistics, probes=probes
     )
     if probes:
-        probe = moments.probe_estimate(classifiers, statistics, labels)
+        probe = ridge.probe_estimate(classifiers, statistics, labels)
         estimates |= _named(scores, "probe", probe)
     return estimates
 

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from jtransfer import scores
-from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate
+from jtransfer.intervals import Estimate
 from jtransfer.moments import Moments
-from jtransfer.ranking.estimates import overlap, scaled, scores_of_sums
+from jtransfer.ranking.estimates import overlap, raw, scaled, scores_of_sums
 from jtransfer.ranking.estimates.features import FeatureStatistics
 from jtransfer.ranking.estimates.subsets import (
     Subset,
@@ -45,8 +45,10 @@ def moment_estimates(
     values: dict[str, list[np.ndarray]] = {name: [] for name in functions}
     classifiers = []
     with np.errstate(over="ignore", invalid="ignore"):
+        whole = None
         for i, subset in enumerate(subsets(statistics.blocks, statistics.kept)):
-            request = _Request(subset, statistics, left_out=i - 1)
+            request = _Request(subset, statistics, i - 1, whole, probes=probes)
+            whole = whole or request
             for name, function in functions.items():
                 values[name].append(request.score(function))
             if probes and i > 0:
@@ -65,8 +67,17 @@ def moment_estimates(
 class _Request:
     """The scores of one subset; each decomposition is made once, when it is needed."""
 
-    def __init__(self, subset: Subset, statistics: FeatureStatistics, *, left_out: int):
+    def __init__(
+        self,
+        subset: Subset,
+        statistics: FeatureStatistics,
+        left_out: int,
+        whole: "_Request | None",
+        *,
+        probes: bool,
+    ):
         self._subset, self._statistics, self._left_out = subset, statistics, left_out
+        self._whole, self._probes = whole, probes
         self._is_finite = bool(np.isfinite(subset.spreads).all())
 
     @functools.cached_property
@@ -79,11 +90,22 @@ class _Request:
         return _shuffled(self._subset, self._statistics, self._left_out)
 
     @functools.cached_property
-    def _raw(self) -> scores_of_sums.Raw:
-        # Many targets share one decomposition; a single one is quicker without.
-        whole = self._left_out < 0
-        make = scores_of_sums.spectral if whole else scores_of_sums.raw
-        return make(self._subset, self._targets)
+    def _raw(self) -> raw.Raw:
+        subset, targets = self._subset, self._targets
+        if self._whole is None:  # Many targets share one decomposition.
+            return self._exact
+        if subset.centred is None:
+            return raw.primal(subset, targets)
+        return raw.deleted(subset, targets, self._whole.axes)
+
+    @functools.cached_property
+    def axes(self) -> raw.Axes:
+        """The axes of the features as they are."""
+        return raw.axes_of(self._subset)
+
+    @functools.cached_property
+    def _exact(self) -> raw.Raw:
+        return raw.spectral(self._subset, self._targets, self.axes)
 
     @functools.cached_property
     def _scaled(self) -> scaled.Scaled:
@@ -99,9 +121,14 @@ class _Request:
         if function is scores.logme:
             return self._logme()
         if function is scores.regularized_h_score:
-            return scores_of_sums.regularized_h_scores(self._raw)
+            value = scores_of_sums.regularized_h_scores(self._raw)
+            if value is None:
+                value = scores_of_sums.regularized_h_scores(self._exact)
+            return value
         if function is scores.h_score:
-            return scaled.h_scores(self._scaled)[: len(self._targets.counts)]
+            reduced = self._probes and self._whole is not None
+            value = scaled.h_scores(self._scaled, reduced=reduced)
+            return value[: len(self._targets.counts)]
         classes = _classes(self._subset, self._statistics, self._left_out)
         if function is scores.bhattacharyya:
             return overlap.bhattacharyya_scores(self._subset, *classes)
@@ -109,13 +136,11 @@ class _Request:
 
     def _logme(self) -> np.ndarray:
         value = scores_of_sums.logme_scores(self._raw)
-        if value is not None:
-            return value
         subset, targets = self._subset, self._targets
-        if not self._raw.needs_definition or subset.centred is not None:
-            raw = scores_of_sums.spectral(subset, targets)
+        rows_kept = subset.centred is not None
+        if value is None and (rows_kept or not self._raw.needs_definition):
             is_large = len(subset.sums.mean) > _MAX_DEFINED
-            value = scores_of_sums.logme_scores(raw, noiseless=is_large)
+            value = scores_of_sums.logme_scores(self._exact, noiseless=is_large)
         if value is not None:
             return value
         # A fit without noise, or a feature that hides others.
@@ -181,64 +206,3 @@ def _defined(function, subset, counts, class_sums, class_squares) -> np.ndarray:
 @jax.jit(static_argnames=("function",))
 def _by_classes(function, moments: Moments):
     return jax.vmap(function, in_axes=(BY_SHUFFLE,))(moments)
-
-
-def probe_estimate(
-    classifiers: list[list[scaled.Classifier]],
-    statistics: FeatureStatistics,
-    target: DealtLabels,
-) -> Estimate:
-    """Evaluates the ridge probe on each block, fitted on the nine others.
-
-    Under shuffled labels one block is held out, so that one factorisation serves all.
-
-    Args:
-      classifiers: of `moment_estimates`.
-      statistics: of the features.
-      target: the labels.
-    """
-    counts = np.bincount(
-        target.labels[target.labels >= 0], minlength=target.num_classes
-    )
-    indices, blocks = statistics.row_indices, statistics.row_blocks
-    labels, rows = target.labels[indices], statistics.rows
-    correct = np.zeros(len(labels))
-    for block, (own, *_) in enumerate(classifiers):
-        held_out = blocks == block
-        left = counts - statistics.blocks[block].counts
-        outputs = _outputs(own, rows[held_out], _shift(counts, left))
-        correct[held_out] = outputs.argmax(axis=1) == labels[held_out]
-    sums = np.bincount(blocks, correct, minlength=NUM_BLOCKS)
-    sizes = np.bincount(blocks, minlength=NUM_BLOCKS)
-    rest = np.maximum(sizes.sum() - sizes, 1)
-
-    first, shuffled = blocks == 0, []
-    _, *by_chance = classifiers[0]
-    for classifier, taken, other in zip(
-        by_chance, statistics.shuffled.first_counts, target.shuffled, strict=True
-    ):
-        shift = _shift(counts, counts - taken)
-        outputs = _outputs(classifier, rows[first], shift)
-        shuffled.append((outputs.argmax(axis=1) == other[indices[first]]).mean())
-    replicates = (sums.sum() - sums) / rest
-    # A tenth of the examples has sqrt(10) times the spread of all of them; and who
-    # always says the most frequent class is right as often as that class occurs.
-    chance = np.mean(shuffled)
-    shuffled = chance + (np.asarray(shuffled) - chance) / NUM_BLOCKS**0.5
-    shuffled = np.maximum(shuffled, counts.max() / counts.sum())
-    return Estimate(np.asarray(correct.mean()), replicates, shuffled)
-
-
-def _shift(counts: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Factors of the outputs, which make up for what a block took from each class.
-
-    The output of a class is its share of the training examples times what does not
-    depend on that share. Of two examples of a class one is left where the other is
-    tested: without this it would lose to every class that keeps both.
-    """
-    share, kept = counts / counts.sum(), left / max(left.sum(), 1)
-    return np.where(left > 0, share / np.where(left > 0, kept, 1), 1)
-
-
-def _outputs(classifier, rows: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    return (rows @ classifier.weights + classifier.bias) * shift

@@ -39,12 +39,17 @@ def _score(means: np.ndarray, variances: np.ndarray) -> float:
     if len(means) < 2:
         return 0.0
     logs = _log_products(variances)
+    sums, gaps = np.empty((2, *means.shape))
     distances = []
     for i in range(len(means) - 1):
-        average = (variances[i + 1 :] + variances[i]) / 2
-        gaps = np.sum((means[i + 1 :] - means[i]) ** 2 / average, axis=1) / 8
-        spread = _log_products(average) - (logs[i + 1 :] + logs[i]) / 2
-        distances.append(gaps + spread / 2)
+        others = slice(i + 1, None)
+        total = np.add(variances[others], variances[i], out=sums[others])
+        gap = np.subtract(means[others], means[i], out=gaps[others])
+        gap *= gap
+        gap /= total
+        total /= 2
+        spread = _log_products(total) - (logs[others] + logs[i]) / 2
+        distances.append(gap.sum(axis=1) / 4 + spread / 2)
     distances = np.concatenate(distances)
     nearest = distances.min()
     # Of ordered pairs, each twice.
@@ -53,7 +58,7 @@ def _score(means: np.ndarray, variances: np.ndarray) -> float:
 
 def _log_products(positive: np.ndarray) -> np.ndarray:
     """Sums of logarithms of the rows, `[k]`."""
-    unused = -positive.shape[1] % _FACTORS
-    filled = np.pad(positive, ((0, 0), (0, unused)), constant_values=1.0)
-    factors = filled.reshape(len(filled), filled.shape[1] // _FACTORS, _FACTORS)
-    return np.log(factors.prod(axis=2)).sum(axis=1)
+    width = positive.shape[1] // _FACTORS
+    filled = positive[:, : _FACTORS * width].reshape(len(positive), _FACTORS, width)
+    logs = np.log(filled.prod(axis=1)).sum(axis=1)
+    return logs + np.log(positive[:, _FACTORS * width :].prod(axis=1))

@@ -1,8 +1,11 @@
 """A subset's features scaled to unit variance: the H-score and the ridge probe."""
 
+import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import lapack
 
 from jtransfer.ranking.estimates.scores_of_sums import explained
 from jtransfer.ranking.estimates.shifted import EPS, Tridiagonal
@@ -11,17 +14,26 @@ from jtransfer.ranking.estimates.subsets import Subset, Targets
 _PENALTIES = np.logspace(-5, 4, 37)
 
 
-class Scaled(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Scaled:
     """A subset's features, centred, in units of their spreads; with targets."""
 
     subset: Subset
     targets: Targets
-    forms: Tridiagonal | None
-    """Of the correlations, or of the products of the rows; None if nothing varies."""
+    matrix: np.ndarray
+    """Correlations `[v, v]` of the varying features times `n`, or the products of the
+    rows `[n, n]`; empty if nothing varies."""
+    right: np.ndarray
+    """Products of the features and targets `[v, g C]`, or targets `[n, g C]`."""
     units: np.ndarray
     """What the varying features are multiplied by, `[v]`."""
     rows: np.ndarray | None
     """Scaled, `[n, v]`, where the rows are kept."""
+
+    @functools.cached_property
+    def forms(self) -> Tridiagonal:
+        """The matrix in tridiagonal form."""
+        return Tridiagonal(self.matrix, self.right)
 
 
 class Classifier(NamedTuple):
@@ -32,55 +44,75 @@ class Classifier(NamedTuple):
 
 
 def scaled_features(subset: Subset, targets: Targets) -> Scaled:
-    """Reduces the scaled features to tridiagonal form; constant ones are left out."""
+    """Scales the features of a subset to unit variance; constant ones are left out."""
     varies = subset.varies
     if not varies.any() or not np.isfinite(subset.spreads).all():
-        return Scaled(subset, targets, None, np.zeros(0), None)
+        nothing = np.zeros((0, 0))
+        return Scaled(subset, targets, nothing, nothing, np.zeros(0), None)
     units = (subset.spreads[varies] / max(subset.n, 1)) ** -0.5
     if subset.centred is None:
         scatter = subset.sums.scatter
         scatter = scatter if varies.all() else scatter[np.ix_(varies, varies)]
-        matrix = scatter * units * units[:, None]
+        matrix = scatter * units
+        matrix *= units[:, None]
         right = (targets.products()[:, varies] * units).T
-        return Scaled(subset, targets, Tridiagonal(matrix, right), units, None)
+        return Scaled(subset, targets, matrix, right, units, None)
     rows = subset.centred[:, varies] * units
-    forms = Tridiagonal(rows @ rows.T, targets.columns())
-    return Scaled(subset, targets, forms, units, rows)
+    return Scaled(subset, targets, rows @ rows.T, targets.columns(), units, rows)
 
 
-def h_scores(system: Scaled) -> np.ndarray:
-    """Returns the H-score of each set of targets, `[g]`."""
+def h_scores(system: Scaled, *, reduced: bool) -> np.ndarray:
+    """Returns the H-score of each set of targets, `[g]`.
+
+    Args:
+      system: the features, scaled.
+      reduced: whether to go by the tridiagonal form, which other scores need as well;
+        without it two Cholesky factorisations are cheaper.
+    """
     subset, counts = system.subset, system.targets.counts
-    if system.forms is None or subset.n < 2:
+    if not len(system.matrix) or subset.n < 2:
         return np.zeros(len(counts))
     # Of more rows than features all axes vary, of no more all but one; or fewer do.
-    size = len(system.forms.diagonal)
+    size = len(system.matrix)
     missing = 0 if system.rows is None else 1
-    cut = subset.tolerance * system.forms.eigenvalue(-1)
-    varies = missing < size and system.forms.eigenvalue(missing) > 1e3 * cut
-    if varies and size - missing == subset.n - 1:
+    exact = _least_is_real(system, missing, reduced=reduced)
+    if exact and size - missing == subset.n - 1:
         return ((counts > 0).sum(axis=1) - 1).astype(float)
-    if varies and system.rows is None:
-        solved = system.forms.solution(0.0)
-        return explained(np.sum(system.forms.right * solved, axis=0), counts)
+    if exact and system.rows is None:
+        if reduced:
+            solved = system.forms.solution(0.0)
+            return explained(np.sum(system.forms.right * solved, axis=0), counts)
+        factor, _ = lapack.dpotrf(system.matrix.T, lower=1)
+        along = lapack.dtrtrs(factor, system.right, lower=1)[0]
+        return explained(np.einsum("mk,mk->k", along, along), counts)
     return _by_spectrum(system)
 
 
+def _least_is_real(system: Scaled, missing: int, *, reduced: bool) -> bool:
+    """Whether all eigenvalues but those missing are far above rounding."""
+    matrix, size = system.matrix, len(system.matrix)
+    cut = 1e3 * system.subset.tolerance
+    if missing >= size:
+        return False
+    if reduced:
+        forms = system.forms
+        return forms.eigenvalue(missing) > cut * forms.eigenvalue(-1)
+    # All lie above a shift exactly if what is left without it has a factor. The axis
+    # that centring takes from the rows is that of ones: it is filled up.
+    filled = np.trace(matrix) / size**2 if missing else 0.0
+    shifted = matrix + filled
+    shifted[np.diag_indices(size)] -= cut * np.linalg.norm(matrix)
+    return lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)[1] == 0
+
+
 def _by_spectrum(system: Scaled) -> np.ndarray:
-    subset, targets = system.subset, system.targets
-    if system.rows is None:
-        varies = subset.varies
-        matrix = subset.sums.scatter[np.ix_(varies, varies)]
-        matrix = matrix * system.units * system.units[:, None]
-        right = (targets.products()[:, varies] * system.units).T
-    else:
-        matrix, right = system.rows @ system.rows.T, targets.columns()
-    values, axes = np.linalg.eigh(matrix)
+    subset = system.subset
+    values, axes = np.linalg.eigh(system.matrix)
     kept = (values > subset.tolerance * values[-1]) & (values > 0)
     kept &= np.arange(len(values)) >= len(values) - (subset.n - 1)
-    along = axes[:, kept].T @ right
+    along = axes[:, kept].T @ system.right
     inverse = 1 / values[kept] if system.rows is None else np.ones(kept.sum())
-    return explained(inverse @ along**2, targets.counts)
+    return explained(inverse @ along**2, system.targets.counts)
 
 
 def ridge_classifiers(system: Scaled) -> list[Classifier]:
@@ -91,7 +123,7 @@ def ridge_classifiers(system: Scaled) -> list[Classifier]:
     targets, d = system.targets, len(system.subset.sums.mean)
     num_classes = targets.counts.shape[1]
     size, n = targets.counts.size, max(system.subset.n, 1)
-    if system.forms is None:
+    if not len(system.matrix):
         zeros = np.zeros((d, num_classes))
         return [_classifier(zeros, counts, system, n) for counts in targets.counts]
     penalties = np.maximum(n * _PENALTIES, 1e-30)  # In units of the mean eigenvalue.

@@ -5,6 +5,8 @@ every shift in `O(m k)` for `k` right sides. By LAPACK, on the host, in float64:
 compiled program would have to be compiled again for each number of features.
 """
 
+import functools
+
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal, lapack
 
@@ -14,25 +16,54 @@ EPS = float(np.finfo(float).eps)
 class Tridiagonal:
     """A symmetric positive semidefinite matrix `[m, m]` and right sides `[m, k]`."""
 
-    def __init__(self, matrix: np.ndarray, right: np.ndarray):
-        """Reduces the matrix, in `4/3 m^3 + 2 m^2 k` operations."""
+    def __init__(
+        self, matrix: np.ndarray, right: np.ndarray, *, overwrite: bool = False
+    ):
+        """Reduces the matrix, in `4/3 m^3 + 2 m^2 k` operations.
+
+        Args:
+          matrix: `[m, m]`, in C order.
+          right: `[m, k]`.
+          overwrite: whether the matrix may be changed.
+        """
         m = len(matrix)
-        self.right = np.array(right, order="F")
         if m == 1:
             self.diagonal, self.beside = np.array(matrix[0]), np.zeros(0)
+            self.right = np.array(right, order="F")
             return
         # The lower half of a matrix in C order is the upper one in Fortran's.
         reduced, self.diagonal, self.beside, self._taus, _ = lapack.dsytrd(
-            matrix.T, lower=1, lwork=64 * m
+            matrix.T, lower=1, lwork=64 * m, overwrite_a=overwrite
         )
-        self._reflectors = np.asfortranarray(reduced[1:, :-1])
-        self.right[1:] = self._rotated(self.right[1:], "T")
+        # Below its diagonal lie the reflectors, which leave the first entry alone. As
+        # columns of length m, begun one entry later, they end with an entry of the row
+        # above all of them: with zeros there no copy is needed, and the first entry of
+        # what they turn is put last.
+        reduced[0, 1:] = 0
+        flat = reduced.reshape(-1, order="F")
+        self._reflectors = flat[1 : 1 + m * (m - 1)].reshape(m, m - 1, order="F")
+        self.right = self._rotated(right, "T")
 
     def _rotated(self, right: np.ndarray, transpose: str) -> np.ndarray:
         lwork = 64 * max(right.shape)
-        return lapack.dormqr(
-            "L", transpose, self._reflectors, self._taus, right, lwork
+        last = np.empty(right.shape, order="F")
+        last[:-1], last[-1] = right[1:], right[0]
+        turned = lapack.dormqr(
+            "L", transpose, self._reflectors, self._taus, last, lwork, overwrite_c=1
         )[0]
+        first = np.empty(right.shape, order="F")
+        first[1:], first[0] = turned[:-1], turned[-1]
+        return first
+
+    @functools.cached_property
+    def largest(self) -> float:
+        """The largest eigenvalue."""
+        return max(self.eigenvalue(-1), 0.0)
+
+    @property
+    def noise(self) -> float:
+        """The least shift that is more than the rounding of the matrix."""
+        return 64 * EPS * len(self.diagonal) ** 0.5 * self.largest
 
     def eigenvalues(self) -> np.ndarray:
         """Returns all eigenvalues, ascending, `[m]`."""
@@ -63,10 +94,8 @@ class Tridiagonal:
 
     def solution_outside(self, shift: float, columns: slice) -> np.ndarray:
         """Returns `(A + t)^-1 r` for the right sides chosen, `[m, k]`."""
-        solved = np.array(self.solution(shift, columns), order="F")
-        if len(self.beside):
-            solved[1:] = self._rotated(solved[1:], "N")
-        return solved
+        solved = self.solution(shift, columns)
+        return self._rotated(solved, "N") if len(self.beside) else solved
 
     def forms(self, shift: float) -> tuple[np.ndarray, np.ndarray, float]:
         """Returns `r.x` and `last r.x` of each right side, and `log det(T + t)`."""

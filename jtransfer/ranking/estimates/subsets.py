@@ -1,5 +1,7 @@
 """A set of examples of a source, and targets whose scores it has."""
 
+import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -25,31 +27,101 @@ class KeptRows(NamedTuple):
     blocks: np.ndarray  # [n]
 
 
-class Subset(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Products:
+    """Products of all rows kept, about their mean: those of each subset lie in them."""
+
+    gram: np.ndarray  # [n, n]
+
+    @functools.cached_property
+    def trace(self) -> float:
+        """Of all rows."""
+        return float(np.trace(self.gram))
+
+    @functools.cached_property
+    def square(self) -> float:
+        """The sum of the squares of all products over the square of their trace."""
+        return float(np.sum((self.gram / self.trace) ** 2)) if self.trace > 0 else 0.0
+
+    def among(self, kept: np.ndarray) -> np.ndarray:
+        """Returns the products of some rows about their own mean, `[m, m]`."""
+        products = self.gram[np.ix_(kept, kept)]
+        if len(kept):
+            products -= products.mean(axis=0)
+            products -= products.mean(axis=1, keepdims=True)
+        return products
+
+    def diagonal_and_square(self, left_out: np.ndarray) -> tuple[np.ndarray, float]:
+        """Returns the diagonal of the products without some rows, and their squares.
+
+        With `H` what takes the mean from the `m` rows left and `r` the sums of their
+        products `K`, the diagonal of `H K H` is `K_ii - 2 r_i / m + sum r / m^2`, and
+        `|H K H|^2 = |K|^2 - 2 |r|^2 / m + (sum r)^2 / m^2`, here over `trace^2`.
+        """
+        kept, n = ~left_out, max(np.count_nonzero(~left_out), 1)
+        lost = self.gram[:, left_out]
+        sums = -lost[kept].sum(axis=1)  # Of all rows they are zero.
+        total = sums.sum() / n
+        diagonal = np.diagonal(self.gram)[kept] - (2 * sums - total) / n
+        scale = self.trace or 1.0
+        lost, sums, total = lost / scale, sums / scale, total / scale
+        square = self.square - 2 * np.sum(lost**2) + np.sum(lost[left_out] ** 2)
+        return diagonal, float(square - 2 * sums @ sums / n + total**2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Subset:
     """All examples of a source, or all but one block."""
 
     sums: Sums
     centred: np.ndarray | None = None
     """Rows less their mean, `[n, d]`, where the rows are kept; the sums then have no
     scatter."""
-    gram: np.ndarray | None = None
-    """Products of these, `[n, n]`."""
     labels: np.ndarray | None = None
     """`[n]`."""
+    left_out: np.ndarray | None = None
+    """Which of all rows are not among these."""
+    products: Products | None = None
+    """Of all rows."""
+
+    @functools.cached_property
+    def gram(self) -> np.ndarray:
+        """Products of the centred rows, `[n, n]`."""
+        if not self.left_out.any():
+            return self.products.gram
+        return self.products.among(np.flatnonzero(~self.left_out))
+
+    @functools.cached_property
+    def powers(self) -> tuple[float, float, float]:
+        """The trace of the scatter, its squares and fourth powers over the trace's.
+
+        The squares are those of the entries, the fourth powers those of the lengths of
+        the centred rows, both over the square of the trace.
+        """
+        if self.centred is None:
+            trace = float(np.trace(self.sums.scatter))
+            scale = trace if trace > 0 else 1.0
+            square = float(np.sum((self.sums.scatter / scale) ** 2))
+            return trace, square, self.sums.quartic / scale**2
+        diagonal, square = self.products.diagonal_and_square(self.left_out)
+        trace = float(diagonal.sum())
+        scale = trace if trace > 0 else 1.0
+        fourth = float(np.sum((diagonal / scale) ** 2))
+        return trace, square * (self.products.trace / scale) ** 2, fourth
 
     @property
     def n(self) -> int:
         """The number of examples."""
         return self.sums.n
 
-    @property
+    @functools.cached_property
     def spreads(self) -> np.ndarray:
         """Sums of squares of the features about their means, `[d]`."""
         if self.centred is None:
             return np.diagonal(self.sums.scatter)
         return np.einsum("nd,nd->d", self.centred, self.centred)
 
-    @property
+    @functools.cached_property
     def varies(self) -> np.ndarray:
         """Which features are more than the rounding of their mean, `[d]`."""
         variances = self.spreads / max(self.n, 1)
@@ -65,7 +137,8 @@ class Subset(NamedTuple):
         if self.centred is None:
             return moments(self.sums)
         scatter = self.centred.T @ self.centred
-        return moments(self.sums._replace(scatter=scatter))
+        quartic = self.powers[2] * self.powers[0] ** 2
+        return moments(self.sums._replace(scatter=scatter, quartic=quartic))
 
 
 class Targets(NamedTuple):
@@ -126,16 +199,10 @@ def subsets(blocks: list[Sums], rows: KeptRows | None) -> Iterator[Subset]:
         return
     # Each centre is the subset's own; about this one the products are small.
     about = rows.features - union(blocks).mean
-    gram = about @ about.T
+    products = Products(about @ about.T)
     for left_out in (-1, *range(len(blocks))):
-        (kept,) = np.nonzero(rows.blocks != left_out)
+        without = rows.blocks == left_out
         sums = union([block for b, block in enumerate(blocks) if b != left_out])
-        products = gram[np.ix_(kept, kept)]
-        if len(kept):
-            products -= products.mean(axis=0)
-            products -= products.mean(axis=1, keepdims=True)
-        norms = np.diagonal(products)
-        sums = sums._replace(quartic=float(norms @ norms))
-        centred = rows.features[kept]
+        centred = rows.features[~without]
         centred -= sums.mean
-        yield Subset(sums, centred, products, rows.labels[kept])
+        yield Subset(sums, centred, rows.labels[~without], without, products)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import blas
 
 from jtransfer.intervals import NUM_BLOCKS
 from jtransfer.moments import Moments
@@ -66,15 +67,14 @@ def union(parts: list[Sums], scatter: np.ndarray | None = None) -> Sums:
         for part, size in zip(parts, sizes, strict=True)
     )
     shifts = np.stack([part.mean - mean for part in parts])
-    counts = np.stack([part.counts for part in parts])
-    total = counts.sum(axis=0)
-    sums = np.stack([part.class_sums for part in parts])
-    sums += counts[..., None] * shifts[:, None]
-    class_sums = sums.sum(axis=0)
-    own_means = sums / np.maximum(counts, 1)[..., None]
-    gaps = own_means - class_sums / np.maximum(total, 1)[:, None]
-    class_squares = sum(part.class_squares for part in parts)
-    class_squares += np.einsum("pc,pcd->cd", counts, gaps**2)
+    total = sum(part.counts for part in parts)
+    class_sums = sum(map(_moved, parts, shifts))
+    class_means = class_sums / np.maximum(total, 1)[:, None]
+    class_squares = np.zeros_like(class_sums)
+    for part, shift in zip(parts, shifts, strict=True):
+        sizes_of = np.maximum(part.counts, 1)[:, None]
+        gap = _moved(part, shift) / sizes_of - class_means
+        class_squares += part.class_squares + part.counts[:, None] * gap**2
     cubic, quartic = np.zeros_like(mean), 0.0
     for part, shift in zip(parts, shifts, strict=True):
         own_cubic, own_quartic = _shifted(part, shift)
@@ -82,9 +82,16 @@ def union(parts: list[Sums], scatter: np.ndarray | None = None) -> Sums:
     if parts[0].scatter is not None:
         if scatter is None:
             scatter = sum(part.scatter for part in parts)
-        weighted = np.sqrt(sizes)[:, None] * shifts
-        scatter += weighted.T @ weighted
+        weighted = (np.sqrt(sizes)[:, None] * shifts).T
+        scatter = blas.dgemm(
+            1.0, weighted, weighted, 1.0, scatter.T, trans_b=1, overwrite_c=1
+        ).T
     return Sums(total, mean, scatter, class_sums, class_squares, cubic, quartic)
+
+
+def _moved(part: Sums, shift: np.ndarray) -> np.ndarray:
+    """Class sums about a mean that lies `shift` below the own one, `[C, d]`."""
+    return part.class_sums + part.counts[:, None] * shift
 
 
 def _shifted(part: Sums, shift: np.ndarray) -> tuple[np.ndarray, float]:
@@ -113,21 +120,23 @@ def without_each(blocks: list[Sums]) -> Iterator[Sums]:
     """
     after = [None] * (NUM_BLOCKS + 1)
     for b in reversed(range(1, NUM_BLOCKS)):
-        after[b] = _sum(blocks[b].scatter, after[b + 1])
+        after[b] = _sum(after[b + 1], blocks[b].scatter, in_place=False)
     before = None
     for b in range(NUM_BLOCKS):
-        rest = _sum(before, after[b + 1])
-        after[b + 1] = None
+        rest, after[b + 1] = _sum(after[b + 1], before), None
         yield union([*blocks[:b], *blocks[b + 1 :]], rest)
-        before = _sum(blocks[b].scatter, before)
+        if b + 1 < NUM_BLOCKS:  # The last union has what came before for itself.
+            before = _sum(before, blocks[b].scatter, in_place=before is not None)
 
 
-def _sum(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
-    """Returns the sum in new memory; None is nothing."""
+def _sum(
+    a: np.ndarray | None, b: np.ndarray | None, *, in_place: bool = True
+) -> np.ndarray | None:
+    """Returns the sum, in the memory of the first or in new one; None is nothing."""
     if a is None or b is None:
         only = a if b is None else b
-        return None if only is None else only.copy()
-    return a + b
+        return only if in_place or only is None else only.copy()
+    return np.add(a, b, out=a) if in_place else a + b
 
 
 def moments(sums: Sums) -> Moments:
