@@ -122,7 +122,7 @@ def _batches(
             raise SourceError(f"{what} have more rows than the target's {n} labels.")
         pending.append(piece)
         if sum(map(len, pending)) >= size:
-            rows = np.concatenate(pending)
+            rows = pending[0] if len(pending) == 1 else np.concatenate(pending)
             full = len(rows) - len(rows) % size
             yield from rows[:full].reshape(-1, size, rows.shape[1])
             pending = [rows[full:]]

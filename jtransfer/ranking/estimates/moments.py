@@ -45,14 +45,16 @@ def moment_estimates(
     values: dict[str, list[np.ndarray]] = {name: [] for name in functions}
     classifiers = []
     with np.errstate(over="ignore", invalid="ignore"):
-        whole = None
+        axes = None
         for i, subset in enumerate(subsets(statistics.blocks, statistics.kept)):
-            request = _Request(subset, statistics, i - 1, whole, probes=probes)
-            whole = whole or request
+            request = _Request(subset, statistics, i - 1, axes, probes=probes)
             for name, function in functions.items():
                 values[name].append(request.score(function))
             if probes and i > 0:
                 classifiers.append(request.classifiers())
+            if i == 0:
+                axes = request.shared_axes()
+            del request, subset  # Before the next one is made.
     estimates = {
         name: Estimate(
             np.asarray(whole[0]),
@@ -72,12 +74,12 @@ class _Request:
         subset: Subset,
         statistics: FeatureStatistics,
         left_out: int,
-        whole: "_Request | None",
+        whole_axes: raw.Axes | None,
         *,
         probes: bool,
     ):
         self._subset, self._statistics, self._left_out = subset, statistics, left_out
-        self._whole, self._probes = whole, probes
+        self._whole_axes, self._probes = whole_axes, probes
         self._is_finite = bool(np.isfinite(subset.spreads).all())
 
     @functools.cached_property
@@ -92,20 +94,24 @@ class _Request:
     @functools.cached_property
     def _raw(self) -> raw.Raw:
         subset, targets = self._subset, self._targets
-        if self._whole is None:  # Many targets share one decomposition.
-            return self._exact
-        if subset.centred is None:
-            return raw.primal(subset, targets)
-        return raw.deleted(subset, targets, self._whole.axes)
+        if self._whole_axes is not None:
+            return raw.deleted(subset, targets, self._whole_axes)
+        if self._left_out < 0 or subset.centred is not None:
+            return self._exact  # Many targets share one decomposition.
+        return raw.primal(subset, targets)
 
     @functools.cached_property
-    def axes(self) -> raw.Axes:
-        """The axes of the features as they are."""
+    def _axes(self) -> raw.Axes:
         return raw.axes_of(self._subset)
+
+    def shared_axes(self) -> raw.Axes | None:
+        """Returns the axes of all rows, which serve where a block is left out."""
+        is_kept = self._subset.centred is not None
+        return self._axes if is_kept and self._is_finite else None
 
     @functools.cached_property
     def _exact(self) -> raw.Raw:
-        return raw.spectral(self._subset, self._targets, self.axes)
+        return raw.spectral(self._subset, self._targets, self._axes)
 
     @functools.cached_property
     def _scaled(self) -> scaled.Scaled:
@@ -126,7 +132,7 @@ class _Request:
                 value = scores_of_sums.regularized_h_scores(self._exact)
             return value
         if function is scores.h_score:
-            reduced = self._probes and self._whole is not None
+            reduced = self._probes and self._left_out >= 0
             value = scaled.h_scores(self._scaled, reduced=reduced)
             return value[: len(self._targets.counts)]
         classes = _classes(self._subset, self._statistics, self._left_out)

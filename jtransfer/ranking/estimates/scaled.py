@@ -20,20 +20,27 @@ class Scaled:
 
     subset: Subset
     targets: Targets
-    matrix: np.ndarray
-    """Correlations `[v, v]` of the varying features times `n`, or the products of the
-    rows `[n, n]`; empty if nothing varies."""
-    right: np.ndarray
-    """Products of the features and targets `[v, g C]`, or targets `[n, g C]`."""
     units: np.ndarray
     """What the varying features are multiplied by, `[v]`."""
+    right: np.ndarray
+    """Products of the features and targets `[v, g C]`, or targets `[n, g C]`."""
     rows: np.ndarray | None
     """Scaled, `[n, v]`, where the rows are kept."""
+
+    def matrix(self) -> np.ndarray:
+        """Returns the scatter `[v, v]`, or the products of the rows `[n, n]`."""
+        if self.rows is not None:
+            return self.rows @ self.rows.T
+        scatter, varies = self.subset.sums.scatter, self.subset.varies
+        scatter = scatter if varies.all() else scatter[np.ix_(varies, varies)]
+        matrix = scatter * self.units
+        matrix *= self.units[:, None]
+        return matrix
 
     @functools.cached_property
     def forms(self) -> Tridiagonal:
         """The matrix in tridiagonal form."""
-        return Tridiagonal(self.matrix, self.right)
+        return Tridiagonal(self.matrix(), self.right, overwrite=True)
 
 
 class Classifier(NamedTuple):
@@ -47,18 +54,13 @@ def scaled_features(subset: Subset, targets: Targets) -> Scaled:
     """Scales the features of a subset to unit variance; constant ones are left out."""
     varies = subset.varies
     if not varies.any() or not np.isfinite(subset.spreads).all():
-        nothing = np.zeros((0, 0))
-        return Scaled(subset, targets, nothing, nothing, np.zeros(0), None)
+        return Scaled(subset, targets, np.zeros(0), np.zeros((0, 0)), None)
     units = (subset.spreads[varies] / max(subset.n, 1)) ** -0.5
     if subset.centred is None:
-        scatter = subset.sums.scatter
-        scatter = scatter if varies.all() else scatter[np.ix_(varies, varies)]
-        matrix = scatter * units
-        matrix *= units[:, None]
         right = (targets.products()[:, varies] * units).T
-        return Scaled(subset, targets, matrix, right, units, None)
+        return Scaled(subset, targets, units, right, None)
     rows = subset.centred[:, varies] * units
-    return Scaled(subset, targets, rows @ rows.T, targets.columns(), units, rows)
+    return Scaled(subset, targets, units, targets.columns(), rows)
 
 
 def h_scores(system: Scaled, *, reduced: bool) -> np.ndarray:
@@ -70,44 +72,46 @@ def h_scores(system: Scaled, *, reduced: bool) -> np.ndarray:
         without it two Cholesky factorisations are cheaper.
     """
     subset, counts = system.subset, system.targets.counts
-    if not len(system.matrix) or subset.n < 2:
+    if not len(system.units) or subset.n < 2:
         return np.zeros(len(counts))
     # Of more rows than features all axes vary, of no more all but one; or fewer do.
-    size = len(system.matrix)
-    missing = 0 if system.rows is None else 1
-    exact = _least_is_real(system, missing, reduced=reduced)
+    size, missing = len(system.right), 0 if system.rows is None else 1
+    cut = 1e3 * subset.tolerance
+    if missing >= size:
+        exact = False
+    elif reduced:
+        forms = system.forms
+        exact = forms.eigenvalue(missing) > cut * forms.largest
+    else:
+        matrix = system.matrix()
+        exact = _exceeds(matrix, cut * np.linalg.norm(matrix), missing)
     if exact and size - missing == subset.n - 1:
         return ((counts > 0).sum(axis=1) - 1).astype(float)
-    if exact and system.rows is None:
-        if reduced:
-            solved = system.forms.solution(0.0)
-            return explained(np.sum(system.forms.right * solved, axis=0), counts)
-        factor, _ = lapack.dpotrf(system.matrix.T, lower=1)
-        along = lapack.dtrtrs(factor, system.right, lower=1)[0]
-        return explained(np.einsum("mk,mk->k", along, along), counts)
-    return _by_spectrum(system)
-
-
-def _least_is_real(system: Scaled, missing: int, *, reduced: bool) -> bool:
-    """Whether all eigenvalues but those missing are far above rounding."""
-    matrix, size = system.matrix, len(system.matrix)
-    cut = 1e3 * system.subset.tolerance
-    if missing >= size:
-        return False
+    if not exact or system.rows is not None:
+        return _by_spectrum(system)
     if reduced:
-        forms = system.forms
-        return forms.eigenvalue(missing) > cut * forms.eigenvalue(-1)
-    # All lie above a shift exactly if what is left without it has a factor. The axis
-    # that centring takes from the rows is that of ones: it is filled up.
-    filled = np.trace(matrix) / size**2 if missing else 0.0
-    shifted = matrix + filled
-    shifted[np.diag_indices(size)] -= cut * np.linalg.norm(matrix)
+        solved = system.forms.solution(0.0)
+        return explained(np.einsum("mk,mk->k", system.forms.right, solved), counts)
+    factor, _ = lapack.dpotrf(matrix.T, lower=1, overwrite_a=1)
+    along = lapack.dtrtrs(factor, system.right, lower=1)[0]
+    return explained(np.einsum("mk,mk->k", along, along), counts)
+
+
+def _exceeds(matrix: np.ndarray, least: float, missing: int) -> bool:
+    """Whether all eigenvalues but the one that centring takes are above a value.
+
+    They are exactly if the matrix without it has a Cholesky factor. The axis that
+    centring takes from products of rows is that of ones: it is filled up.
+    """
+    size = len(matrix)
+    shifted = matrix + (np.trace(matrix) / size**2 if missing else 0.0)
+    shifted[np.diag_indices(size)] -= least
     return lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)[1] == 0
 
 
 def _by_spectrum(system: Scaled) -> np.ndarray:
     subset = system.subset
-    values, axes = np.linalg.eigh(system.matrix)
+    values, axes = np.linalg.eigh(system.matrix())
     kept = (values > subset.tolerance * values[-1]) & (values > 0)
     kept &= np.arange(len(values)) >= len(values) - (subset.n - 1)
     along = axes[:, kept].T @ system.right
@@ -123,7 +127,7 @@ def ridge_classifiers(system: Scaled) -> list[Classifier]:
     targets, d = system.targets, len(system.subset.sums.mean)
     num_classes = targets.counts.shape[1]
     size, n = targets.counts.size, max(system.subset.n, 1)
-    if not len(system.matrix):
+    if not len(system.units):
         zeros = np.zeros((d, num_classes))
         return [_classifier(zeros, counts, system, n) for counts in targets.counts]
     penalties = np.maximum(n * _PENALTIES, 1e-30)  # In units of the mean eigenvalue.

@@ -27,6 +27,12 @@ class KeptRows(NamedTuple):
     blocks: np.ndarray  # [n]
 
 
+def _square(matrix: np.ndarray, unit: float) -> float:
+    """The sum of the squares of all entries in a unit, without a second matrix."""
+    rows = (row / unit for row in matrix)
+    return float(sum(row @ row for row in rows))
+
+
 @dataclasses.dataclass(frozen=True)
 class Products:
     """Products of all rows kept, about their mean: those of each subset lie in them."""
@@ -41,7 +47,7 @@ class Products:
     @functools.cached_property
     def square(self) -> float:
         """The sum of the squares of all products over the square of their trace."""
-        return float(np.sum((self.gram / self.trace) ** 2)) if self.trace > 0 else 0.0
+        return _square(self.gram, self.trace) if self.trace > 0 else 0.0
 
     def among(self, kept: np.ndarray) -> np.ndarray:
         """Returns the products of some rows about their own mean, `[m, m]`."""
@@ -101,7 +107,7 @@ class Subset:
         if self.centred is None:
             trace = float(np.trace(self.sums.scatter))
             scale = trace if trace > 0 else 1.0
-            square = float(np.sum((self.sums.scatter / scale) ** 2))
+            square = _square(self.sums.scatter, scale)
             return trace, square, self.sums.quartic / scale**2
         diagonal, square = self.products.diagonal_and_square(self.left_out)
         trace = float(diagonal.sum())
