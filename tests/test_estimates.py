@@ -13,6 +13,7 @@ from jtransfer.moments import class_moments
 from jtransfer.ranking.estimates import (
     accumulator,
     deletion,
+    kernel,
     ridge,
     scaled,
     shifted,
@@ -185,6 +186,28 @@ def test_shifted_forms_are_those_of_dense_solves(m):
     np.testing.assert_allclose(forms.eigenvalue(-1), values[-1], 1e-10)
     with pytest.raises(np.linalg.LinAlgError):
         forms.forms(-2 * values[-1] - 1)
+
+
+@pytest.mark.parametrize("by", ["platform", "axes"])
+@pytest.mark.parametrize(("m", "count"), [(1, 1), (2, 1), (12, 2)])
+def test_the_kernel_of_accelerators_gives_what_lapack_gives(m, count, by):
+    rng = np.random.default_rng(m)
+    rows = rng.normal(size=(count, m + 2, m))
+    matrices, right = rows.mT @ rows, rng.normal(size=(count, m, 3))
+    shifts = np.array([1e-2, 1.0, 1e3])
+    by_axes = jax.jit(kernel._by_axes)
+    function = kernel.shifted_forms if by == "platform" else by_axes
+    for x64, tolerance in ((True, 1e-10), (False, 2e-3)):
+        with jax.enable_x64(x64):
+            lower = jnp.tril(jnp.asarray(matrices))
+            forms = jax.vmap(function, (0, 0, None))(lower, jnp.asarray(right), shifts)
+        for matrix, sides, *own in zip(matrices, right, *forms, strict=True):
+            lapack = shifted.Tridiagonal(matrix, sides)
+            each = [lapack.forms(shift) for shift in shifts]
+            for value, expected in zip(own, zip(*each, strict=True), strict=True):
+                scale = np.abs(expected).max()
+                np.testing.assert_allclose(value, expected, 0, tolerance * scale)
+                assert value.dtype == (np.float64 if x64 else np.float32)
 
 
 @pytest.mark.parametrize("d", [7, 80])

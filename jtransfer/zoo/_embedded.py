@@ -1,8 +1,5 @@
 """The zoo and the target inside the package, as any other zoo and target."""
 
-import functools
-from collections.abc import Callable
-
 import jax
 import numpy as np
 
@@ -36,9 +33,16 @@ def embedded_sources() -> list[Source]:
 
 
 def _embedded_source(network, images: np.ndarray, parts) -> Source:
-    def outputs(part: int):
-        logits, out = _jitted(embedded.apply)(network.params, images[parts[part]])
-        return np.asarray(logits), np.asarray(out["embedding"])
+    layers = {k: v for k, v in network.params.items() if k != "classifier"}
+
+    def features(part: int) -> np.ndarray:
+        return np.asarray(_embedding(layers, images[parts[part]]))
+
+    def logits() -> np.ndarray:
+        kernel, bias = (
+            np.asarray(network.params["classifier"][k]) for k in ("kernel", "bias")
+        )
+        return features(0) @ kernel + bias
 
     def function():
         # A pytree of the weights: all networks share one compiled function.
@@ -50,11 +54,11 @@ def _embedded_source(network, images: np.ndarray, parts) -> Source:
     return Source(
         name=network.name,
         facts=network.facts,
-        features=lambda: outputs(0)[1],
-        logits=lambda: outputs(0)[0],
+        features=lambda: features(0),
+        logits=logits,
         function=function,
         digest=digest,
-        test_features=lambda: outputs(1)[1],
+        test_features=lambda: features(1),
         head=lambda: np.asarray(network.params["classifier"]["kernel"]),
     )
 
@@ -63,6 +67,7 @@ def _logits(params, x):
     return embedded.apply(params, x)[0]
 
 
-@functools.cache
-def _jitted(function: Callable) -> Callable:
-    return jax.jit(function)
+@jax.jit
+def _embedding(layers, x):
+    """One program for all networks: their classifiers alone differ in shape."""
+    return embedded.activations(layers, x)["embedding"]

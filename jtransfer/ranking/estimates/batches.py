@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jtransfer._internal.errors import SourceError
@@ -86,13 +84,6 @@ def _probability_total(rows: np.ndarray) -> int | None:
     sums = rows.sum(axis=-1)
     fits = (total for total in (1, 100) if np.allclose(sums, total, rtol=1e-2, atol=0))
     return next(fits, None)
-
-
-def labels_at(indices: np.ndarray, target: DealtLabels) -> tuple[jax.Array, jax.Array]:
-    """Returns the labels and the shuffles at positions, -1 at the position -1."""
-    labels = np.where(indices < 0, -1, target.labels[indices])
-    shuffled = np.where(indices < 0, -1, target.shuffled[:, indices])
-    return jnp.asarray(labels), jnp.asarray(shuffled)
 
 
 def _batches(

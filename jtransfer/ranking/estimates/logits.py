@@ -1,20 +1,23 @@
-"""LEEP and NCE of a source's logits, with their jackknife and chance level."""
+"""LEEP and NCE of a source's logits, with their jackknife and chance level.
 
-from collections.abc import Callable, Iterable
+On the host, in float64: the sums of `scores.leep` and `scores.nce`, without a program
+to compile for each number of classes.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from scipy.special import softmax
 
+from jtransfer._internal.errors import SourceError
+from jtransfer._internal.memory import memory_fault
 from jtransfer.intervals import NUM_BLOCKS, NUM_SHUFFLES, DealtLabels, Estimate
-from jtransfer.ranking.estimates.batches import dealt_logits, labels_at
-from jtransfer.scores import (
-    label_table,
-    log_expected_predictions,
-    negative_conditional_entropy,
-    probability_table,
-)
+from jtransfer.ranking.estimates.batches import dealt_logits
+from jtransfer.ranking.estimates.sums import membership
+
+_TINY = np.finfo(float).tiny
 
 
 class LogitEstimates(NamedTuple):
@@ -24,6 +27,13 @@ class LogitEstimates(NamedTuple):
     nce: Estimate
     num_source_classes: int
     warnings: list[str]
+
+
+class _Batch(NamedTuple):
+    probs: np.ndarray  # [n, Z]
+    blocks: np.ndarray  # [n]
+    labels: np.ndarray  # [n]
+    shuffled: np.ndarray  # [NUM_SHUFFLES, n]
 
 
 def logit_estimates(
@@ -40,33 +50,29 @@ def logit_estimates(
       The two estimates.
 
     Raises:
-      SourceError: if the logits are too few, too many or not finite.
+      SourceError: if the logits are too few, too many or not finite, or if their
+        tables cannot fit in the memory.
     """
     c = target.num_classes
     notes: list[str] = []
-    tables = label_tables = None
-    for blocks, labels, shuffled in _dealt_logits(logits, target, notes):
+    tables = None
+    for batch in _batches(logits, target, notes):
         if tables is None:
-            shape = (NUM_BLOCKS + NUM_SHUFFLES, c, blocks.shape[-1])
-            tables, label_tables = np.zeros(shape), np.zeros(shape, np.int64)
-        masses, counts = _tables(blocks, labels, shuffled, num_classes=c)
-        tables += np.asarray(masses)
-        label_tables += np.asarray(counts)
+            shape = (NUM_BLOCKS + NUM_SHUFFLES, c, batch.probs.shape[1])
+            _check_memory(shape)
+            tables, label_tables = np.zeros(shape), np.zeros(shape)
+        _add_tables(tables, label_tables, batch)
     tables, label_tables = _variants(tables), _variants(label_tables)
-
-    sums = np.zeros((len(tables), NUM_BLOCKS))
-    counts = np.zeros(NUM_BLOCKS)
-    for blocks, labels, shuffled in _dealt_logits(logits, target, []):
-        sums += np.asarray(_leep_sums(jnp.asarray(tables), blocks, labels, shuffled))
-        counts += (np.asarray(labels) >= 0).sum(axis=1)
+    sums, counts = np.zeros((len(tables), NUM_BLOCKS)), np.zeros(NUM_BLOCKS)
+    for batch in _batches(logits, target, []):
+        sums += _leep_sums(tables, batch)
+        counts += np.bincount(batch.blocks, minlength=NUM_BLOCKS)
     # Without block b: its own table, and the terms of the other blocks.
     own = np.arange(NUM_BLOCKS)
     rest = np.maximum(counts.sum() - counts, 1)
     without = (sums[1 + own].sum(axis=1) - sums[1 + own, own]) / rest
     means = sums.sum(axis=1) / max(counts.sum(), 1)
-    entropies = np.asarray(
-        jax.vmap(negative_conditional_entropy)(jnp.asarray(label_tables))
-    )
+    entropies = negative_conditional_entropies(label_tables)
     split = 1 + NUM_BLOCKS
     return LogitEstimates(
         Estimate(means[0], without, means[split:]),
@@ -76,30 +82,43 @@ def logit_estimates(
     )
 
 
-def _dealt_logits(batches, target: DealtLabels, notes: list[str]):
-    for logits, indices in dealt_logits(batches, target, notes):
-        yield jnp.asarray(logits), *labels_at(indices, target)
-
-
-@jax.jit(static_argnames=("num_classes",))
-def _tables(logits, labels, shuffled, *, num_classes):
-    """Tables of probability and of predicted labels: by block, then by shuffle."""
-    num_source = logits.shape[-1]
-    probs = jax.nn.softmax(logits)
-
-    def tables(probs, labels):
-        counts = label_table(
-            jnp.argmax(probs, axis=-1),
-            labels,
-            num_source_classes=num_source,
-            num_classes=num_classes,
+def _check_memory(shape: tuple[int, int, int]) -> None:
+    """Two tables, and of each the sums without a block, with temporaries."""
+    fault = memory_fault(8 * np.dtype(float).itemsize * math.prod(shape))
+    if fault is not None:
+        _, num_classes, num_source = shape
+        raise SourceError(
+            f"It {fault}: logits of {num_source} classes for {num_classes} classes; "
+            "leave the logits out, or merge their classes."
         )
-        return probability_table(probs, labels, num_classes=num_classes), counts
 
-    by_block = jax.vmap(tables)(probs, labels)
-    flat = probs.reshape(-1, num_source)
-    by_shuffle = jax.lax.map(lambda labels: tables(flat, labels.reshape(-1)), shuffled)
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), by_block, by_shuffle)
+
+def _batches(batches, target: DealtLabels, notes: list[str]) -> Iterator[_Batch]:
+    """Yields the examples in use, with the probabilities of the source's classes."""
+    for logits, indices in dealt_logits(batches, target, notes):
+        used = (indices >= 0) & (target.labels[indices] >= 0)
+        at = indices[used]
+        yield _Batch(
+            softmax(logits[used], axis=1),
+            np.nonzero(used)[0],
+            target.labels[at],
+            target.shuffled[:, at],
+        )
+
+
+def _add_tables(tables: np.ndarray, label_tables: np.ndarray, batch: _Batch) -> None:
+    """Adds masses and numbers of the source's classes: by block, then by shuffle."""
+    num_classes, num_source = tables.shape[1:]
+    predicted = membership(batch.probs.argmax(axis=1), num_source).T
+    for b in range(NUM_BLOCKS):
+        own = batch.blocks == b
+        members = membership(batch.labels[own], num_classes)
+        tables[b] += members @ batch.probs[own]
+        label_tables[b] += members @ predicted[own]
+    for s, labels in enumerate(batch.shuffled, start=NUM_BLOCKS):
+        members = membership(labels, num_classes)
+        tables[s] += members @ batch.probs
+        label_tables[s] += members @ predicted
 
 
 def _variants(tables: np.ndarray) -> np.ndarray:
@@ -110,15 +129,23 @@ def _variants(tables: np.ndarray) -> np.ndarray:
     return np.concatenate([whole[None], without, shuffled])
 
 
-@jax.jit
-def _leep_sums(tables, logits, labels, shuffled):
+def _leep_sums(tables: np.ndarray, batch: _Batch) -> np.ndarray:
     """Sums of LEEP's terms by table and block, `[1 + blocks + shuffles, blocks]`."""
-    probs = jax.nn.softmax(logits)
-    repeated = jnp.broadcast_to(labels, (1 + NUM_BLOCKS, *labels.shape))
-    all_labels = jnp.concatenate([repeated, shuffled])
+    mass = tables.sum(axis=1, keepdims=True)
+    conditional = np.where(mass >= _TINY, tables / np.where(mass >= _TINY, mass, 1), 0)
+    own = (batch.labels for _ in range(1 + NUM_BLOCKS))
+    sums = []
+    for table, labels in zip(conditional, (*own, *batch.shuffled), strict=True):
+        expected = np.einsum("nz,nz->n", batch.probs, table[labels])
+        logs = np.log(np.maximum(expected, _TINY))
+        sums.append(np.bincount(batch.blocks, logs, minlength=NUM_BLOCKS))
+    return np.array(sums)
 
-    def sums(table, labels):
-        terms = jax.vmap(log_expected_predictions, in_axes=(None, 0, 0))
-        return terms(table, probs, labels).sum(axis=1)
 
-    return jax.lax.map(lambda pair: sums(*pair), (tables, all_labels))
+def negative_conditional_entropies(tables: np.ndarray) -> np.ndarray:
+    """Returns `scores.negative_conditional_entropy` of tables `[g, C, Z]`, `[g]`."""
+    mass = np.broadcast_to(tables.sum(axis=1, keepdims=True), tables.shape)
+    occurs = tables >= _TINY
+    logs = np.log(np.where(occurs, tables, 1)) - np.log(np.where(occurs, mass, 1))
+    total = tables.sum(axis=(1, 2))
+    return (tables * logs).sum(axis=(1, 2)) / np.where(total > 0, total, 1)

@@ -148,12 +148,32 @@ def apply(params: dict, x: ArrayLike) -> tuple[jax.Array, dict]:
     if x.ndim == 3:
         return jax.tree.map(lambda a: a[0], apply(params, x[None]))
     params = jax.tree.map(lambda a: jnp.asarray(a, dtype=x.dtype), params)
+    out = activations(params, x)
+    return _dense(out["embedding"], **params["classifier"]), out
+
+
+def activations(params: dict, x: jax.Array) -> dict:
+    """The layers of `apply` below the classifier, which is the same for all networks.
+
+    Args:
+        params: of a network; the classifier may be left out.
+        x: a batch `[n, 8, 8, 1]`.
+
+    Returns:
+        `embedding` `[n, 64]` and `feature_maps`, as of `apply`.
+
+    Example:
+        >>> from jtransfer.zoo import embedded
+        >>> images, _ = embedded.digits()
+        >>> params = embedded.embedded_networks()[0].params
+        >>> embedded.activations(params, images[:2])["embedding"].shape
+        (2, 64)
+    """
     first = jax.nn.relu(_convolution(x, **params["conv1"]))
     second = jax.nn.relu(_convolution(_max_pool(first), **params["conv2"]))
     flat = _max_pool(second).reshape(len(x), 128)
     embedding = jax.nn.relu(_dense(flat, **params["embedding"]))
-    out = {"embedding": embedding, "feature_maps": (first, second)}
-    return _dense(embedding, **params["classifier"]), out
+    return {"embedding": embedding, "feature_maps": (first, second)}
 
 
 def _convolution(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
