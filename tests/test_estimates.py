@@ -13,6 +13,7 @@ from jtransfer.moments import class_moments
 from jtransfer.ranking.estimates import (
     accumulator,
     deletion,
+    dense,
     kernel,
     ridge,
     scaled,
@@ -240,6 +241,26 @@ def test_h_scores_are_the_same_by_either_factorisation(kind, shape):
         system = scaled.scaled_features(subset, subsets.own_target(subset))
         both = [scaled.h_scores(system, reduced=reduced) for reduced in (True, False)]
         np.testing.assert_allclose(*both, rtol=1e-10)
+
+
+@pytest.mark.parametrize("steps", [2**23, 1])
+@pytest.mark.parametrize("shape", ["n > d", "n = 1.1 d", "n < d"])
+def test_h_scores_of_pixels_are_the_definition_on_every_subset(
+    shape, steps, monkeypatch
+):
+    monkeypatch.setattr(dense, "_ENTRIES", steps)
+    x, y = task("constant, silent, repeated features", shape)
+    rng = np.random.default_rng(1)
+    levels = rng.integers(-1, 4, size=(len(x), 2, 3))
+    levels[..., 0] = y[:, None] % 4
+    levels[7] = -1
+    blocks = rng.integers(0, intervals.NUM_BLOCKS, len(x))
+    values = dense.dense_h_scores(x, levels.reshape(-1, 6), blocks, num_levels=4)
+    with jax.enable_x64(True):
+        for left_out in (-1, 0, 4):
+            kept = np.where(blocks[:, None, None] == left_out, -1, levels)
+            expected = scores.dense_h_score(x, kept, num_levels=4)
+            np.testing.assert_allclose(values[left_out + 1], expected.ravel(), 1e-8)
 
 
 def test_unions_are_exact_and_leave_constant_features_constant():

@@ -1,12 +1,9 @@
 """H-scores of one source for all tasks, as rows with intervals and chance levels."""
 
 import dataclasses
-import functools
 import math
 import time
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
@@ -18,8 +15,8 @@ from jtransfer.intervals import (
     jackknife_interval,
     standard_error,
 )
+from jtransfer.ranking.estimates.dense import dense_h_scores
 from jtransfer.ranking.rows import Failed, Scored
-from jtransfer.scores import dense_h_score
 from jtransfer.zoo import Source, pieces, source_errors
 from jtransfer.zoo.task_targets import TaskTarget
 
@@ -65,8 +62,8 @@ def _features(source: Source, n: int) -> np.ndarray:
     batches = []
     for piece in pieces(source.features):
         if not batches and piece.ndim == 2:
-            # The pieces, their union, and that in float64, centred.
-            fault = memory_fault(n * piece.shape[1] * (2 * piece.itemsize + 16))
+            # The pieces, their union, and that in float64, in use, and centred.
+            fault = memory_fault(n * piece.shape[1] * (2 * piece.itemsize + 24))
             if fault is not None:
                 raise SourceError(f"It {fault}: all features are held in memory.")
         batches.append(piece)
@@ -93,13 +90,12 @@ def _row(name: str, features: np.ndarray, target: TaskTarget, seed: int) -> Task
     n, d = int((target.levels >= 0).any(axis=(1, 2)).sum()), features.shape[1]
     usual, groups = _usual_levels(target), target.groups
     blocks = dealt_blocks(usual, len(features), seed=seed, groups=groups)
-    # All examples, then without each block.
-    kept = np.arange(-1, NUM_BLOCKS)[:, None] != blocks[None]
-    # As in `jtransfer rank`: float32 loses directions of features that are much alike.
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        pixels = np.asarray(
-            _scores(features, target.levels, kept, num_levels=target.num_levels)
-        )
+    pixels = dense_h_scores(
+        features,
+        target.levels.reshape(len(features), num_pixels),
+        blocks,
+        num_levels=target.num_levels,
+    ).reshape(1 + NUM_BLOCKS, *target.levels.shape[1:])
     values = pixels.mean(axis=(1, 2))
     # Under independence n H has about the chi-squared distribution.
     freedom = d * (_mean_levels(target) - 1)
@@ -130,17 +126,6 @@ def _usual_levels(target: TaskTarget) -> np.ndarray:
     flat = target.levels.reshape(len(target.levels), -1)
     counts = [(flat == level).sum(axis=1) for level in range(target.num_levels)]
     return np.where((flat >= 0).any(axis=1), np.argmax(counts, axis=0), -1)
-
-
-@functools.partial(jax.jit, static_argnames=("num_levels",))
-def _scores(features, levels, kept, *, num_levels: int):
-    """The scores of the pixels for each set of examples kept."""
-
-    def scores(kept):
-        left = jnp.where(kept[:, None, None], levels, -1)
-        return dense_h_score(features, left, num_levels=num_levels)
-
-    return jax.lax.map(scores, kept)
 
 
 def _mean_levels(target: TaskTarget) -> float:

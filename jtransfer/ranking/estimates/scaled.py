@@ -86,7 +86,8 @@ def h_scores(system: Scaled, *, reduced: bool) -> np.ndarray:
         matrix = system.matrix()
         exact = _exceeds(matrix, cut * np.linalg.norm(matrix), missing)
     if exact and size - missing == subset.n - 1:
-        return ((counts > 0).sum(axis=1) - 1).astype(float)
+        # Every column is explained; of one without some examples, less of its mean.
+        return (counts > 0).sum(axis=1) - counts.sum(axis=1) / subset.n
     if not exact or system.rows is not None:
         return _by_spectrum(system)
     if reduced:

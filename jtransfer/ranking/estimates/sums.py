@@ -32,6 +32,13 @@ class Sums(NamedTuple):
         return int(self.counts.sum())
 
 
+def empty_sums(num_features: int, num_classes: int) -> Sums:
+    """Returns the statistics of no example, without a scatter."""
+    by_class = np.zeros((num_classes, num_features))
+    zeros = np.zeros(num_features)
+    return Sums(np.zeros(num_classes, int), zeros, None, by_class, by_class, zeros, 0.0)
+
+
 def exact_mean(rows: np.ndarray) -> np.ndarray:
     """Returns the mean of rows, of a constant column exactly its value, `[d]`."""
     return rows[0] + (rows - rows[0]).mean(axis=0)

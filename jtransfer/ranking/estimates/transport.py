@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from scipy.special import softmax
 
 from jtransfer._internal.errors import SourceError
 from jtransfer.assessment import DEFAULT_ASSESSMENT, fictitious_assessment
@@ -180,7 +181,7 @@ def _weights(head, features, outputs) -> tuple[np.ndarray, list[str]]:
 def _flatness(outputs: np.ndarray) -> list[str]:
     """Warns of predictions whose entropy alone makes a plan cheap."""
     temperature = DEFAULT_ASSESSMENT.temperature
-    probs = np.asarray(jax.nn.softmax(outputs / temperature))
+    probs = softmax(outputs / temperature, axis=1)
     logs = np.log(np.maximum(probs, 1e-300))
     entropy, largest = -np.mean(np.sum(probs * logs, axis=1)), np.log(probs.shape[1])
     if probs.shape[1] < 2 or entropy < 0.95 * largest:
