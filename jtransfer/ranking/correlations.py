@@ -27,7 +27,7 @@ def pearson(a: ArrayLike, b: ArrayLike) -> float:
     # In units in which no square overflows.
     a, b = (x / np.abs(x).max() for x in (a, b))
     a, b = (x - x.mean() for x in (a, b))
-    return float(np.clip(a / np.linalg.norm(a) @ (b / np.linalg.norm(b)), -1, 1))
+    return float(np.clip(a @ b / np.sqrt((a @ a) * (b @ b)), -1, 1))
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
