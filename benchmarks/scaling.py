@@ -1,18 +1,24 @@
 """Processor time of ranking against examples, features, classes and sources.
 
 Run: `python benchmarks/scaling.py`, about 10 minutes on 2 cores; a run that is stopped
-goes on where it was. Each point is the time of `jtransfer rank` above that of
-`jtransfer ls`, on one BLAS thread, appended to `docs/ranking_time.jsonl`; the figure is
-`docs/ranking_time.png` (`pip install matplotlib`). Remove the rows to measure anew.
+goes on where it was. Each point is the time of all scores of the sources, without the
+start of the program, on one BLAS thread, appended to `docs/ranking_time.jsonl`; the
+figure is `docs/ranking_time.png`. Remove the rows to measure anew.
 """
 
+import os
+
+os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ranking import command_seconds, rank_seconds, task
+import numpy as np
+from ranking import seconds_of, task
+
+from jtransfer import ranking, zoo
 
 DOCS = Path(__file__).parents[1] / "docs"
 ROWS = DOCS / "ranking_time.jsonl"
@@ -44,18 +50,29 @@ def main() -> None:
     """Measures what is not measured yet, and draws the figure."""
     rows = stored()
     missing = [point for point in points() if point not in rows]
-    if missing:
-        start = min(command_seconds("ls") for _ in range(3))
+    rank(Point("", n=100, d=8))  # Imports.
     for point in missing:
-        zoo = [task(*point[1:4])[0]] * point.num_sources
-        labels = task(point.n, 1, point.num_classes)[1]
-        with tempfile.TemporaryDirectory() as folder:
-            rows[point] = rank_seconds(Path(folder), zoo, labels) - start
+        rows[point] = rank(point)
         with ROWS.open("a") as file:
             row = {**point._asdict(), "seconds": round(rows[point], 3)}
             file.write(json.dumps(row) + "\n")
         print(f"{point}: {rows[point]:.2f} s", flush=True)
     draw(rows)
+
+
+def rank(point: Point) -> float:
+    """Returns the processor time of ranking a zoo."""
+    features, labels = task(point.n, point.d, point.num_classes)
+    sources = [
+        zoo.Source(str(index), {}, lambda: features)
+        for index in range(point.num_sources)
+    ]
+    target = zoo.labelled_target("target", labels.astype(np.int32), digest="")
+    repeats = 3 if features.size < 1e6 else 1
+    return min(
+        seconds_of(lambda: ranking.rank_sources(sources, target))
+        for _ in range(repeats)
+    )
 
 
 def stored() -> dict[Point, float]:
