@@ -9,7 +9,7 @@ TESTED := $(shell $(PYTHON) -c \
   'import sys; print("constraints/python%d.%d.txt" % sys.version_info[:2])')
 CONSTRAINTS := $(addprefix -c ,$(wildcard $(TESTED)))
 
-.PHONY: demo test lint fuzz processors smoke benchmarks constraints clean
+.PHONY: demo test lint fuzz processors smoke benchmarks benchmarks-check constraints clean
 
 # Ranks the networks inside the package on UCI digits and checks the ranking.
 demo: $(VENV)/.installed
@@ -38,16 +38,24 @@ processors: $(VENV)/.installed-test
 	  $(BIN)/python -m pytest -n 2 $(NUMERICAL) || exit 1; \
 	done
 
-# Every experiment with presets at its smallest, on made-up images, in two processes;
-# minutes, most of it compiling.
+# Every experiment with presets at its smallest, on made-up images, in two processes, and
+# the script for accelerators; minutes, most of it compiling.
 smoke: $(VENV)/.installed-experiments
 	$(BIN)/python -m experiments.smoke adversarial h_score zoos & first=$$!; \
 	  $(BIN)/python -m experiments.smoke cross_task jacobian_matching; second=$$?; \
 	  wait $$first && test $$second = 0
+	$(BIN)/python benchmarks/accelerator.py
 
-# Prints ratios measured in one run; minutes.
+# Prints ratios measured in one run; half an hour.
+BENCHMARKS := $(filter-out benchmarks/timing.py benchmarks/ranking.py,\
+  $(wildcard benchmarks/*.py))
 benchmarks: $(VENV)/.installed-test
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/ranking.py --large
+	for script in $(BENCHMARKS); do $(BIN)/python $$script || exit 1; done
+
+# Fails if ranking takes 1.5 times as long, in units of its linear algebra, as recorded.
+benchmarks-check: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/ranking.py --check
 
 clean:
 	rm -rf $(VENV) .cache demo

@@ -6,6 +6,7 @@ paper_value, verdict, config, versions, device, seconds`, one JSON line each in
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import sys
@@ -19,9 +20,11 @@ import numpy as np
 import scipy.stats
 import tyro
 
+from experiments.dry_run import rehearse
 from jtransfer.data import DataError
 
 RESULTS = Path(__file__).parent / "results"
+DRY_RUN = "--dry-run"
 NOT_IN_ROWS = ("data_dir", "out", "results", "cells")
 """Settings of all scripts that change no number: places, and which cells are run."""
 
@@ -52,18 +55,21 @@ def run_script(main: Callable, presets: dict) -> None:
     """Runs the `main` of a script with the settings of its command line.
 
     The first word that names a preset chooses it, `cpu` without one; options change
-    single settings. Data that are not there, and packages that are not installed, are
-    one line on stderr and exit code 2.
+    single settings; `--dry-run` says in a minute what the run would take, see
+    `dry_run`. Data that are not there, and packages that are not installed, are one
+    line on stderr and exit code 2.
 
     Args:
       main: ``main(config, preset)``, which writes the rows.
       presets: a sentence and a config by the name of the preset.
     """
-    preset = next((word for word in sys.argv[1:] if word in presets), "cpu")
-    arguments = sys.argv[1:] if preset in sys.argv[1:] else [preset, *sys.argv[1:]]
+    words = [word for word in sys.argv[1:] if word != DRY_RUN]
+    preset = next((word for word in words if word in presets), "cpu")
+    arguments = words if preset in words else [preset, *words]
     config = tyro.extras.overridable_config_cli(presets, args=arguments)
+    run = functools.partial(rehearse, main) if DRY_RUN in sys.argv[1:] else main
     try:
-        main(config, preset)
+        run(config, preset)
     except (DataError, ModuleNotFoundError) as error:
         print(f"not run: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None

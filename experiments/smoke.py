@@ -19,7 +19,9 @@ import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-# Before JAX is imported: compiling is nearly all the work, so optimise less.
+# Before JAX is imported: compiling is nearly all the work, so optimise less. On some
+# processors XLA logs lines about each program that it finds in its cache.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["XLA_FLAGS"] = (
     f"--xla_backend_optimization_level=1 {os.environ.get('XLA_FLAGS', '')}".strip()
 )

@@ -3,12 +3,17 @@
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import optax
 import pytest
 
+from jtransfer import training
+
 harness = pytest.importorskip("experiments.harness", reason="experiments are not here")
+dry_run = pytest.importorskip("experiments.dry_run", reason="experiments are not here")
 
 KEYS = [
     "paper",
@@ -120,3 +125,45 @@ def test_a_verdict_may_be_a_rule(tmp_path):
         table, "a", value, seed=0, config={}, verdict=lambda v: f"It is {v.value}."
     )
     assert row["verdict"] == "It is 1.5."
+
+
+def test_a_dry_run_times_the_steps_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        results: Path = tmp_path
+
+    def main(config, preset):
+        def train_fn(params, stats, x, key):
+            return (x @ params, {}), stats
+
+        objective, optimizer = training.supervised(train_fn), optax.sgd(0.1)
+        x = np.array([[-1.0], [1.0]], np.float32)
+        for num_steps in (100, 300):
+            result = training.fit(
+                objective,
+                (np.zeros((1, 2), np.float32), {}),
+                {"images": x, "labels": np.array([0, 1])},
+                optimizer=optimizer,
+                num_steps=num_steps,
+                batch_size=2,
+                seed=0,
+                progress=False,
+            )
+            assert int(result.state.step) == 0
+        table = harness.Table("paper", "table", preset, config.results)
+        harness.write_row(table, "a", lambda: harness.Value(1), seed=0, config={})
+
+    monkeypatch.setattr(sys, "argv", ["script", "paper", "--dry-run"])
+    harness.run_script(main, {"cpu": ("", Config()), "paper": ("", Config())})
+    printed = capsys.readouterr().out
+    assert "100 steps of 2 of 2 examples: the first in" in printed
+    assert printed.count("the first in") == 1  # The second has the same shape.
+    assert "2 trainings, 400 steps: " in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_ends_in_time(monkeypatch, capsys):
+    monkeypatch.setattr(dry_run, "LIMIT", 1)
+    config = dataclasses.make_dataclass("Config", [])()
+    dry_run.rehearse(lambda *_: time.sleep(60), config, "paper")
+    assert "0 trainings, 0 steps: at least 0 hours" in capsys.readouterr().out
