@@ -49,9 +49,9 @@ class _Rehearsal:
     is_timing: bool = False
     is_late: bool = False
 
-    def tell(self, text: str, *, end: str = "\n") -> None:
+    def tell(self, text: str) -> None:
         """Prints; the own rows of the script, of untrained networks, are not shown."""
-        print(text, end=end, file=self.screen, flush=True)
+        print(text, file=self.screen, flush=True)
 
     def stop(self, *_) -> None:
         """Handles the alarm; the first training is timed to its end."""
@@ -70,9 +70,7 @@ class _Rehearsal:
         shape = (batch_size, *_shapes((start, arrays, others.get("constants"))))
         if shape not in self.known:
             examples = len(next(iter(arrays.values())))
-            self.tell(
-                f"{num_steps} steps of {batch_size} of {examples} examples", end=""
-            )
+            self.tell(f"{num_steps} steps of {batch_size} of {examples} examples:")
             fit = functools.partial(
                 self.fit, objective, start, arrays, batch_size=batch_size, **others
             )
@@ -98,12 +96,12 @@ class _Rehearsal:
             return time.perf_counter() - begin, result.history
 
         first, _ = timed(1, validation=None)
-        self.tell(f": the first in {first:.1f} s with its compilation", end="")
+        self.tell(f"  the first in {first:.1f} s with its compilation")
         step, history = timed(1, validation=None)
         if num_steps > 1 and step < _SLOW:
             step = max(timed(1 + _STEPS, validation=None)[0] - step, 0) / _STEPS
         hours = num_steps * step / 3600
-        self.tell(f", {step:.2g} s each then, {hours:.2g} hours; {_memory()}")
+        self.tell(f"  then {step:.2g} s each, {hours:.2g} hours; {_memory()}")
         return _Step(step, history if self.is_late else timed(1)[1])
 
 

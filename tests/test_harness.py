@@ -156,7 +156,7 @@ def test_a_dry_run_times_the_steps_and_writes_nothing(tmp_path, monkeypatch, cap
     monkeypatch.setattr(sys, "argv", ["script", "paper", "--dry-run"])
     harness.run_script(main, {"cpu": ("", Config()), "paper": ("", Config())})
     printed = capsys.readouterr().out
-    assert "100 steps of 2 of 2 examples: the first in" in printed
+    assert "100 steps of 2 of 2 examples:\n  the first in" in printed
     assert printed.count("the first in") == 1  # The second has the same shape.
     assert "2 trainings, 400 steps: " in printed
     assert not list(tmp_path.iterdir())

@@ -120,7 +120,26 @@ def test_a_source_that_cannot_fit_is_a_row(monkeypatch):
     assert any("value" in row for row in rows if row["source"] == "narrow")
     free = 10**4
     (failed,) = task_scores.task_rows(sources[0], [_task(labels)], seed=0)
-    assert "needs 28.8 MB, 0.0 MB available" in failed.reason
+    assert "needs 38.4 MB, 0.0 MB available" in failed.reason
+
+
+def test_logits_whose_tables_or_plans_cannot_fit_cost_their_scores_only(monkeypatch):
+    labels = np.arange(60) % 3
+    target = zoo.labelled_target("t", labels, digest="")
+    rng = np.random.default_rng(0)
+    features, logits = rng.normal(size=(60, 4)), rng.normal(size=(60, 1000))
+    source = zoo.Source("s", {}, features=lambda: features, logits=lambda: logits)
+    free = 1_500_000
+    monkeypatch.setattr(memory, "available_memory", lambda root: free)
+    rows = ranking.rank([source], target, ["logme", "leep", "sinkhorn"])
+    reasons = {row["score"]: row.get("reason") for row in rows if "score" in row}
+    assert reasons["logme"] is None
+    for score, what in (
+        ("leep", "logits of 1000 classes"),
+        ("sinkhorn", "plans of 60"),
+    ):
+        assert "MB available: " in reasons[score]
+        assert what in reasons[score]
 
 
 def _task(labels):

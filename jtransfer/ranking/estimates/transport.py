@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from jtransfer._internal.errors import SourceError
+from jtransfer._internal.memory import memory_fault
 from jtransfer.assessment import DEFAULT_ASSESSMENT, fictitious_assessment
 from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate
 from jtransfer.ranking.estimates.batches import dealt_logits
@@ -65,8 +66,8 @@ def transport_estimate(
       The score and its reasons.
 
     Raises:
-      SourceError: if the logits are too few, too many or not finite, or the weights do
-        not fit.
+      SourceError: if the logits are too few, too many or not finite, if the weights do
+        not fit, or if the plans cannot fit in the memory.
     """
     kept = _assessed(len(statistics.rows), target.seed)
     features, indices = statistics.rows[kept], statistics.row_indices[kept]
@@ -78,6 +79,7 @@ def transport_estimate(
         target.labels[indices],
         target.shuffled[:NUM_TRANSPORT_SHUFFLES, indices],
     )
+    _check_memory(len(labels), outputs.shape[1], target.num_classes)
     blocks = np.arange(NUM_BLOCKS)[:, None] == statistics.row_blocks[kept][None]
     variants = [labels[None], np.where(blocks, -1, labels[None]), shuffled]
     unused = ((0, 0), (0, -outputs.shape[1] % _CLASSES))
@@ -98,6 +100,17 @@ def transport_estimate(
     whole, without, by_shuffle = np.split(scores, [1, 1 + NUM_BLOCKS])
     estimate = Estimate(whole[0], without, by_shuffle)
     return TransportEstimate(estimate, plan[: outputs.shape[1]], len(labels), warnings)
+
+
+def _check_memory(n: int, num_source: int, num_classes: int) -> None:
+    """The plans of all examples, and what they are made of."""
+    size = 3 * np.dtype(np.float32).itemsize * n * num_source * num_classes
+    fault = memory_fault(size)
+    if fault is not None:
+        raise SourceError(
+            f"It {fault}: plans of {n} examples between {num_source} and {num_classes} "
+            "classes; leave the Sinkhorn score out."
+        )
 
 
 def strongest_plan(assessed: TransportEstimate, facts: Mapping[str, Any]) -> Plan:
