@@ -18,6 +18,7 @@ import os
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 
 import argparse
+import functools
 import importlib.util
 import json
 import resource
@@ -142,7 +143,7 @@ def peers(features: np.ndarray, labels: np.ndarray, own: float) -> str:
     """Returns our time above the start in times that of each peer installed."""
     parts = [""]
     if importlib.util.find_spec("sklearn") and len(features) <= 5000:
-        probe = seconds_of(lambda: ridge(features, labels))
+        probe = seconds_of(functools.partial(ridge, features, labels))
         parts.append(f"{own / probe:.1f} times RidgeClassifierCV")
     if importlib.util.find_spec("transformer_ranker"):
         import torch
@@ -151,7 +152,7 @@ def peers(features: np.ndarray, labels: np.ndarray, own: float) -> str:
         torch.set_num_threads(1)
         arrays = torch.tensor(features), torch.tensor(labels)
         for name, peer in (("LogME", LogME(regression=False)), ("H-score", HScore())):
-            seconds = seconds_of(lambda peer=peer: peer.fit(*arrays))
+            seconds = seconds_of(functools.partial(peer.fit, *arrays))
             parts.append(f"{own / seconds:.1f} times transformer-ranker's {name}")
     return "; ".join(parts)
 

@@ -44,15 +44,15 @@ def _searched(problem: Problem, grid: np.ndarray) -> np.ndarray:
     shape, n = (len(grid), len(problem.target_means)), problem.n
     values, rests = np.full(shape, -np.inf), np.empty(shape)
     log_dets, known = np.empty((len(grid), 1)), np.zeros(len(grid), bool)
-    wanted = np.append(np.arange(0, len(grid) - 1, _COARSE), len(grid) - 1)
-    while len(wanted):
-        rests[wanted], log_dets[wanted] = _parts(problem, grid[wanted])
-        values[wanted] = _evidence(rests[wanted], log_dets[wanted], n)
-        known[wanted] = True
+    nodes = np.append(np.arange(0, len(grid) - 1, _COARSE), len(grid) - 1)
+    while len(nodes):
+        rests[nodes], log_dets[nodes] = _parts(problem, grid[nodes])
+        values[nodes] = _evidence(rests[nodes], log_dets[nodes], n)
+        known[nodes] = True
         (at,) = np.nonzero(known)
         bounds = _evidence(rests[at[:-1]], log_dets[at[1:]], n)
         is_open = (bounds > values[at].max(axis=0)).any(axis=1) & (np.diff(at) > 1)
-        wanted = (at[:-1] + at[1:])[is_open] // 2
+        nodes = (at[:-1] + at[1:])[is_open] // 2
     return values
 
 

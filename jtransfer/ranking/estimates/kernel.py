@@ -14,7 +14,7 @@ from jtransfer._internal.linalg import matmul
 
 
 class ShiftedForms(NamedTuple):
-    """What scores need of `x = (A + t)^-1 r` at `g` shifts `t`."""
+    """Forms of the solutions `x = (A + t)^-1 r` at `g` shifts `t`."""
 
     squares: jax.Array
     """`r.x` of each right side `r`, `[g, k]`."""
