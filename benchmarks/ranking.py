@@ -3,9 +3,9 @@
 Run: `python benchmarks/ranking.py`, about 2 minutes on 2 cores; `--large` adds 50,000 x
 2048 with 100 classes. A row is a whole command, from its first import on: all scores of
 a source with their ten replicates and twenty shuffles, on one BLAS thread. Its unit is
-one Gram matrix of the features and one `eigh` of min(n, d) in float64, and `ratio` is
-the time above that of `jtransfer ls` in this unit: all numbers of one run share one
-machine and load, so that ratios travel and seconds do not. Peers, where they are
+`jtransfer ls`, one Gram matrix of the features and one `eigh` of min(n, d) in float64:
+all numbers of one run share one machine and load, so that ratios travel and seconds do
+not. Peers, where they are
 installed, give a single value each: scikit-learn's RidgeClassifierCV, and LogME and the
 H-score of transformer-ranker (`pip install transformer-ranker`).
 
@@ -71,10 +71,11 @@ def main() -> int:
             features, labels = task(*size[:3])
             seconds = rank_seconds(Path(folder), [features], labels)
             unit = algebra_seconds(features)
-            ratios[size.name] = (seconds - start) / unit
+            ratios[size.name] = seconds / (start + unit)
             print(
-                f"{size.name}: {seconds:.1f} s (limit {size.limit:.0f}), ratio "
-                f"{ratios[size.name]:.1f}{peers(features, labels, seconds - start)}",
+                f"{size.name}: {seconds:.1f} s (limit {size.limit:.0f}), "
+                f"{ratios[size.name]:.2f} units"
+                + peers(features, labels, seconds - start),
                 flush=True,
             )
         zoo, labels = [task(200, d, 5)[0] for d in WIDTHS], task(200, 1, 5)[1]
