@@ -9,7 +9,7 @@ TESTED := $(shell $(PYTHON) -c \
   'import sys; print("constraints/python%d.%d.txt" % sys.version_info[:2])')
 CONSTRAINTS := $(addprefix -c ,$(wildcard $(TESTED)))
 
-.PHONY: demo test lint fuzz processors smoke benchmarks benchmarks-check constraints clean
+.PHONY: demo test lint fuzz processors smoke models benchmarks benchmarks-check constraints clean
 
 # Ranks the networks inside the package on UCI digits and checks the ranking.
 demo: $(VENV)/.installed
@@ -46,6 +46,11 @@ smoke: $(VENV)/.installed-experiments
 	  wait $$first && test $$second = 0
 	$(BIN)/python benchmarks/accelerator.py
 
+# The loaders of timm, transformers, torch and ONNX, on random models; their packages are
+# large. Without them `make test` skips these tests.
+models: $(VENV)/.installed-models
+	$(BIN)/python -m pytest -n 2 tests/test_library_models.py
+
 # Prints ratios measured in one run; half an hour.
 BENCHMARKS := $(filter-out benchmarks/timing.py benchmarks/ranking.py,\
   $(wildcard benchmarks/*.py))
@@ -80,4 +85,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-experiments: $(VENV)/.installed-test
 	$(PIP) $(CONSTRAINTS) -e '.[experiments,imagenet]'
+	touch $@
+
+$(VENV)/.installed-models: $(VENV)/.installed-test
+	$(PIP) $(CONSTRAINTS) -e '.[timm,hf,onnx]'
 	touch $@

@@ -13,9 +13,14 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jtransfer._internal.errors import FileError, one_line
+
+try:
+    import fcntl
+except ImportError:  # Not on this system.
+    fcntl = None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -183,6 +188,19 @@ def write_text_atomically(path: Path, text: str) -> None:
       text: the whole content; lone surrogates become backslashes and numbers.
     """
     write_atomically(path, text.encode(errors="backslashreplace"))
+
+
+def locked_by_us(lock: IO[str]) -> bool:
+    """Locks an open file for this process; False if another one has locked it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # A file system without locks.
+        return True
+    return True
 
 
 def printable_name(name: str) -> str:

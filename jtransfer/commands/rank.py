@@ -28,6 +28,7 @@ def rank_command(
     verify: bool = False,
     fine_tune: bool = False,
     layers: bool = False,
+    download: bool = False,
     reference: str | None = None,
     data: str | None = None,
     num_examples: int | None = None,
@@ -55,6 +56,8 @@ def rank_command(
 
       jtransfer rank --target cifar10 --zoo networks/resnet18 --layers
 
+      jtransfer rank --target imagefolder:photos --image-size 256 --zoo models.txt
+
       jtransfer rank --target cifar10 --zoo networks/ --reference own --scores alpha1
 
     Args:
@@ -64,7 +67,9 @@ def rank_command(
       zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z],
         test_features and classifier [d, Z], the weights of the logits), of folders of
         .npz shards or of networks that jtransfer train has made; or a .toml file naming
-        sources; or imagenet:efficientnet_lite0.
+        sources; or imagenet:efficientnet_lite0; or a model of another library, such as
+        timm:resnet18, hf:FOLDER, torchvision:resnet18, torch:module:factory,
+        onnx:FILE, flax:module:factory, py:module:function; or a .txt file of these.
       scores: Scores to compute (see jtransfer ls), the deciding one first; all of them
         if none is named, but for sinkhorn, and those that need --reference without it.
         LogME, regularized H-score and the ridge probe always are.
@@ -72,6 +77,8 @@ def rank_command(
         test accuracy.
       fine_tune: The same by fine-tuning the whole of each network.
       layers: Rank each layer of a network as a source of its own.
+      download: Fetch weights of such models that are not on this machine; without it
+        their rows say how many MB that would be, and the licence.
       reference: The model of the target's task, made by jtransfer train (or the name of
         a network inside the package). With it networks are also ranked by alpha1,
         alpha2, alpha12 (attacks on the reference, fed to the source) and
@@ -101,6 +108,8 @@ def rank_command(
     if (target is None) != (zoo is None):
         given, missing = ("zoo", "target") if target is None else ("target", "zoo")
         raise RequestError(f"--{given} needs --{missing} beside it.")
+    if download and target is None:
+        raise RequestError("--download needs --target and --zoo beside it.")
     if layers and target is None:
         raise RequestError("--layers needs --target and --zoo beside it.")
     if verify and fine_tune:
@@ -114,7 +123,15 @@ def rank_command(
         if name not in ranking.SCORES:
             raise RequestError(f"--scores: {ranking.unknown_score(name)}")
     examples, sources = _target_and_zoo(
-        target, zoo, layers, per_class, num_test, seed, reading, reads_data=bool(data)
+        target,
+        zoo,
+        layers,
+        download,
+        per_class,
+        num_test,
+        seed,
+        reading,
+        reads_data=bool(data),
     )
     compared = None
     if reference is not None:
@@ -156,6 +173,7 @@ def _target_and_zoo(
     target: str | None,
     zoo: str | None,
     layers: bool,
+    download: bool,
     per_class: int | None,
     num_test: int | None,
     seed: int,
@@ -183,7 +201,10 @@ def _target_and_zoo(
         with naming("--target"):
             examples = zoos.target(target)
     with naming("--zoo"):
-        return examples, zoos.sources(zoo, examples, layers=layers)
+        extraction = zoos.DEFAULT_EXTRACTION._replace(download=download)
+        return examples, zoos.sources(
+            zoo, examples, layers=layers, extraction=extraction
+        )
 
 
 def _is_file_of_labels(target: str) -> bool:

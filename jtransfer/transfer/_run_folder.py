@@ -4,20 +4,16 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jtransfer._internal.errors import DataError
 from jtransfer._internal.files import (
     file_faults,
     json_value,
+    locked_by_us,
     make_folder,
     write_text_atomically,
 )
-
-try:
-    import fcntl
-except ImportError:  # Not on this system; then nothing is locked.
-    fcntl = None
 
 _LOCK = ".lock"
 
@@ -42,25 +38,13 @@ def run_folder(folder: Path, name: str, identity: Mapping[str, Any]) -> Iterator
     with file_faults(folder / _LOCK):
         lock = (folder / _LOCK).open("a")
     with lock:
-        if not _is_locked_by_us(lock):
+        if not locked_by_us(lock):
             raise DataError(
                 f"another run is at work in {folder}; wait for it, or give another "
                 "folder."
             )
         _check_same_run(folder, name, identity)
         yield
-
-
-def _is_locked_by_us(lock: IO[str]) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # A file system without locks.
-        return True
-    return True
 
 
 def _check_same_run(folder: Path, name: str, identity: Mapping[str, Any]) -> None:

@@ -28,6 +28,9 @@ from jtransfer.zoo._targets import Target as Target
 from jtransfer.zoo._targets import image_target as image_target
 from jtransfer.zoo._targets import labelled_target as labelled_target
 from jtransfer.zoo._targets import target as target
+from jtransfer.zoo.extraction import DEFAULT_EXTRACTION as DEFAULT_EXTRACTION
+from jtransfer.zoo.extraction import Extraction as Extraction
+from jtransfer.zoo.extraction import model_source as model_source
 
 
 def __getattr__(name: str):

@@ -1,0 +1,58 @@
+"""The process of one model: `python -m jtransfer.zoo.extraction`.
+
+It reads a request as JSON from stdin, writes parts of the features into a folder, and
+says how far it is by JSON lines on stdout. Whatever the library prints goes to stderr.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+from jtransfer._internal.errors import FileError, SourceError, one_line
+from jtransfer.zoo.extraction import worker
+
+try:
+    import resource
+except ImportError:  # Not on this system.
+    resource = None
+
+
+def serve() -> int:
+    """Serves one request; returns the exit code."""
+    # From here on what a library prints is no line of the protocol.
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.loads(sys.stdin.read())
+
+    def tell(event: dict) -> None:
+        lines.write(json.dumps(event, default=repr) + "\n")
+        lines.flush()
+
+    try:
+        _limit_memory(request["memory"])
+        worker.write_features(request, tell)
+    except SourceError as error:
+        tell({"failed": str(error)})
+        return 1
+    except FileError as error:
+        tell({"unwritable": str(error)})
+        return 1
+    except MemoryError:
+        tell({"failed": "It is out of memory while it is loaded or tried."})
+        return 1
+    except Exception as error:  # Of the library, or of the user's code.
+        tell({"failed": f"{type(error).__name__}: {one_line(error)[:300]}"})
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _limit_memory(limit: int | None) -> None:
+    if limit is not None and resource is not None:
+        # Data, and not addresses: accelerators reserve those without taking them.
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+if __name__ == "__main__":
+    sys.exit(serve())

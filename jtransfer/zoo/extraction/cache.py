@@ -1,0 +1,117 @@
+"""Features of models on disk, found again by the content of what they depend on."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from jtransfer._internal.files import json_line, json_value, write_text_atomically
+from jtransfer._internal.provenance import bytes_fingerprint
+from jtransfer.zoo.loaders.types import file_digest
+from jtransfer.zoo.specs import ModelSpec
+
+VERSION = 1
+"""Of extraction itself: raise it when the numbers change."""
+
+
+def models_cache(folder: Path | None) -> Path:
+    """Returns the folder in which features are kept: the one given, or the user's."""
+    if folder is not None:
+        return folder
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "jtransfer" / "models"
+
+
+def kept_features(root: Path, spec: ModelSpec, data: str) -> Path | None:
+    """Returns the folder of features, None if they are not there or not those of now.
+
+    Args:
+      root: of the cache.
+      spec: the model.
+      data: fingerprint of the images.
+    """
+    file = _memory(root, spec)
+    if not file.exists():
+        return None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        record = json_value(file.read_text(encoding="utf-8"))
+        for name, state in record["files"].items():
+            if not _is_unchanged(Path(name), state):
+                return None
+        if any(_version(name) != held for name, held in record["versions"].items()):
+            return None
+        folder = root / "features" / features_key(record, spec, data)
+        if (folder / "complete.json").exists():
+            os.utime(folder)
+            return folder
+    return None
+
+
+def features_key(record: dict, spec: ModelSpec, data: str) -> str:
+    """Returns the name of the folder of a model's features.
+
+    Args:
+      record: files, resolved settings and versions of a run.
+      spec: the model.
+      data: fingerprint of the images.
+    """
+    # Of a file the content counts, and not where it lies.
+    model = "" if spec.library in ("hf", "onnx") else spec.model
+    own = {k: v for k, v in spec.options if k not in ("name", "batch", "weights")}
+    parts = {
+        "extraction": VERSION,
+        "data": data,
+        "model": [spec.library, model, dict(spec.options).get("weights") == "none"],
+        "options": own,
+        "files": sorted(state["digest"] for state in record["files"].values()),
+        "resolved": record["resolved"],
+        "versions": record["versions"],
+    }
+    return bytes_fingerprint(json.dumps(parts, sort_keys=True).encode())
+
+
+def _memory(root: Path, spec: ModelSpec) -> Path:
+    weights = dict(spec.options).get("weights", "none")
+    is_name = spec.library in ("timm", "torchvision") and weights == "none"
+    here = "" if is_name else str(Path.cwd())  # Paths and modules are looked for here.
+    return root / "names" / f"{bytes_fingerprint(f'{here} {spec.text}'.encode())}.json"
+
+
+def remember(root: Path, spec: ModelSpec, record: dict) -> None:
+    """Keeps what a spec was resolved to."""
+    file = _memory(root, spec)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(file, json_line(record))
+
+
+def record_of(folder: Path) -> dict:
+    """Reads what was recorded with features."""
+    return json_value((folder / "complete.json").read_text(encoding="utf-8"))
+
+
+def file_state(path: Path) -> dict[str, Any]:
+    """Returns the digest of a file, and what tells that it has not changed."""
+    # A file may change twice within a step of the clock: what is young is read again.
+    is_young = path.stat().st_mtime > time.time() - 2
+    return {"digest": file_digest(path), "stat": _stat(path), "is_young": is_young}
+
+
+def _stat(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _is_unchanged(path: Path, state: dict) -> bool:
+    if _stat(path) == state["stat"] and not state["is_young"]:
+        return True
+    return file_digest(path) == state["digest"]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,179 @@
+"""The features of a model of another library for a target's images, as a source.
+
+They are computed by a process of their own (`jtransfer.zoo.extraction`), which may
+crash, hang or take too much memory without harm to a ranking, and are kept by the
+content of all that they depend on: the model's files, what was resolved from its name,
+versions, images. What a name was resolved to the last time is remembered with the
+files' digests: no library is imported to find features that are there.
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jtransfer._internal.errors import SourceError
+from jtransfer._internal.files import (
+    file_faults,
+    json_line,
+    locked_by_us,
+    make_folder,
+    write_text_atomically,
+)
+from jtransfer._internal.provenance import arrays_fingerprint, bytes_fingerprint
+from jtransfer.zoo._array_sources import npz_source
+from jtransfer.zoo._source_types import Source
+from jtransfer.zoo._targets import Target
+from jtransfer.zoo.extraction.cache import (
+    features_key,
+    file_state,
+    kept_features,
+    models_cache,
+    record_of,
+    remember,
+)
+from jtransfer.zoo.extraction.process import run_process
+from jtransfer.zoo.specs import ModelSpec
+
+
+class Extraction(NamedTuple):
+    """Settings of applying models of other libraries."""
+
+    download: bool = False
+    """Whether weights that are not on this machine may be fetched."""
+    memory: int | None = None
+    """The most bytes that a model may take; None is no limit."""
+    silence: float = 600.0
+    """Seconds without progress after which a model is given up."""
+    cache: Path | None = None
+    """Where features are kept; the user's cache by default."""
+
+
+DEFAULT_EXTRACTION = Extraction()
+"""Nothing is fetched, and memory has no limit."""
+
+
+def model_source(
+    spec: ModelSpec, target: Target | None, settings: Extraction
+) -> Source:
+    """Returns a model of another library, applied to the images of a target.
+
+    Args:
+      spec: the model.
+      target: holds the images.
+      settings: how it is applied.
+
+    Returns:
+      The source. Its features are computed when they are first asked for.
+    """
+    facts: dict[str, Any] = {"spec": spec.text}
+
+    @functools.cache
+    def stored(part: str) -> Source:
+        images = getattr(target, part, None)
+        if images is None:
+            raise SourceError(
+                "It is a model of images: the target must be a data set of images."
+            )
+        folder = extracted(spec, images, settings)
+        facts.update(record_of(folder)["facts"])
+        return npz_source(folder)
+
+    def member(name: str, part: str = "images"):
+        def rows() -> Iterator[np.ndarray]:
+            held = getattr(stored(part), name)
+            if held is None:
+                raise SourceError(f"It needs {name}, which the model does not give.")
+            return held()
+
+        return rows
+
+    has_test = target is not None and target.test_images is not None
+    return Source(
+        name=spec.name,
+        facts=facts,
+        features=member("features"),
+        logits=lambda: _logits(stored("images")),
+        digest=lambda: stored("images").digest(),
+        test_features=member("features", "test_images") if has_test else None,
+        head=member("head"),
+    )
+
+
+def _logits(source: Source):
+    if source.logits is None:
+        raise SourceError("It needs logits, which the model does not give.")
+    return source.logits()
+
+
+def extracted(spec: ModelSpec, images: np.ndarray, settings: Extraction) -> Path:
+    """Returns the folder of a model's features for images, computed if need be.
+
+    Args:
+      spec: the model.
+      images: uint8 or floats in [0, 1], `[n, h, w, c]`.
+      settings: how it is applied.
+
+    Raises:
+      SourceError: if the model cannot be loaded or applied; the line has the reason.
+      FileError: if features cannot be kept.
+    """
+    root = models_cache(settings.cache)
+    data = arrays_fingerprint(images)
+    if (folder := kept_features(root, spec, data)) is not None:
+        return folder
+    work = root / "work" / bytes_fingerprint(f"{spec.text} {data}".encode())
+    with _held(work):
+        # Another run may have made them in the meantime.
+        if (folder := kept_features(root, spec, data)) is not None:
+            return folder
+        with file_faults(work / "images.npy"):
+            np.save(work / "images.npy", _bytes(images))
+        request = {
+            "spec": [spec.library, spec.model, list(spec.options)],
+            "images": str(work / "images.npy"),
+            "folder": str(work),
+            "batch": dict(spec.options).get("batch"),
+            "download": settings.download,
+            "memory": settings.memory,
+        }
+        try:
+            loaded = run_process(
+                request, len(images), settings.silence, work / "log.txt"
+            )
+        finally:
+            (work / "images.npy").unlink(missing_ok=True)
+        files = {name: file_state(Path(name)) for name in loaded["files"]}
+        record = {**loaded, "files": files, "spec": spec.text}
+        folder = root / "features" / features_key(record, spec, data)
+        with file_faults(folder):
+            for name in ("identity.json", "log.txt"):
+                (work / name).unlink(missing_ok=True)
+            write_text_atomically(work / "complete.json", json_line(record))
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if folder.exists():  # The same content under another name.
+                shutil.rmtree(folder)
+            os.replace(work, folder)
+        remember(root, spec, record)
+    return folder
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images
+    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    make_folder(folder)
+    file = folder.with_suffix(".lock")
+    with file_faults(file), file.open("a") as lock:
+        if not locked_by_us(lock):
+            raise SourceError("Another run extracts its features now; wait for it.")
+        yield

@@ -1,0 +1,199 @@
+"""Applies one model to images, batch by batch, and writes its features in parts."""
+
+import importlib.metadata
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer._internal.errors import SourceError, one_line
+from jtransfer._internal.files import json_line, write_atomically, write_text_atomically
+from jtransfer.zoo.loaders.huggingface import hugging_face_model
+from jtransfer.zoo.loaders.onnx import onnx_model
+from jtransfer.zoo.loaders.python import flax_model, python_function, torch_model
+from jtransfer.zoo.loaders.timm import timm_model
+from jtransfer.zoo.loaders.torchvision import torchvision_model
+from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.specs import ModelSpec
+
+try:
+    import resource
+except ImportError:  # Not on this system.
+    resource = None
+
+LOADERS = {
+    "timm": timm_model,
+    "hf": hugging_face_model,
+    "torchvision": torchvision_model,
+    "torch": torch_model,
+    "onnx": onnx_model,
+    "flax": flax_model,
+    "py": python_function,
+}
+PART_ROWS, PART_BYTES = 4096, 2**25
+FIRST_BATCH, NUM_CHECKED = 64, 8
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "RESOURCE_EXHAUSTED", "out of memory")
+
+
+def write_features(request: dict, tell: Callable[[dict], None]) -> None:
+    """Serves a request of `features.extracted`.
+
+    Args:
+      request: `spec`, `images` (an .npy file), `folder` of the parts, `download`,
+        `batch`.
+      tell: is called with what the parent is to know.
+
+    Raises:
+      SourceError: if the model cannot be loaded, or gives no features.
+    """
+    spec = ModelSpec(*request["spec"][:2], tuple(map(tuple, request["spec"][2])))
+    images, folder = np.load(request["images"], mmap_mode="r"), Path(request["folder"])
+    model = LOADERS[spec.library](spec, download=request["download"])
+    head = _checked(model, images)
+    versions = {name: _version(name) for name in model.packages}
+    identity = {"resolved": model.resolved, "versions": versions}
+    _keep_only(folder, json_line(identity))
+    tell(
+        {
+            "loaded": {
+                "facts": model.facts,
+                "files": [str(path.resolve()) for path in model.files],
+                **identity,
+            }
+        }
+    )
+    batch = int(request["batch"] or FIRST_BATCH)
+    start, part = _finished(folder)
+    held: list[tuple[np.ndarray, np.ndarray | None]] = []
+    for rows in _outputs(model, images, start, batch):
+        _check_finite(rows[0], start)
+        held.append(rows)
+        start += len(rows[0])
+        tell({"rows": start})
+        features = [features for features, _ in held]
+        size, count = sum(f.nbytes for f in features), sum(map(len, features))
+        if start == len(images) or count >= PART_ROWS or size >= PART_BYTES:
+            _write_part(folder, part, held, head)
+            held, part = [], part + 1
+    tell({"done": start, "peak": _peak()})
+
+
+def _outputs(
+    model: LoadedModel, images: np.ndarray, start: int, batch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Yields the outputs from an image on; batches that are too large are halved."""
+    while start < len(images):
+        rows = images[start : start + batch]
+        try:
+            features, logits = model.outputs(np.ascontiguousarray(rows))
+        except SourceError:
+            raise
+        except Exception as error:  # Libraries have errors of their own for this.
+            full = isinstance(error, MemoryError) or any(
+                text in str(error) for text in _OUT_OF_MEMORY
+            )
+            reason = one_line(error)[:300]
+        else:
+            yield _arrays(features, logits, len(rows))
+            start += len(rows)
+            continue
+        # Here, outside of the handler, what the batch held is free again.
+        if not full:
+            raise SourceError(f"It fails at row {start}: {reason}")
+        if batch == 1:
+            peak = f"peak {_peak():.1f} GB"
+            raise SourceError(f"It is out of memory at batch 1 ({peak}).")
+        batch = max(1, batch // 2)
+
+
+def _arrays(features, logits, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+    features = np.asarray(features, np.float32)
+    if features.ndim != 2 or len(features) != n or not features.shape[1]:
+        raise SourceError(
+            f"{n} images give features of shape {list(features.shape)}, not [{n}, d]."
+        )
+    if logits is None:
+        return features, None
+    logits = np.asarray(logits, np.float32)
+    if logits.ndim != 2 or len(logits) != n:
+        raise SourceError(f"{n} images give logits of shape {list(logits.shape)}.")
+    return features, logits
+
+
+def _checked(model: LoadedModel, images: np.ndarray) -> np.ndarray | None:
+    """Makes sure on a few images that features mean something; returns the head.
+
+    They must be the same a second time, and of an image alone; and they must differ.
+    """
+    few = np.ascontiguousarray(images[:NUM_CHECKED])
+    features, logits = _arrays(*model.outputs(few), len(few))
+    again, _ = _arrays(*model.outputs(few), len(few))
+    alone, _ = _arrays(*model.outputs(few[:1]), 1)
+    _check_finite(features, 0)
+    size = np.abs(features).max() or 1.0
+    if np.abs(again - features).max() > 1e-5 * size:
+        raise SourceError("It gives other features a second time: is dropout on?")
+    if np.abs(alone - features[:1]).max() > 1e-3 * size:
+        raise SourceError("An image alone has other features than in a batch.")
+    differ = np.ptp(few.reshape(len(few), -1), axis=0).any()
+    if differ and not np.ptp(features, axis=0).any():
+        raise SourceError("Its features are the same for all images.")
+    head = model.head()
+    if head is None or logits is None or head.shape[0] != features.shape[1]:
+        return None
+    # Of the logits if they differ from it by a constant, the bias, only.
+    gap = logits - features @ head
+    return head if np.ptp(gap, axis=0).max() <= 1e-4 * np.abs(logits).max() else None
+
+
+def _check_finite(features: np.ndarray, start: int) -> None:
+    bad = ~np.isfinite(features)
+    if bad.any():
+        row = start + int(bad.any(axis=1).argmax())
+        raise SourceError(f"{bad.sum()} values are not finite, first in row {row}.")
+
+
+def _keep_only(folder: Path, identity: str) -> None:
+    """Removes the parts of another model, or of other versions."""
+    file = folder / "identity.json"
+    if not file.exists() or file.read_text(encoding="utf-8") != identity:
+        for part in folder.glob("part-*.npz"):
+            part.unlink()
+        write_text_atomically(file, identity)
+
+
+def _finished(folder: Path) -> tuple[int, int]:
+    """Rows and number of the parts that are whole."""
+    rows, number = 0, 0
+    while (file := folder / f"part-{number:05d}.npz").exists():
+        with np.load(file, allow_pickle=False) as part:
+            rows += len(part["features"])
+        number += 1
+    return rows, number
+
+
+def _write_part(folder: Path, number: int, held, head) -> None:
+    features, logits = zip(*held, strict=True)
+    arrays = {"features": np.concatenate(features)}
+    if logits[0] is not None:
+        arrays["logits"] = np.concatenate(logits)
+    if head is not None:
+        arrays["classifier"] = head
+    stored = io.BytesIO()
+    np.savez(stored, **arrays)
+    write_atomically(folder / f"part-{number:05d}.npz", stored.getvalue())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _peak() -> float:
+    """The most memory that the process has had, in GB."""
+    if resource is None:
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,0 +1,219 @@
+"""What loaders of PyTorch models share: weights, hooks, pooling."""
+
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jtransfer._internal.errors import SourceError, one_line
+from jtransfer.zoo.loaders.images import numbers, resized, rgb
+from jtransfer.zoo.loaders.types import LoadedModel
+
+if TYPE_CHECKING:
+    import torch
+
+SAFE_PICKLES = (2, 10)
+"""The first torch whose guard against code in pickles is not known to be broken."""
+
+
+def state_dict(path: Path) -> "dict[str, torch.Tensor]":
+    """Reads weights that hold nothing but tensors.
+
+    Raises:
+      SourceError: if the file is absent or damaged, or holds other objects.
+    """
+    import torch
+
+    if not path.is_file():
+        raise SourceError(f"There is no file of weights {path}.")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise SourceError(
+                f"{path.name} is damaged (cut short?), fetch it again: {_short(error)}"
+            ) from error
+    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if version < SAFE_PICKLES:
+        raise SourceError(
+            f"{path.name} is a pickle, which torch {torch.__version__} may run: save "
+            "it as safetensors, or install torch 2.10 or newer."
+        )
+    try:
+        mapped = zipfile.is_zipfile(path)  # Older files cannot be.
+        held = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise SourceError(
+            f"{path.name} holds objects, not only tensors; save model.state_dict() or "
+            "safetensors."
+        ) from error
+    except (OSError, RuntimeError, EOFError) as error:
+        raise SourceError(
+            f"{path.name} is damaged (cut short?), fetch it again: {_short(error)}"
+        ) from error
+    held = held.get("state_dict", held) if isinstance(held, dict) else held
+    if not isinstance(held, dict) or not all(map(torch.is_tensor, held.values())):
+        raise SourceError(f"{path.name} holds no state dict; save model.state_dict().")
+    return held
+
+
+def load_weights(
+    model: "torch.nn.Module", path: Path, *, match: str | None = None
+) -> None:
+    """Puts weights of a file into a model.
+
+    Args:
+      model: is changed.
+      path: the file.
+      match: "order" takes them by order and shape, whatever their names.
+
+    Raises:
+      SourceError: if they do not fit; the line names the first that does not.
+    """
+    own, held = model.state_dict(), state_dict(path)
+    if match == "order":
+        if [tuple(t.shape) for t in own.values()] != [
+            tuple(t.shape) for t in held.values()
+        ]:
+            raise SourceError(
+                f"{path.name} has other shapes, or another order of them."
+            )
+        held = dict(zip(own, held.values(), strict=True))
+    elif match is not None:
+        raise SourceError(f"match is 'order' or left out, got {match!r}.")
+    for name, tensor in own.items():
+        if name in held and held[name].shape != tensor.shape:
+            raise SourceError(
+                f"{name} is {list(held[name].shape)} in {path.name}, "
+                f"{list(tensor.shape)} in the model; num_classes is the first number "
+                "of the classifier's."
+            )
+    absent, surplus = sorted(own.keys() - held.keys()), sorted(held.keys() - own.keys())
+    if absent or surplus:
+        what = f"lacks {absent[0]}" if absent else f"has {surplus[0]}, the model not"
+        raise SourceError(
+            f"{path.name} {what}; are these weights of this architecture?"
+        )
+    model.load_state_dict(held)
+
+
+def hooked_model(
+    model: "torch.nn.Module",
+    batch_of: "Callable[[np.ndarray], torch.Tensor]",
+    *,
+    layer: str | None,
+    **others: Any,
+) -> LoadedModel:
+    """Returns a network whose features are what its last linear layer takes.
+
+    Args:
+      model: from a batch to logits.
+      batch_of: from images `[b, h, w, c]` to what the model takes.
+      layer: a name of `named_modules()` whose output is taken instead.
+      **others: fields of `LoadedModel`.
+
+    Raises:
+      SourceError: if there is no such layer, or no linear one.
+    """
+    import torch
+
+    model = model.eval()
+    modules = dict(model.named_modules())
+    linear = [m for m in modules.values() if isinstance(m, torch.nn.Linear)]
+    if layer is not None and layer not in modules:
+        raise SourceError(f"There is no layer {layer!r}; it has {_some(modules)}.")
+    if layer is None and not linear:
+        raise SourceError("It has no linear layer; name one of its layers.")
+    caught: list[Any] = []
+    if layer is None:
+        linear[-1].register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+    else:
+        modules[layer].register_forward_hook(lambda *given: caught.append(given[2]))
+
+    def outputs(images: np.ndarray):
+        caught.clear()
+        with torch.inference_mode():
+            logits = model(batch_of(images))
+        logits = logits[0] if isinstance(logits, tuple) else logits
+        logits = getattr(logits, "logits", logits)
+        if not caught:
+            raise SourceError("The layer takes no part in what the model computes.")
+        of_classes = logits.numpy() if layer is None and logits.ndim == 2 else None
+        return pooled(caught[-1]), of_classes
+
+    def head():
+        return linear[-1].weight.detach().numpy().T if layer is None else None
+
+    return LoadedModel(outputs=outputs, head=head, **others)
+
+
+def pooled(activations) -> np.ndarray:
+    """Averages `[b, c, h, w]` over space and `[b, t, c]` over tokens: `[b, d]`.
+
+    Raises:
+      SourceError: if that is no batch of vectors, tokens or maps.
+    """
+    if isinstance(activations, tuple):
+        activations = activations[0]
+    array = activations.float().numpy()
+    if array.ndim == 4:
+        return array.mean(axis=(2, 3))
+    if array.ndim == 3:
+        return array.mean(axis=1)
+    if array.ndim != 2:
+        raise SourceError(f"The layer gives {list(array.shape)}, no features [n, d].")
+    return array
+
+
+def num_weights(model: "torch.nn.Module") -> int:
+    """Returns the number of parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def normalized_batches(options: dict[str, str]):
+    """Returns a function that resizes and normalises images, and its settings.
+
+    Args:
+      options: `size` of the shorter side, of which the middle is cut out; `mean` and
+        `std` of the channels in [0, 1]; `interpolation`, bilinear by default.
+    """
+    import torch
+    from PIL import Image
+
+    size = int(numbers(options["size"], "size")[0]) if "size" in options else None
+    mean = numbers(options.get("mean", "0"), "mean")
+    std = numbers(options.get("std", "1"), "std")
+    name = options.get("interpolation", "bilinear").upper()
+    if name not in Image.Resampling.__members__:
+        known = ", ".join(Image.Resampling.__members__).lower()
+        raise SourceError(f"interpolation is one of {known}, got {name.lower()!r}.")
+
+    def batch(images: np.ndarray) -> "torch.Tensor":
+        images = rgb(images)
+        if size is not None:
+            images = np.stack(
+                [resized(image, size, Image.Resampling[name]) for image in images]
+            )
+        x = (images.astype(np.float32) / 255 - np.float32(mean)) / np.float32(std)
+        return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+
+    settings = {"size": size, "mean": mean, "std": std, "interpolation": name.lower()}
+    return batch, settings
+
+
+def _short(error: Exception) -> str:
+    return one_line(error)[:200]
+
+
+def _some(names) -> str:
+    kept = [name for name in names if name]
+    return ", ".join(kept[:12]) + (
+        f" and {len(kept) - 12} more" if len(kept) > 12 else ""
+    )

@@ -1,0 +1,127 @@
+"""`onnx:FILE`: networks in the Open Neural Network Exchange format."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer._internal.errors import SourceError, one_line
+from jtransfer.zoo.loaders.images import numbers, resized, rgb
+from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.specs import ModelSpec
+
+LAYOUTS, ORDERS = ("nchw", "nhwc"), ("rgb", "bgr")
+_PRODUCTS = ("Gemm", "MatMul")
+
+
+def onnx_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+    """Loads an ONNX file of images with one input.
+
+    Args:
+      spec: `layer` names a value whose output is the features; by default what the last
+        matrix product takes. `size`, `mean`, `std` (of pixels times `scale`, 1/255 by
+        default), `layout` nchw or nhwc, `order` rgb or bgr.
+      download: means nothing here.
+
+    Raises:
+      SourceError: if the file is absent or damaged, lies partly elsewhere, or has no
+        such layer.
+    """
+    import onnx
+    import onnxruntime
+
+    path, options = Path(spec.model).expanduser(), dict(spec.options)
+    if not path.is_file():
+        raise SourceError(f"There is no file {path}.")
+    graph = _checked(path)
+    layer = options.get("layer") or _last_product(graph)
+    known = {name for node in graph.graph.node for name in node.output}
+    if layer not in known:
+        raise SourceError(f"It has no value {layer!r}; the last: {sorted(known)[-1]}.")
+    if all(output.name != layer for output in graph.graph.output):
+        graph.graph.output.append(onnx.helper.make_empty_tensor_value_info(layer))
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(
+            graph.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # Of many kinds.
+        raise SourceError(f"onnxruntime refuses it: {one_line(error)[:300]}") from error
+    (first, *others) = session.get_inputs()
+    if others:
+        raise SourceError(f"It takes {1 + len(others)} inputs; images are one.")
+    batch, resolved = _batches(options)
+    name = session.get_outputs()[0].name
+
+    def outputs(images: np.ndarray):
+        features, logits = session.run([layer, name], {first.name: batch(images)})
+        features = features.mean(axis=(2, 3)) if features.ndim == 4 else features
+        own = logits if name != layer and logits.ndim == 2 else None
+        return features.reshape(len(images), -1), own
+
+    size = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
+    facts = {"parameters": size}
+    facts |= {p.key: p.value for p in graph.metadata_props if p.key == "licence"}
+    return LoadedModel(
+        outputs=outputs,
+        facts=facts,
+        files=(path,),
+        resolved={**resolved, "layer": layer},
+        packages=("onnxruntime", "onnx", "pillow"),
+    )
+
+
+def _checked(path: Path):
+    """The graph of a file that is whole and lies in one piece."""
+    import onnx
+
+    try:
+        graph = onnx.load(path, load_external_data=False)
+    except Exception as error:  # Of many kinds.
+        raise SourceError(f"{path.name} is damaged: {one_line(error)[:200]}") from error
+    for tensor in graph.graph.initializer:
+        if tensor.external_data:
+            raise SourceError(
+                f"{path.name} keeps weights in other files; save it as one file."
+            )
+    try:
+        onnx.checker.check_model(graph)
+    except Exception as error:  # Of many kinds.
+        raise SourceError(
+            f"{path.name} is no sound model: {one_line(error)[:200]}"
+        ) from error
+    return graph
+
+
+def _last_product(graph) -> str:
+    products = [node for node in graph.graph.node if node.op_type in _PRODUCTS]
+    if not products:
+        raise SourceError("It has no matrix product; name the value of a layer.")
+    return products[-1].input[0]
+
+
+def _batches(options: dict[str, str]):
+    from PIL import Image
+
+    layout, order = options.get("layout", "nchw"), options.get("order", "rgb")
+    if layout not in LAYOUTS or order not in ORDERS:
+        raise SourceError(f"layout is one of {LAYOUTS}, order one of {ORDERS}.")
+    size = int(numbers(options["size"], "size")[0]) if "size" in options else None
+    mean, std = (
+        numbers(options.get(k, d), k) for k, d in (("mean", "0"), ("std", "1"))
+    )
+    (scale,) = numbers(options.get("scale", str(1 / 255)), "scale")
+
+    def batch(images: np.ndarray) -> np.ndarray:
+        images = rgb(images)
+        if size is not None:
+            bilinear = Image.Resampling.BILINEAR
+            images = np.stack([resized(image, size, bilinear) for image in images])
+        x = images[..., ::-1] if order == "bgr" else images
+        x = (x.astype(np.float32) * np.float32(scale) - np.float32(mean)) / np.float32(
+            std
+        )
+        return np.ascontiguousarray(x if layout == "nhwc" else x.transpose(0, 3, 1, 2))
+
+    resolved = {"size": size, "mean": mean, "std": std, "scale": scale}
+    return batch, {**resolved, "layout": layout, "order": order}

@@ -1,0 +1,158 @@
+"""`py:`, `torch:` and `flax:`: the user's own functions and networks."""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer._internal.errors import SourceError, one_line
+from jtransfer.zoo.loaders.images import numbers, rgb
+from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.specs import ModelSpec
+
+
+def python_function(spec: ModelSpec, *, download: bool) -> LoadedModel:
+    """Loads `py:package.module:function`, which does all by itself.
+
+    Args:
+      spec: the function takes uint8 images `[b, h, w, c]` and returns features
+        `[b, d]`, or these and logits `[b, Z]`; `version` names what it depends on.
+      download: means nothing here.
+
+    Raises:
+      SourceError: if there is no such function.
+    """
+    function, files = user_object(spec)
+
+    def outputs(images: np.ndarray):
+        result = function(images)
+        features, logits = result if isinstance(result, tuple) else (result, None)
+        return np.asarray(features), None if logits is None else np.asarray(logits)
+
+    return LoadedModel(
+        outputs=outputs,
+        facts={},
+        files=files,
+        resolved={"version": dict(spec.options).get("version")},
+        packages=("numpy",),
+    )
+
+
+def torch_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+    """Loads `torch:package.module:factory`, a network of PyTorch.
+
+    Args:
+      spec: the factory takes nothing, or `num_classes`; `weights` a file, `size`,
+        `mean`, `std`, `interpolation` of the images; `layer`.
+      download: means nothing here.
+
+    Raises:
+      SourceError: if there is no such factory, or the weights do not fit.
+    """
+    import torch
+
+    from jtransfer.zoo.loaders import _torch
+
+    factory, files = user_object(spec)
+    options = dict(spec.options)
+    torch.manual_seed(0)
+    classes = options.get("num_classes")
+    model = factory(**({"num_classes": int(classes)} if classes else {}))
+    if not isinstance(model, torch.nn.Module):
+        raise SourceError(f"{spec.model} returns {type(model).__name__}, no network.")
+    weights = options.get("weights", "none")
+    if weights != "none":
+        files += (Path(weights),)
+        _torch.load_weights(model, files[-1])
+    batch, settings = _torch.normalized_batches(options)
+    layer = options.get("layer")
+    return _torch.hooked_model(
+        model,
+        batch,
+        layer=layer,
+        facts={"parameters": _torch.num_weights(model)},
+        files=files,
+        resolved={**settings, "layer": layer or "last linear"},
+        packages=("torch", "pillow"),
+    )
+
+
+def flax_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+    """Loads `flax:package.module:factory`, a network as those of `jtransfer.models`.
+
+    Args:
+      spec: the factory takes nothing and returns a module of NNX whose call gives
+        logits and a dict with `embedding`; `mean` and `std` of the images.
+      download: means nothing here.
+
+    Raises:
+      SourceError: if there is no such factory, or it returns something else.
+    """
+    import jax
+    from flax import nnx
+
+    factory, files = user_object(spec)
+    model = factory()
+    if not isinstance(model, nnx.Module):
+        raise SourceError(f"{spec.model} returns {type(model).__name__}, no network.")
+    model.eval()
+    options = dict(spec.options)
+    mean, std = (
+        np.float32(numbers(options.get(k, d), k))
+        for k, d in (("mean", "0"), ("std", "1"))
+    )
+    graph, state = nnx.split(model)
+
+    @jax.jit
+    def forward(state, x):
+        logits, out = nnx.merge(graph, state)(x)
+        return out["embedding"], logits
+
+    def outputs(images: np.ndarray):
+        x = (rgb(images).astype(np.float32) / 255 - mean) / std
+        try:
+            return tuple(map(np.asarray, forward(state, x)))
+        except (TypeError, KeyError) as error:
+            raise SourceError(
+                "A network must return logits and a dict with 'embedding': "
+                f"{one_line(error)[:200]}"
+            ) from error
+
+    size = sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    return LoadedModel(
+        outputs=outputs,
+        facts={"parameters": size},
+        files=files,
+        resolved={"mean": mean.tolist(), "std": std.tolist()},
+        packages=("jax", "flax"),
+    )
+
+
+def user_object(spec: ModelSpec) -> tuple[Callable, tuple[Path, ...]]:
+    """Imports `package.module:name`, also from the working directory.
+
+    Returns:
+      The object, and the file that it is written in.
+
+    Raises:
+      SourceError: if there is none; the line has the reason.
+    """
+    place, colon, name = spec.model.partition(":")
+    if not colon or not name:
+        raise SourceError(f"{spec.text} must be {spec.library}:package.module:name.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(place)
+    except Exception as error:  # The code of a user is not ours.
+        reason = f"{type(error).__name__}: {one_line(error)[:200]}"
+        raise SourceError(f"{place} cannot be imported: {reason}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SourceError(f"{place} has no function {name!r}.")
+    file = inspect.getsourcefile(module) or getattr(module, "__file__", None)
+    return function, () if file is None else (Path(file),)

@@ -1,0 +1,120 @@
+"""`timm:NAME`: image models by their names, with their own pre-processing."""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer._internal.errors import SourceError
+from jtransfer.zoo.loaders import _torch
+from jtransfer.zoo.loaders.images import rgb
+from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.specs import ModelSpec
+
+_PACKAGES = ("timm", "torch", "pillow")
+
+
+def timm_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+    """Loads a model of timm.
+
+    Args:
+      spec: `weights` a file, or `none` for an untrained network; `match=order`;
+        `num_classes`; `size` in place of the model's own; `layer`.
+      download: whether weights may be fetched.
+
+    Returns:
+      The model; features are what its classifier takes.
+
+    Raises:
+      SourceError: if there is no such model, or its weights are not here.
+    """
+    import timm
+    import torch
+    from PIL import Image
+
+    options = dict(spec.options)
+    if not timm.is_model(spec.model):
+        known = timm.list_models() + timm.list_models(pretrained=True)
+        nearest = difflib.get_close_matches(spec.model, known, n=1, cutoff=0)
+        raise SourceError(f"timm has no {spec.model}; nearest: {nearest[0]}.")
+    weights = options.get("weights")
+    classes = (
+        {"num_classes": int(options["num_classes"])} if "num_classes" in options else {}
+    )
+    torch.manual_seed(0)
+    files: tuple[Path, ...] = ()
+    if weights is not None:
+        model = timm.create_model(spec.model, pretrained=False, **classes)
+        if weights != "none":
+            files = (Path(weights),)
+            _torch.load_weights(model, files[0], match=options.get("match"))
+    else:
+        model, files = _published(spec.model, classes, download=download)
+    config = timm.data.resolve_model_data_config(model)
+    if "size" in options:
+        side = int(options["size"])
+        config["input_size"] = (config["input_size"][0], side, side)
+    transform = timm.data.create_transform(**config, is_training=False)
+    channels = config["input_size"][0]
+
+    def batch(images: np.ndarray) -> torch.Tensor:
+        images = rgb(images) if channels == 3 else images
+        pictures = (Image.fromarray(image.squeeze()) for image in images)
+        return torch.stack([transform(picture) for picture in pictures])
+
+    pretrained = model.pretrained_cfg or {}
+    facts = {"parameters": _torch.num_weights(model)}
+    if weights is None:
+        facts |= {
+            "licence": pretrained.get("license") or "not stated",
+            "revision": pretrained.get("hf_hub_id") or pretrained.get("tag") or "",
+        }
+    resolved = {k: str(v) for k, v in config.items()}
+    common = {
+        "facts": facts,
+        "files": files,
+        "resolved": {**resolved, "layer": options.get("layer", "pre-logits")},
+        "packages": _PACKAGES,
+    }
+    if "layer" in options:
+        return _torch.hooked_model(model, batch, layer=options["layer"], **common)
+    model = model.eval()
+
+    def outputs(images: np.ndarray):
+        with torch.inference_mode():
+            maps = model.forward_features(batch(images))
+            features = model.forward_head(maps, pre_logits=True)
+            logits = model.forward_head(maps)
+        return _torch.pooled(features), logits.numpy() if logits.shape[1] else None
+
+    def head():
+        last = model.get_classifier()
+        return (
+            last.weight.detach().numpy().T
+            if isinstance(last, torch.nn.Linear)
+            else None
+        )
+
+    return LoadedModel(outputs=outputs, head=head, **common)
+
+
+def _published(name: str, classes: dict, *, download: bool):
+    """The model with its own weights, and the file they were read from."""
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    model = timm.create_model(name, pretrained=False, **classes)
+    repository = (model.pretrained_cfg or {}).get("hf_hub_id")
+    if not repository and not (model.pretrained_cfg or {}).get("url"):
+        raise SourceError(f"There are no weights of {name}; weights=none is untrained.")
+    cached = repository and try_to_load_from_cache(repository, "model.safetensors")
+    if not download and not isinstance(cached, str):
+        licence = model.pretrained_cfg.get("license") or "not stated"
+        size = 4 * _torch.num_weights(model) / 1e6
+        raise SourceError(
+            f"The weights are not on this machine; a download would fetch {size:.0f} "
+            f"MB of {repository or name} (licence: {licence})."
+        )
+    model = timm.create_model(name, pretrained=True, **classes)
+    cached = repository and try_to_load_from_cache(repository, "model.safetensors")
+    return model, (Path(cached),) if isinstance(cached, str) else ()

@@ -1,0 +1,69 @@
+"""`torchvision:NAME`: its models with their own pre-processing."""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer._internal.errors import SourceError
+from jtransfer.zoo.loaders import _torch
+from jtransfer.zoo.loaders.images import rgb
+from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.specs import ModelSpec
+
+
+def torchvision_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+    """Loads a classifier of torchvision with its default weights.
+
+    Args:
+      spec: `weights` a file, or `none` for an untrained network; `layer`.
+      download: whether weights may be fetched: without it they are looked for where
+        torch keeps them, for the library itself would fetch them at once.
+
+    Raises:
+      SourceError: if there is no such model, or its weights are not here.
+    """
+    import torch
+    import torchvision
+    from PIL import Image
+
+    options = dict(spec.options)
+    known = torchvision.models.list_models(module=torchvision.models)
+    if spec.model not in known:
+        nearest = difflib.get_close_matches(spec.model, known, n=1, cutoff=0)
+        raise SourceError(f"torchvision has no {spec.model}; nearest: {nearest[0]}.")
+    default = torchvision.models.get_model_weights(spec.model).DEFAULT
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(spec.model, weights=None)
+    weights, files = options.get("weights"), ()
+    facts = {"parameters": _torch.num_weights(model)}
+    if weights != "none":
+        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(default.url).name
+        files = (Path(weights) if weights else place,)
+        if not weights and not place.is_file():
+            size = default.meta.get("_file_size", 0)
+            if not download:
+                raise SourceError(
+                    "The weights are not on this machine; a download would fetch "
+                    f"{size:.0f} MB of {default}."
+                )
+            torch.hub.download_url_to_file(default.url, place, progress=False)
+        _torch.load_weights(model, files[0])
+        measured = default.meta.get("_metrics", {}).get("ImageNet-1K", {})
+        if not weights and "acc@1" in measured:
+            facts["source_accuracy"] = measured["acc@1"] / 100
+    transform, layer = default.transforms(), options.get("layer")
+
+    def batch(images: np.ndarray) -> torch.Tensor:
+        pictures = (Image.fromarray(image) for image in rgb(images))
+        return torch.stack([transform(picture) for picture in pictures])
+
+    return _torch.hooked_model(
+        model,
+        batch,
+        layer=layer,
+        facts=facts,
+        files=files,
+        resolved={"transform": str(transform), "layer": layer or "last linear"},
+        packages=("torchvision", "torch", "pillow"),
+    )

@@ -1,0 +1,141 @@
+"""Names of models of other libraries: `timm:resnet18`, `hf:./bert?pool=cls`."""
+
+import difflib
+import importlib.util
+import urllib.parse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from jtransfer._internal.errors import RequestError
+
+
+class Library(NamedTuple):
+    """A library, as the prefix of a spec names it."""
+
+    packages: tuple[str, ...]
+    """Modules that must be there."""
+    extra: str | None
+    """What installs them: `pip install 'jtransfer[extra]'`."""
+    options: tuple[str, ...]
+    """Options beside those of all."""
+
+
+_INPUTS = ("size", "mean", "std", "interpolation")
+COMMON_OPTIONS = ("name", "batch", "layer")
+LIBRARIES: Mapping[str, Library] = {
+    "timm": Library(("timm",), "timm", ("weights", "num_classes", "match", "size")),
+    "hf": Library(("transformers", "torch"), "hf", ("pool",)),
+    "torchvision": Library(("torchvision",), "torch", ("weights",)),
+    "torch": Library(("torch",), "torch", ("weights", "num_classes", *_INPUTS)),
+    "onnx": Library(("onnxruntime",), "onnx", ("scale", "layout", "order", *_INPUTS)),
+    "flax": Library(("flax",), None, _INPUTS),
+    "py": Library((), None, ("version",)),
+}
+"""By the prefix of a spec. `weights=none` asks for an untrained network."""
+
+
+class ModelSpec(NamedTuple):
+    """A model by its name in a library."""
+
+    library: str
+    model: str
+    """Its name there, a file, or `package.module:function`."""
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of its row."""
+        own = dict(self.options).get("name")
+        return own or self.model.rstrip("/").rpartition("/")[2] or self.model
+
+    @property
+    def text(self) -> str:
+        """The spec as it is written, without the name of the row and the batch."""
+        kept = [(k, v) for k, v in self.options if k not in ("name", "batch")]
+        query = urllib.parse.urlencode(sorted(kept), safe="/:,.")
+        return f"{self.library}:{self.model}" + (f"?{query}" if query else "")
+
+
+def is_spec(text: str) -> bool:
+    """Tells whether a text begins as a spec does."""
+    prefix, colon, rest = text.partition(":")
+    if not colon or not rest or Path(text).exists():
+        return False
+    return prefix in LIBRARIES
+
+
+def unknown_prefix(text: str) -> str | None:
+    """Returns a line about a prefix that is nearly one of `LIBRARIES`, or None."""
+    prefix, colon, _ = text.partition(":")
+    if not colon or prefix in LIBRARIES or not prefix.isidentifier():
+        return None
+    nearest = difflib.get_close_matches(prefix, LIBRARIES, n=1)
+    return f"There is no {prefix}: models; nearest: {nearest[0]}:" if nearest else None
+
+
+def model_spec(text: str, folder: Path | None = None) -> ModelSpec:
+    """Reads a spec.
+
+    Args:
+      text: `library:model?option=value&option=value`.
+      folder: what relative paths begin at; the working directory if None.
+
+    Returns:
+      The spec.
+
+    Raises:
+      RequestError: if an option is unknown or given twice, or the library is not
+        installed; the line has the nearest name, or the command that installs it.
+
+    Example:
+      >>> spec = model_spec("py:numpy:mean?name=mine")
+      >>> spec.library, spec.model, spec.name
+      ('py', 'numpy:mean', 'mine')
+    """
+    library, _, rest = text.partition(":")
+    model, _, query = rest.partition("?")
+    pairs = urllib.parse.parse_qsl(query, keep_blank_values=True)
+    options = dict(pairs)
+    known = (*COMMON_OPTIONS, *LIBRARIES[library].options)
+    for name, value in options.items():
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"nearest: {nearest[0]}; " if nearest else ""
+            raise RequestError(
+                f"{text}: there is no option {name!r}; {hint}known: {', '.join(known)}."
+            )
+        if not value:
+            raise RequestError(f"{text}: the option {name} is empty.")
+    if len(options) < len(pairs):
+        raise RequestError(f"{text}: an option is given twice.")
+    if not model:
+        raise RequestError(f"{text} names no model.")
+    check_installed(library)
+    if folder is not None:
+        model, options = _placed(library, model, options, folder)
+    return ModelSpec(library, model, tuple(sorted(options.items())))
+
+
+def check_installed(library: str) -> None:
+    """Raises RequestError, with the cure, unless a library can be imported."""
+    packages, extra, _ = LIBRARIES[library]
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    if absent and extra:
+        raise RequestError(
+            f"{library}: models need {' and '.join(absent)}; pip install "
+            f"'jtransfer[{extra}]'."
+        )
+
+
+def _placed(library, model, options, folder: Path) -> tuple[str, dict[str, str]]:
+    """Paths relative to a folder, where they lie there."""
+
+    def placed(value: str) -> str:
+        return str(folder / value) if (folder / value).exists() else value
+
+    if library in ("hf", "onnx"):
+        model = placed(model)
+    if "weights" in options:
+        options = {**options, "weights": placed(options["weights"])}
+    return model, options

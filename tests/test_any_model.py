@@ -1,0 +1,304 @@
+"""Tests of models of other libraries as sources: names, processes, features kept."""
+
+import json
+import os
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jtransfer import ranking, zoo
+from jtransfer._internal.errors import RequestError, SourceError
+from jtransfer.zoo import specs
+from jtransfer.zoo.extraction import features, process
+
+MODULE = """
+import os, signal, sys, time
+from pathlib import Path
+import numpy as np
+
+def plain(x):
+    with open("calls", "a") as calls:
+        calls.write(f"{len(x)}\\n")
+    return x.reshape(len(x), -1).astype(np.float32) / 255
+
+def with_logits(x):
+    rows = plain(x)
+    return rows, rows[:, :3] @ np.eye(3, dtype=np.float32)
+
+def crash(x):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def leave(x):
+    print("these are my last words")
+    sys.stdout.flush()
+    os._exit(3)
+
+def sleep(x):
+    time.sleep(60)
+
+def nan(x):
+    rows = plain(x).copy()
+    rows[:, 2] = np.where(x[:, 0, 0, 0] == 7, np.nan, 0)
+    return rows
+
+def dropout(x):
+    return plain(x) + np.random.default_rng().normal(size=(len(x), 1))
+
+def batch_norm(x):
+    return plain(x) - plain(x).mean(axis=0)
+
+def cube(x):
+    return x.astype(np.float32)
+
+def constant(x):
+    return np.ones((len(x), 4))
+
+def hungry(x):
+    if len(x) > 4:
+        raise MemoryError
+    return plain(x)
+
+def huge(x):
+    return np.ones((len(x), 2**31))
+
+def second_time(x):
+    done = Path("done")
+    if len(x) > 8 and x.flat[0] == 99 and not done.exists():
+        done.touch()
+        os._exit(9)
+    return plain(x)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "own_models.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    return tmp_path
+
+
+def images(n=40, side=2):
+    rng = np.random.default_rng(0)
+    return rng.integers(8, 256, size=(n, side, side, 3)).astype(np.uint8)
+
+
+def extracted(folder, spec, x, **settings):
+    settings = features.Extraction(cache=folder / "cache", **settings)
+    path = features.extracted(specs.model_spec(spec), x, settings)
+    parts = [np.load(part) for part in sorted(path.glob("part-*.npz"))]
+    return np.concatenate([part["features"] for part in parts])
+
+
+def calls(folder):
+    lines = (folder / "calls").read_text().split()
+    return list(map(int, lines))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("py:a:b?vresion=1", "no option 'vresion'; nearest: version"),
+        ("py:a:b?layer=", "the option layer is empty"),
+        ("py:a:b?layer=1&layer=2", "an option is given twice"),
+        ("py:?layer=1", "names no model"),
+    ],
+)
+def test_a_spec_that_is_wrong_is_one_line(text, words):
+    with pytest.raises(RequestError, match=words):
+        specs.model_spec(text)
+
+
+def test_a_library_that_is_absent_is_named_with_its_cure(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"pip install 'jtransfer\[timm\]'"):
+        specs.model_spec("timm:resnet18")
+
+
+def test_specs_have_names_and_paths_beside_their_file(tmp_path):
+    (tmp_path / "w.safetensors").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: True)
+        spec = specs.model_spec("timm:c?weights=w.safetensors&name=mine", tmp_path)
+    path = str(tmp_path / "w.safetensors")
+    assert dict(spec.options) == {"weights": path, "name": "mine"}
+    assert spec.name == "mine"
+    assert "name=" not in spec.text
+
+
+def test_a_zoo_of_names(folder):
+    (folder / "zoo.txt").write_text(
+        "# mine\npy:own_models:plain\n\nsecond = py:own_models:crash  # dies\n"
+    )
+    (folder / "zoo.toml").write_text(
+        '[[source]]\nspec = "py:own_models:plain"\nname = "a"\nparameters = 3\n'
+    )
+    names = [source.name for source in zoo.sources("zoo.txt")]
+    assert names == ["own_models:plain", "second"]
+    (declared,) = zoo.sources("zoo.toml")
+    assert declared.name == "a"
+    assert declared.facts["parameters"] == 3
+    (alone,) = zoo.sources("py:own_models:plain?name=b")
+    assert alone.name == "b"
+    (folder / "bad.txt").write_text("tim:resnet18\n")
+    with pytest.raises(RequestError, match=r"bad.txt, line 1: .*nearest: timm:"):
+        zoo.sources("bad.txt")
+    with pytest.raises(RequestError, match="nearest: timm:"):
+        zoo.sources("tim:resnet18")
+    (folder / "bad.toml").write_text('[[source]]\nspec = "a"\npath = "b"\n')
+    with pytest.raises(RequestError, match="no path, or no spec"):
+        zoo.sources("bad.toml")
+
+
+def test_features_are_those_of_the_function_and_are_kept(folder, monkeypatch):
+    x = images()
+    rows = extracted(folder, "py:own_models:plain", x)
+    np.testing.assert_array_equal(rows, np.float32(x.reshape(40, -1)) / 255)
+    # Eight images twice, one alone, then all of them.
+    assert calls(folder) == [8, 8, 1, 40]
+    monkeypatch.setattr(features, "run_process", lambda *_: pytest.fail("again"))
+    again = extracted(folder, "py:own_models:plain?name=other&batch=3", x)
+    np.testing.assert_array_equal(again, rows)
+    with pytest.raises(pytest.fail.Exception):
+        extracted(folder, "py:own_models:plain", x[:30])
+    with pytest.raises(pytest.fail.Exception):
+        extracted(folder, "py:own_models:plain?version=2", x)
+    with pytest.raises(pytest.fail.Exception):
+        extracted(folder, "py:own_models:with_logits", x)
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    with pytest.raises(pytest.fail.Exception):
+        extracted(folder, "py:own_models:plain", x)
+    monkeypatch.chdir(folder)
+    (folder / "own_models.py").write_text(MODULE + "\n# changed\n")
+    with pytest.raises(pytest.fail.Exception):
+        extracted(folder, "py:own_models:plain", x)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("crash", r"crashed by signal 11 \(SIGSEGV\) at row 0"),
+        ("leave", "ended with code 3 at row 0; last words: .*my last words"),
+        ("dropout", "other features a second time: is dropout on"),
+        ("batch_norm", "An image alone has other features"),
+        ("cube", r"8 images give features of shape \[8, 2, 2, 3\]"),
+        ("constant", "the same for all images"),
+        ("absent", "own_models has no function 'absent'"),
+        ("nan", "1 values are not finite, first in row 30"),
+    ],
+)
+def test_a_fault_of_a_model_is_its_reason(folder, function, words):
+    x = images()
+    x[30, 0, 0, 0] = 7
+    with pytest.raises(SourceError, match=words):
+        extracted(folder, f"py:own_models:{function}", x)
+    assert not list((folder / "cache").rglob("images.npy"))
+
+
+def test_a_module_that_cannot_be_imported_is_a_reason(folder):
+    (folder / "broken_models.py").write_text("import no_such_package\n")
+    with pytest.raises(SourceError, match="ModuleNotFoundError: .*no_such_package"):
+        extracted(folder, "py:broken_models:f", images())
+
+
+def test_silence_ends_a_model(folder):
+    # Long enough for the libraries to be imported, and short of the sleep.
+    with pytest.raises(SourceError, match="no progress for 12 s at row 0"):
+        extracted(folder, "py:own_models:sleep", images(), silence=12.0)
+
+
+def test_batches_that_are_too_large_are_halved(folder):
+    x = images(9)
+    with pytest.raises(SourceError, match="MemoryError|out of memory"):
+        extracted(folder, "py:own_models:hungry", x)
+    rows = extracted(folder, "py:own_models:hungry", x[:4])
+    assert rows.shape == (4, 12)
+
+
+def test_the_memory_of_a_model_has_a_limit(folder):
+    with pytest.raises(SourceError, match="out of memory|MemoryError|Unable to alloc"):
+        extracted(folder, "py:own_models:huge", images(), memory=2 * 2**30)
+
+
+def test_a_run_goes_on_after_its_last_part(folder):
+    x = images(4200, side=1)
+    x[4160, 0, 0, 0] = 99  # The first of a batch of the second part.
+    with pytest.raises(SourceError, match="code 9 at row 4160"):
+        extracted(folder, "py:own_models:second_time?batch=64", x)
+    before = sum(calls(folder))
+    rows = extracted(folder, "py:own_models:second_time?batch=64", x)
+    np.testing.assert_array_equal(rows, np.float32(x.reshape(len(x), -1)) / 255)
+    assert sum(calls(folder)) - before == 8 + 8 + 1 + 4200 - 4096
+
+
+def test_models_are_ranked_and_a_crash_is_a_row(folder, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    labels = np.arange(60) % 3
+    x = images(60)
+    x[..., 0] = 80 * labels[:, None, None] + 20
+    target = zoo.labelled_target("t", labels, digest="")._replace(images=x)
+    names = ("plain", "with_logits", "crash")
+    sources = [
+        zoo.model_source(
+            specs.model_spec(f"py:own_models:{name}"), target, zoo.DEFAULT_EXTRACTION
+        )
+        for name in names
+    ]
+    rows = ranking.rank(sources, target, ["logme", "leep"])
+    by_name = {
+        name: [r for r in rows if r["source"].endswith(f":{name}")] for name in names
+    }
+    (failed,) = by_name["crash"]
+    assert "signal 11" in failed["reason"]
+    scored = {r["score"]: r for r in by_name["with_logits"]}
+    assert scored["logme"]["value"] > scored["logme"]["chance_high"]
+    assert scored["leep"]["value"] < 0
+    (lacking,) = [r for r in by_name["plain"] if r["score"] == "leep"]
+    assert lacking["reason"].startswith("It needs logits")
+    no_images = target._replace(images=None)
+    source = zoo.model_source(
+        specs.model_spec("py:own_models:plain"), no_images, zoo.DEFAULT_EXTRACTION
+    )
+    (failed,) = ranking.rank([source], no_images, ["logme"])
+    assert "must be a data set of images" in failed["reason"]
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run(folder):
+    (folder / "cache").write_text("")
+    with pytest.raises(RequestError, match="cache"):
+        extracted(folder, "py:own_models:plain", images())
+
+
+def test_the_process_is_offline_unless_it_may_fetch():
+    assert process._environment(download=False)["HF_HUB_OFFLINE"] == "1"
+    if "HF_HUB_OFFLINE" not in os.environ:
+        assert "HF_HUB_OFFLINE" not in process._environment(download=True)
+
+
+def test_flax_networks(folder):
+    (folder / "own_flax.py").write_text(
+        textwrap.dedent(
+            """
+            from flax import nnx
+            from jtransfer import models
+
+            def lenet():
+                return models.LeNet(num_classes=4, rngs=nnx.Rngs(0))
+            """
+        )
+    )
+    x = images(12, side=32)
+    rows = extracted(folder, "flax:own_flax:lenet?mean=.5&std=.25", x)
+    from flax import nnx
+
+    from jtransfer import models
+
+    model = models.LeNet(num_classes=4, rngs=nnx.Rngs(0))
+    model.eval()
+    _, out = model((np.float32(x) / 255 - 0.5) / 0.25)
+    np.testing.assert_allclose(rows, out["embedding"], rtol=1e-4, atol=1e-5)
+    (file,) = (folder / "cache" / "features").glob("*/complete.json")
+    assert json.loads(file.read_text())["facts"]["parameters"] > 1000

@@ -1,0 +1,246 @@
+"""Tests of the loaders of timm, transformers, PyTorch and ONNX, where installed.
+
+Models are random and made here; weights that would come from a network are not asked
+for, and the processes are offline.
+"""
+
+import pickle
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jtransfer._internal.errors import SourceError
+from jtransfer.zoo import specs
+from jtransfer.zoo.extraction import features
+
+WHY = "pip install 'jtransfer[timm,hf,onnx]'"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+def images(n=20, side=32):
+    rng = np.random.default_rng(0)
+    return rng.integers(256, size=(n, side, side, 3)).astype(np.uint8)
+
+
+def extracted(folder, spec, x):
+    settings = features.Extraction(cache=folder / "cache")
+    path = features.extracted(specs.model_spec(spec), x, settings)
+    (part,) = path.glob("part-*.npz")
+    return dict(np.load(part))
+
+
+def reason(folder, spec, x=None):
+    with pytest.raises(SourceError) as error:
+        extracted(folder, spec, images() if x is None else x)
+    return str(error.value)
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason=WHY)
+
+
+@pytest.fixture
+def network(folder, torch):
+    """A small network of PyTorch in a module, and the same here."""
+    (folder / "own_torch.py").write_text(
+        textwrap.dedent(
+            """
+            from torch import nn
+
+            def net(num_classes=5):
+                return nn.Sequential(
+                    nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(),
+                    nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, num_classes),
+                )
+            """
+        )
+    )
+    torch.manual_seed(7)
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 5),
+    ).eval()
+
+
+def test_torch_networks_with_weights(folder, torch, network):
+    pytest.importorskip("safetensors", reason=WHY)
+    from safetensors.torch import save_file
+
+    save_file(network.state_dict(), folder / "w.safetensors")
+    torch.save(network.state_dict(), folder / "w.pt")
+    x = images()
+    with torch.no_grad():
+        pixels = (x.transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25
+        hidden = network[:5](torch.tensor(pixels, dtype=torch.float32)).numpy()
+        maps = network[:3](torch.tensor(pixels, dtype=torch.float32)).numpy()
+    for name in ("w.safetensors", "w.pt"):
+        spec = f"torch:own_torch:net?weights={name}&mean=.5&std=.25"
+        held = extracted(folder, spec, x)
+        np.testing.assert_allclose(held["features"], hidden, rtol=1e-4, atol=1e-5)
+        weight = network[5].weight.detach().numpy()
+        np.testing.assert_allclose(held["classifier"], weight.T)
+        bias = held["logits"] - held["features"] @ held["classifier"]
+        np.testing.assert_allclose(bias, bias[:1].repeat(20, 0), atol=1e-5)
+    layer = extracted(folder, f"{spec}&layer=2", x)
+    np.testing.assert_allclose(layer["features"], maps.mean(axis=(2, 3)), 1e-4, 1e-5)
+    assert "logits" not in layer
+    resized = extracted(folder, f"{spec}&size=16&interpolation=bicubic", x)
+    assert resized["features"].shape == (20, 6)
+
+
+def test_weights_that_do_not_fit_or_are_not_trusted(folder, torch, network):
+    base = "torch:own_torch:net?weights="
+    state = network.state_dict()
+    torch.save(state, folder / "w.pt")
+    assert "5.weight is [5, 6] in w.pt, [9, 6] in the model" in reason(
+        folder, f"{base}w.pt&num_classes=9"
+    )
+    assert "no file of weights" in reason(folder, f"{base}absent.pt")
+    torch.save({k: v for k, v in state.items() if k != "0.bias"}, folder / "less.pt")
+    assert "less.pt lacks 0.bias" in reason(folder, f"{base}less.pt")
+    torch.save(network, folder / "module.pt")
+    assert "holds objects, not only tensors" in reason(folder, f"{base}module.pt")
+    (folder / "cut.pt").write_bytes((folder / "w.pt").read_bytes()[:500])
+    assert "damaged" in reason(folder, f"{base}cut.pt")
+
+    class Payload:
+        def __reduce__(self):
+            return (Path.touch, (folder / "ran",))
+
+    (folder / "evil.pt").write_bytes(pickle.dumps(Payload(), protocol=2))
+    torch.save({"w": Payload()}, folder / "evil2.pt")
+    for name in ("evil.pt", "evil2.pt"):
+        assert "holds objects" in reason(folder, f"{base}{name}")
+    assert not (folder / "ran").exists()
+    assert "no layer 'x'" in reason(folder, "torch:own_torch:net?layer=x")
+
+
+def test_timm(folder, torch):
+    timm = pytest.importorskip("timm", reason=WHY)
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    model = timm.create_model("test_vit", pretrained=False).eval()
+    save_file(model.state_dict(), folder / "w.safetensors")
+    x = images(side=160)
+    held = extracted(folder, "timm:test_vit?weights=w.safetensors", x)
+    config = timm.data.resolve_model_data_config(model)
+    transform = timm.data.create_transform(**config, is_training=False)
+    from PIL import Image
+
+    batch = torch.stack([transform(Image.fromarray(image)) for image in x])
+    with torch.no_grad():
+        maps = model.forward_features(batch)
+        expected = model.forward_head(maps, pre_logits=True).numpy()
+        logits = model.forward_head(maps).numpy()
+    np.testing.assert_allclose(held["features"], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(held["logits"], logits, rtol=1e-3, atol=1e-4)
+    assert held["classifier"].shape == (expected.shape[1], logits.shape[1])
+    assert "timm has no resnet19; nearest: resnet" in reason(folder, "timm:resnet19")
+    absent = reason(folder, "timm:resnet18")
+    assert "not on this machine; a download would fetch 47 MB" in absent
+    assert "licence: apache-2.0" in absent
+    content = (folder / "w.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(content[:2000])
+    cut = reason(folder, "timm:test_vit?weights=cut.safetensors")
+    assert "cut.safetensors is damaged" in cut
+
+
+def test_hugging_face(folder, torch):
+    transformers = pytest.importorskip("transformers", reason=WHY)
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=8,
+        num_labels=4,
+    )
+    torch.manual_seed(0)
+    model = transformers.ViTForImageClassification(config).eval()
+    model.save_pretrained(folder / "vit")
+    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
+    processor.save_pretrained(folder / "vit")
+    x = images()
+    given = processor(images=list(x), return_tensors="pt")
+    with torch.no_grad():
+        result = model(**given, output_hidden_states=True)
+    last = result.hidden_states[-1].numpy()
+    held = extracted(folder, "hf:vit", x)
+    np.testing.assert_allclose(held["features"], last.mean(axis=1), 1e-3, 1e-4)
+    np.testing.assert_allclose(held["logits"], result.logits.numpy(), 1e-3, 1e-4)
+    of_class = extracted(folder, "hf:vit?pool=cls&layer=1", x)["features"]
+    expected = result.hidden_states[1][:, 0].numpy()
+    np.testing.assert_allclose(of_class, expected, 1e-3, 1e-4)
+    assert "pool is one of mean, cls" in reason(folder, "hf:vit?pool=max")
+    assert "no folder" in reason(folder, "hf:./absent")
+    assert "is not on this machine" in reason(folder, "hf:some-one/some-model@main")
+    text = (folder / "vit" / "config.json").read_text()
+    (folder / "vit" / "config.json").write_text(
+        text.replace("{", '{"auto_map": {"AutoModel": "evil.Model"},', 1)
+    )
+    assert "needs its own code" in reason(folder, "hf:vit")
+    (folder / "vit" / "config.json").write_text(text)
+    weights = folder / "vit" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:3000])
+    assert "damaged" in reason(folder, "hf:vit")
+
+
+def test_onnx(folder):
+    onnx = pytest.importorskip("onnx", reason=WHY)
+    pytest.importorskip("onnxruntime", reason=WHY)
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(12, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            helper.make_node("Relu", ["flat"], ["hidden"]),
+            helper.make_node("Gemm", ["hidden", "w"], ["y"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", floats, ["n", 3, 2, 2])],
+        [helper.make_tensor_value_info("y", floats, ["n", 3])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    onnx.save(model, folder / "net.onnx")
+    x = images(side=2)
+    held = extracted(folder, "onnx:net.onnx?mean=.5&std=.25", x)
+    pixels = (np.float32(x) / 255 - 0.5) / 0.25
+    hidden = np.maximum(pixels.transpose(0, 3, 1, 2).reshape(20, -1), 0)
+    np.testing.assert_allclose(held["features"], hidden, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(held["logits"], hidden @ weights, rtol=1e-4, atol=1e-4)
+    swapped = extracted(folder, "onnx:net.onnx?mean=.5&std=.25&order=bgr", x)
+    assert not np.allclose(swapped["features"], hidden)
+    flat = extracted(folder, "onnx:net.onnx?mean=.5&std=.25&layer=flat", x)
+    assert flat["features"].min() < 0
+    assert "no value 'z'" in reason(folder, "onnx:net.onnx?layer=z", x)
+    assert "no file" in reason(folder, "onnx:absent.onnx", x)
+    (folder / "cut.onnx").write_bytes((folder / "net.onnx").read_bytes()[:90])
+    assert "cut.onnx is" in reason(folder, "onnx:cut.onnx", x)
+    onnx.save_model(
+        model,
+        folder / "outside.onnx",
+        save_as_external_data=True,
+        location="elsewhere.bin",
+        size_threshold=0,
+    )
+    assert "weights in other files" in reason(folder, "onnx:outside.onnx", x)
