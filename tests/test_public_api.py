@@ -54,7 +54,6 @@ HEAVY = {
     "array_record",
     "matplotlib",
     "etils",
-    "safetensors",
 }
 """Packages of others that may be imported inside functions."""
 

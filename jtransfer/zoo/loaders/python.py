@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
+from jtransfer.zoo.loaders import _torch
 from jtransfer.zoo.loaders.images import numbers, rgb
 from jtransfer.zoo.loaders.types import LoadedModel
 from jtransfer.zoo.specs import ModelSpec
@@ -54,8 +55,6 @@ def torch_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
       SourceError: if there is no such factory, or the weights do not fit.
     """
     import torch
-
-    from jtransfer.zoo.loaders import _torch
 
     factory, files = user_object(spec)
     options = dict(spec.options)
