@@ -28,6 +28,8 @@ _MODULE_OF = {
     "logme": "scores",
     "logme_regression": "scores",
     "nce": "scores",
+    "rank": "report",
+    "Ranking": "report",
     "regularized_h_score": "scores",
     "ridge_probe_accuracy": "scores",
     "task_transferability": "scores",

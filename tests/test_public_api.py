@@ -37,6 +37,7 @@ HEAVY = {
     "jinja2",
     "numpy",
     "huggingface_hub",
+    "pandas",
     "onnx",
     "onnxruntime",
     "optax",

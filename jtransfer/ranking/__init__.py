@@ -21,7 +21,7 @@ from jtransfer.ranking.rows import Scored as Scored
 from jtransfer.ranking.rows import Verified as Verified
 from jtransfer.ranking.rows import from_json as from_json
 from jtransfer.ranking.rows import to_json as to_json
-from jtransfer.ranking.run import rank as rank
+from jtransfer.ranking.run import json_ranking as rank  # noqa: F401
 from jtransfer.ranking.run import rank_sources as rank_sources
 from jtransfer.ranking.score_table import ALWAYS as ALWAYS
 from jtransfer.ranking.score_table import DECLARED as DECLARED

@@ -151,7 +151,7 @@ def _check_groups(target: Target) -> None:
         )
 
 
-def rank(*arguments: Any, **keywords: Any) -> list[dict[str, Any]]:
+def json_ranking(*arguments: Any, **keywords: Any) -> list[dict[str, Any]]:
     """Ranks sources as `rank_sources` does, and returns the rows of `ranking.jsonl`.
 
     Args:

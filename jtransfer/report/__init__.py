@@ -5,6 +5,8 @@ from jtransfer._internal.moved import moved_attribute
 from jtransfer.report.folder import Results as Results
 from jtransfer.report.folder import draw_pages as draw_pages
 from jtransfer.report.folder import read_results as read_results
+from jtransfer.report.notebook import Ranking as Ranking
+from jtransfer.report.notebook import rank as rank
 from jtransfer.report.pair import PAIR_FILE as PAIR_FILE
 from jtransfer.report.pair import is_finite_pair as is_finite_pair
 from jtransfer.report.pair import pair_tables as pair_tables

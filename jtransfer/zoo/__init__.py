@@ -31,6 +31,7 @@ from jtransfer.zoo._targets import target as target
 from jtransfer.zoo.extraction import DEFAULT_EXTRACTION as DEFAULT_EXTRACTION
 from jtransfer.zoo.extraction import Extraction as Extraction
 from jtransfer.zoo.extraction import model_source as model_source
+from jtransfer.zoo.objects import object_source as object_source
 
 
 def __getattr__(name: str):

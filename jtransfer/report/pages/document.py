@@ -34,6 +34,16 @@ def document(template: str, **values: object) -> str:
     return printable(page.render(**shared, **values))
 
 
+def fragment(template: str, **values: object) -> str:
+    """Returns a part of a page, without style sheet and script, for a notebook.
+
+    Args:
+      template: name of a file in `templates`.
+      **values: the variables of the template; texts among them are escaped.
+    """
+    return printable(_templates().get_template(template).render(**values))
+
+
 @functools.cache
 def _templates() -> jinja2.Environment:
     templates = jinja2.Environment(

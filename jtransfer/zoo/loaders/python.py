@@ -4,7 +4,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +29,20 @@ def python_function(spec: ModelSpec, *, download: bool) -> LoadedModel:
     """
     function, files = user_object(spec)
 
+    return function_network(function)._replace(
+        files=files, resolved={"version": dict(spec.options).get("version")}
+    )
+
+
+def function_network(function: Callable) -> LoadedModel:
+    """Returns a function from images to features, or to these and logits."""
+
     def outputs(images: np.ndarray):
         result = function(images)
         features, logits = result if isinstance(result, tuple) else (result, None)
         return np.asarray(features), None if logits is None else np.asarray(logits)
 
-    return LoadedModel(
-        outputs=outputs,
-        facts={},
-        files=files,
-        resolved={"version": dict(spec.options).get("version")},
-        packages=("numpy",),
-    )
+    return LoadedModel(outputs=outputs, facts={}, packages=("numpy",))
 
 
 def torch_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
@@ -91,18 +93,29 @@ def flax_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
     Raises:
       SourceError: if there is no such factory, or it returns something else.
     """
+    factory, files = user_object(spec)
+    return flax_network(factory(), dict(spec.options))._replace(files=files)
+
+
+def flax_network(model, options: Mapping[str, str]) -> LoadedModel:
+    """Returns a network of NNX that gives logits and a dict with `embedding`.
+
+    Args:
+      model: the network; it is put into evaluation mode.
+      options: `mean` and `std` of the images.
+
+    Raises:
+      SourceError: if it is no such network.
+    """
     import jax
     from flax import nnx
 
-    factory, files = user_object(spec)
-    model = factory()
     if not isinstance(model, nnx.Module):
-        raise SourceError(f"{spec.model} returns {type(model).__name__}, no network.")
+        raise SourceError(f"{type(model).__name__} is no network of Flax NNX.")
     model.eval()
-    options = dict(spec.options)
     mean, std = (
-        np.float32(numbers(options.get(k, d), k))
-        for k, d in (("mean", "0"), ("std", "1"))
+        np.float32(numbers(options.get(name, default), name))
+        for name, default in (("mean", "0"), ("std", "1"))
     )
     graph, state = nnx.split(model)
 
@@ -125,7 +138,6 @@ def flax_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
     return LoadedModel(
         outputs=outputs,
         facts={"parameters": size},
-        files=files,
         resolved={"mean": mean.tolist(), "std": std.tolist()},
         packages=("jax", "flax"),
     )

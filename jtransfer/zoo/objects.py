@@ -1,0 +1,108 @@
+"""Arrays, functions and networks at hand as sources, in this process."""
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from jtransfer._internal.errors import RequestError, SourceError
+from jtransfer._internal.provenance import arrays_fingerprint
+from jtransfer.zoo._source_types import Source, source_errors
+from jtransfer.zoo._targets import Target
+from jtransfer.zoo.loaders import _torch
+from jtransfer.zoo.loaders.images import rgb
+from jtransfer.zoo.loaders.python import flax_network, function_network
+from jtransfer.zoo.loaders.types import LoadedModel
+
+_BATCH = 64
+
+
+def object_source(
+    name: str, model: Any, target: Target, transform: Callable | None = None
+) -> Source:
+    """Returns an object as a source.
+
+    Args:
+      name: of its row.
+      model: features `[n, d]` of the target's examples; a network of PyTorch, whose
+        last linear layer takes the features; a network of Flax NNX that returns logits
+        and a dict with `embedding`; or a function from uint8 images `[b, h, w, c]` to
+        features `[b, d]`, or to these and logits `[b, Z]`.
+      target: holds the images.
+      transform: from a picture of Pillow to what a network of PyTorch takes; without it
+        these are pixels in [0, 1].
+
+    Returns:
+      The source.
+
+    Raises:
+      RequestError: if the object is none of these, or a transform is of no use.
+    """
+    if hasattr(model, "shape"):
+        array = np.asarray(model)
+        return Source(
+            name,
+            {},
+            features=lambda: array,
+            digest=lambda: arrays_fingerprint(array),
+        )
+    loaded = functools.cache(lambda: _loaded(model, transform))
+    if not (_is_torch(model) or _is_flax(model) or callable(model)):
+        raise RequestError(
+            f"{name} is {type(model).__name__}; a source is an array, a network, a "
+            "function or a name."
+        )
+    if transform is not None and not _is_torch(model):
+        raise RequestError(f"{name}: a transform is for networks of PyTorch only.")
+
+    def outputs(images, part: int) -> Iterator[np.ndarray]:
+        if images is None:
+            raise SourceError("It is a model of images: the target must hold images.")
+        for start in range(0, len(images), _BATCH):
+            with source_errors():
+                batch = loaded().outputs(_bytes(images[start : start + _BATCH]))[part]
+            if batch is None:
+                raise SourceError("It needs logits, which the model does not give.")
+            yield np.asarray(batch)
+
+    return Source(
+        name,
+        {},
+        features=lambda: outputs(target.images, 0),
+        logits=lambda: outputs(target.images, 1),
+        test_features=lambda: outputs(target.test_images, 0),
+    )
+
+
+def _loaded(model, transform) -> LoadedModel:
+    if _is_torch(model):
+        return _torch.hooked_model(model, _batches(transform), layer=None, facts={})
+    return flax_network(model, {}) if _is_flax(model) else function_network(model)
+
+
+def _batches(transform: Callable | None) -> Callable:
+    if transform is None:
+        return _torch.normalized_batches({})[0]
+    import torch
+    from PIL import Image
+
+    def batch(images: np.ndarray):
+        return torch.stack([transform(Image.fromarray(x)) for x in rgb(images)])
+
+    return batch
+
+
+def _is_torch(model) -> bool:
+    return "torch" in sys.modules and isinstance(model, sys.modules["torch"].nn.Module)
+
+
+def _is_flax(model) -> bool:
+    return "flax" in sys.modules and isinstance(model, sys.modules["flax"].nnx.Module)
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images
+    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
