@@ -69,7 +69,7 @@ clean:
 constraints:
 	rm -rf .constraints && $(PYTHON) -m venv .constraints
 	.constraints/bin/python -m pip install --quiet --disable-pip-version-check \
-	  -e '.[test,experiments,imagenet]'
+	  -e '.[test,experiments,imagenet,timm,hf,onnx]'
 	mkdir -p constraints
 	.constraints/bin/python -m pip freeze --exclude-editable > $(TESTED)
 	rm -rf .constraints
