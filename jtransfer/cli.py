@@ -15,6 +15,8 @@ from jtransfer._internal.signals import (
 )
 from jtransfer._version import __version__
 from jtransfer.commands import distill
+from jtransfer.commands.cache import cache_command
+from jtransfer.commands.doctor import doctor_command
 from jtransfer.commands.extract import extract_command
 from jtransfer.commands.ls import ls_command
 from jtransfer.commands.pair import pair_command
@@ -35,6 +37,8 @@ COMMANDS = {
     "tasks": tasks_command,
     "report": report_command,
     "ls": ls_command,
+    "cache": cache_command,
+    "doctor": doctor_command,
 }
 
 _THREADS = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}

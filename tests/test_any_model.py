@@ -1,5 +1,6 @@
 """Tests of models of other libraries as sources: names, processes, features kept."""
 
+import importlib.metadata
 import json
 import os
 import textwrap
@@ -10,6 +11,8 @@ import pytest
 
 from jtransfer import ranking, zoo
 from jtransfer._internal.errors import RequestError, SourceError
+from jtransfer.commands.cache import cache_command
+from jtransfer.commands.doctor import doctor_command
 from jtransfer.zoo import specs
 from jtransfer.zoo.extraction import features, process
 
@@ -302,3 +305,40 @@ def test_flax_networks(folder):
     np.testing.assert_allclose(rows, out["embedding"], rtol=1e-4, atol=1e-5)
     (file,) = (folder / "cache" / "features").glob("*/complete.json")
     assert json.loads(file.read_text())["facts"]["parameters"] > 1000
+
+
+def test_features_that_are_kept_are_listed_and_removed(folder, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "user"))
+    root = folder / "user" / "jtransfer" / "models"
+    for name in ("plain", "with_logits"):
+        spec, settings = f"py:own_models:{name}", features.Extraction(cache=root)
+        kept = features.extracted(specs.model_spec(spec), images(), settings)
+    assert cache_command() == 0
+    listed = " ".join(capsys.readouterr().out.split())
+    assert "py:own_models:plain" in listed
+    assert "2 models, 0.0 MB" in listed
+    assert cache_command("clear", older=1) == 0
+    assert "0 models" in capsys.readouterr().out
+    assert cache_command("clear", "logits") == 0
+    assert not kept.exists()
+    assert cache_command("clear") == 0
+    assert "1 model," in capsys.readouterr().out
+    assert not list((root / "features").iterdir())
+    with pytest.raises(RequestError, match="--older must be positive"):
+        cache_command(older=-1)
+
+
+def test_the_doctor_says_what_is_wrong(monkeypatch, capsys):
+    assert doctor_command() == 0
+    printed = capsys.readouterr().out
+    for word in ("jtransfer", "jaxlib", "devices", "features kept"):
+        assert word in printed
+    real = importlib.metadata.version
+    versions = {"torch": "2.4.1", "jaxlib": "0.10.2"}
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: versions.get(name) or real(name)
+    )
+    assert doctor_command() == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "torch 2.4.1 may run code" in printed
+    assert "Do not trust results with jaxlib 0.10.2" in printed

@@ -163,6 +163,8 @@ def rank_command(
         report.show_ranking(rows)
     for line in report.missing_lines(rows, scores):
         print(f"Not computed: {line}", file=sys.stderr)
+    if not download and any("a download" in str(row) for row in rows):
+        print("Weights that are not here: --download fetches them.", file=sys.stderr)
     for path in paths:
         print(f"Wrote {path}", file=sys.stderr)
     check_kept(faults)

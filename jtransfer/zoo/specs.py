@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import re
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,17 @@ LIBRARIES: Mapping[str, Library] = {
     "py": Library((), None, ("version",)),
 }
 """By the prefix of a spec. `weights=none` asks for an untrained network."""
+
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "torch": ("torch", "torchvision", "safetensors"),
+    "timm": ("timm",),
+    "hf": ("transformers",),
+    "onnx": ("onnx", "onnxruntime"),
+}
+"""What each extra of this package installs, the first one with those below it."""
+SAFE_PICKLES = (2, 10)
+"""The first torch whose guard against code in pickles is not known to be broken."""
 
 
 class ModelSpec(NamedTuple):
@@ -115,6 +127,25 @@ def model_spec(text: str, folder: Path | None = None) -> ModelSpec:
     if folder is not None:
         model, options = _placed(library, model, options, folder)
     return ModelSpec(library, model, tuple(sorted(options.items())))
+
+
+def unsafe_torch(version: str | None) -> str | None:
+    """Returns a line about a version of torch that may run code in pickles, or None.
+
+    Example:
+      >>> unsafe_torch("2.10.0+cpu")
+      >>> unsafe_torch("2.5.1").partition(";")[0]
+      'torch 2.5.1 may run code that is hidden in weights'
+    """
+    if version is None:
+        return None
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers >= SAFE_PICKLES:
+        return None
+    return (
+        f"torch {version} may run code that is hidden in weights; use safetensors, or "
+        "install torch 2.10 or newer."
+    )
 
 
 def check_installed(library: str) -> None:

@@ -4,11 +4,18 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from jtransfer._internal.files import json_line, json_value, write_text_atomically
+from jtransfer._internal.files import (
+    file_faults,
+    json_line,
+    json_value,
+    write_text_atomically,
+)
 from jtransfer._internal.provenance import bytes_fingerprint
 from jtransfer.zoo.loaders.types import file_digest
 from jtransfer.zoo.specs import ModelSpec
@@ -115,3 +122,46 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+class CachedFeatures(NamedTuple):
+    """The features of one model for one set of images."""
+
+    folder: Path
+    spec: str
+    size: int
+    """Bytes."""
+    used: float
+    """When they were read the last time, in seconds since the epoch."""
+
+
+def cached_features(root: Path) -> list[CachedFeatures]:
+    """Returns all features that are kept, those read last first.
+
+    Args:
+      root: of the cache.
+    """
+    entries = []
+    for file in (root / "features").glob("*/complete.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            spec = str(json_value(file.read_text(encoding="utf-8"))["spec"])
+            size = sum(part.stat().st_size for part in file.parent.iterdir())
+            used = file.parent.stat().st_mtime
+            entries.append(CachedFeatures(file.parent, spec, size, used))
+    return sorted(entries, key=lambda entry: -entry.used)
+
+
+def remove_features(entries: Iterable[CachedFeatures]) -> int:
+    """Removes features; returns the bytes that are free again.
+
+    Raises:
+      FileError: if a folder cannot be removed.
+    """
+    free = 0
+    for entry in entries:
+        with file_faults(entry.folder):
+            # First what makes it complete: what is left of it is nothing.
+            (entry.folder / "complete.json").unlink(missing_ok=True)
+            shutil.rmtree(entry.folder)
+        free += entry.size
+    return free

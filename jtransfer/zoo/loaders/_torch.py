@@ -1,7 +1,6 @@
 """What loaders of PyTorch models share: weights, hooks, pooling."""
 
 import pickle
-import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +11,10 @@ import numpy as np
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders.images import numbers, resized, rgb
 from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.specs import unsafe_torch
 
 if TYPE_CHECKING:
     import torch
-
-SAFE_PICKLES = (2, 10)
-"""The first torch whose guard against code in pickles is not known to be broken."""
 
 
 def state_dict(path: Path) -> "dict[str, torch.Tensor]":
@@ -40,12 +37,8 @@ def state_dict(path: Path) -> "dict[str, torch.Tensor]":
             raise SourceError(
                 f"{path.name} is damaged (cut short?), fetch it again: {_short(error)}"
             ) from error
-    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
-    if version < SAFE_PICKLES:
-        raise SourceError(
-            f"{path.name} is a pickle, which torch {torch.__version__} may run: save "
-            "it as safetensors, or install torch 2.10 or newer."
-        )
+    if (fault := unsafe_torch(torch.__version__)) is not None:
+        raise SourceError(f"{path.name} is a pickle, and {fault}")
     try:
         mapped = zipfile.is_zipfile(path)  # Older files cannot be.
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
