@@ -13,6 +13,8 @@ from jtransfer import ranking, zoo
 from jtransfer._internal.errors import RequestError, SourceError
 from jtransfer.commands.cache import cache_command
 from jtransfer.commands.doctor import doctor_command
+from jtransfer.commands.options import ModelOptions
+from jtransfer.commands.rank import rank_command
 from jtransfer.zoo import specs
 from jtransfer.zoo.extraction import features, process
 
@@ -342,3 +344,23 @@ def test_the_doctor_says_what_is_wrong(monkeypatch, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "torch 2.4.1 may run code" in printed
     assert "Do not trust results with jaxlib 0.10.2" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"memory": -1.0, "target": "t.npz", "zoo": "z"}, "--memory must be positive"),
+        (
+            {"source_timeout": 0.0, "target": "t", "zoo": "z"},
+            "--source-timeout must be",
+        ),
+        ({"download": True}, "--download does nothing without --target and --zoo"),
+        ({"memory": 2.0}, "--memory does nothing without --target and --zoo"),
+    ],
+)
+def test_options_of_models_are_used_or_refused(options, words):
+    names = ("download", "memory", "source_timeout")
+    own = {name: options[name] for name in names if name in options}
+    others = {name: value for name, value in options.items() if name not in own}
+    with pytest.raises(RequestError, match=words):
+        rank_command(**others, models=ModelOptions(**own))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from jtransfer._internal.errors import FileError
     from jtransfer.data import Images
-    from jtransfer.zoo import Target
+    from jtransfer.zoo import Extraction, Target
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,32 @@ class ReadingOptions:
     def is_given(self) -> bool:
         """Tells whether one of the options was given."""
         return self != ReadingOptions()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Options of applying models of other libraries."""
+
+    download: bool = False
+    """Fetch weights that are not on this machine; without it the rows of such models
+    say how many MB that would be, and the licence."""
+    memory: float | None = None
+    """The most GB that a model's process may take; no limit by default."""
+    source_timeout: float = 600
+    """Seconds without progress after which a model is given up."""
+
+    def check(self) -> None:
+        """Raises RequestError if an option is out of range."""
+        check_positive(memory=self.memory, source_timeout=self.source_timeout)
+
+    def settings(self) -> "Extraction":
+        """Returns them as the zoo takes them."""
+        from jtransfer.zoo import DEFAULT_EXTRACTION
+
+        limit = None if self.memory is None else int(self.memory * 1e9)
+        return DEFAULT_EXTRACTION._replace(
+            download=self.download, memory=limit, silence=self.source_timeout
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,12 +121,16 @@ def refuse(why: str, **options: object) -> None:
 
     Args:
       why: what it does nothing for.
-      **options: values by name; None, False and defaults of `ReadingOptions` are not
-        given.
+      **options: values by name; None, False and defaults of `ReadingOptions` and
+        `ModelOptions` are not given.
     """
     for name, value in options.items():
         if isinstance(value, ReadingOptions):
             refuse(why, **dataclasses.asdict(value))
+        elif isinstance(value, ModelOptions):
+            defaults = dataclasses.asdict(ModelOptions())
+            given = dataclasses.asdict(value).items()
+            refuse(why, **{k: v for k, v in given if v != defaults[k]})
         elif value is not None and value is not False:
             raise _request_error(f"{_flag(name)} does nothing {why}; leave it out.")
 

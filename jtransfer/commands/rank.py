@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jtransfer.commands.options import (
+    ModelOptions,
     ReadingOptions,
     check_kept,
     check_positive,
@@ -28,7 +29,6 @@ def rank_command(
     verify: bool = False,
     fine_tune: bool = False,
     layers: bool = False,
-    download: bool = False,
     reference: str | None = None,
     data: str | None = None,
     num_examples: int | None = None,
@@ -38,6 +38,7 @@ def rank_command(
     per_class: int | None = None,
     num_test: int | None = None,
     reading: ReadingOptions = ReadingOptions(),
+    models: ModelOptions = ModelOptions(),
 ) -> int:
     """Rank a zoo of pretrained models for a labelled target.
 
@@ -77,8 +78,6 @@ def rank_command(
         test accuracy.
       fine_tune: The same by fine-tuning the whole of each network.
       layers: Rank each layer of a network as a source of its own.
-      download: Fetch weights of such models that are not on this machine; without it
-        their rows say how many MB that would be, and the licence.
       reference: The model of the target's task, made by jtransfer train (or the name of
         a network inside the package). With it networks are also ranked by alpha1,
         alpha2, alpha12 (attacks on the reference, fed to the source) and
@@ -93,6 +92,7 @@ def rank_command(
       per_class: Labelled images of each class of a target of images; all by default.
       num_test: Test images, at most; all by default.
       reading: How the images of --target and --data are read.
+      models: How models of other libraries are applied.
 
     Returns:
       0 if all sources were scored, 1 if one failed.
@@ -108,8 +108,9 @@ def rank_command(
     if (target is None) != (zoo is None):
         given, missing = ("zoo", "target") if target is None else ("target", "zoo")
         raise RequestError(f"--{given} needs --{missing} beside it.")
-    if download and target is None:
-        raise RequestError("--download needs --target and --zoo beside it.")
+    if target is None:
+        refuse("without --target and --zoo", models=models)
+    models.check()
     if layers and target is None:
         raise RequestError("--layers needs --target and --zoo beside it.")
     if verify and fine_tune:
@@ -126,7 +127,7 @@ def rank_command(
         target,
         zoo,
         layers,
-        download,
+        models,
         per_class,
         num_test,
         seed,
@@ -163,7 +164,7 @@ def rank_command(
         report.show_ranking(rows)
     for line in report.missing_lines(rows, scores):
         print(f"Not computed: {line}", file=sys.stderr)
-    if not download and any("a download" in str(row) for row in rows):
+    if not models.download and any("a download" in str(row) for row in rows):
         print("Weights that are not here: --download fetches them.", file=sys.stderr)
     for path in paths:
         print(f"Wrote {path}", file=sys.stderr)
@@ -175,7 +176,7 @@ def _target_and_zoo(
     target: str | None,
     zoo: str | None,
     layers: bool,
-    download: bool,
+    models: ModelOptions,
     per_class: int | None,
     num_test: int | None,
     seed: int,
@@ -203,10 +204,12 @@ def _target_and_zoo(
         with naming("--target"):
             examples = zoos.target(target)
     with naming("--zoo"):
-        extraction = zoos.DEFAULT_EXTRACTION._replace(download=download)
-        return examples, zoos.sources(
-            zoo, examples, layers=layers, extraction=extraction
+        sources = zoos.sources(
+            zoo, examples, layers=layers, extraction=models.settings()
         )
+    if not any("spec" in source.facts for source in sources):
+        refuse("for a zoo without models of other libraries", models=models)
+    return examples, sources
 
 
 def _is_file_of_labels(target: str) -> bool:

@@ -156,6 +156,8 @@ def rank(
     fine_tune: bool = False,
     layers: bool = False,
     download: bool = False,
+    memory: float | None = None,
+    source_timeout: float = 600,
     per_class: int | None = None,
     num_test: int | None = None,
     data_dir: str | None = None,
@@ -178,6 +180,8 @@ def rank(
       fine_tune: the same by fine-tuning networks.
       layers: whether each layer of a network is a source of its own.
       download: whether weights may be fetched.
+      memory: the most GB that a named model may take.
+      source_timeout: seconds without progress after which a named model is given up.
       per_class: labelled images of each class of a data set.
       num_test: test images of a data set, at most.
       data_dir: where prepared data sets lie.
@@ -214,7 +218,11 @@ def rank(
         data_dir=data_dir,
         image_size=image_size,
     )
-    extraction = zoo.DEFAULT_EXTRACTION._replace(download=download)
+    extraction = zoo.DEFAULT_EXTRACTION._replace(
+        download=download,
+        memory=None if memory is None else int(memory * 1e9),
+        silence=source_timeout,
+    )
     read = functools.partial(zoo.sources, layers=layers, extraction=extraction)
     kept = list(_sources(sources, examples, read))
     _check_names(kept)
