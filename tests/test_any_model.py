@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jtransfer
 from jtransfer import ranking, zoo
 from jtransfer._internal.errors import RequestError, SourceError
 from jtransfer.commands.cache import cache_command
@@ -188,9 +189,9 @@ def test_features_are_those_of_the_function_and_are_kept(folder, monkeypatch):
         ("crash", r"crashed by signal 11 \(SIGSEGV\) at row 0"),
         ("leave", "ended with code 3 at row 0; last words: .*my last words"),
         ("dropout", "other features a second time: is dropout on"),
-        ("batch_norm", "An image alone has other features"),
-        ("cube", r"8 images give features of shape \[8, 2, 2, 3\]"),
-        ("constant", "the same for all images"),
+        ("batch_norm", "An example alone has other features"),
+        ("cube", r"8 examples give features of shape \[8, 2, 2, 3\]"),
+        ("constant", "the same for all examples"),
         ("absent", "own_models has no function 'absent'"),
         ("nan", "1 values are not finite, first in row 30"),
     ],
@@ -268,7 +269,7 @@ def test_models_are_ranked_and_a_crash_is_a_row(folder, monkeypatch):
         specs.model_spec("py:own_models:plain"), no_images, zoo.DEFAULT_EXTRACTION
     )
     (failed,) = ranking.rank([source], no_images, ["logme"])
-    assert "must be a data set of images" in failed["reason"]
+    assert "the target must hold these" in failed["reason"]
 
 
 def test_a_folder_that_cannot_be_written_ends_the_run(folder):
@@ -364,3 +365,104 @@ def test_options_of_models_are_used_or_refused(options, words):
     others = {name: value for name, value in options.items() if name not in own}
     with pytest.raises(RequestError, match=words):
         rank_command(**others, models=ModelOptions(**own))
+
+
+def table_of_texts(folder, name="t.csv"):
+    words = ("good, fine", "bad\nawful", "so so")
+    rows = [(f"{words[i % 3]} {i // 2 * 2}", "pnm"[i % 3]) for i in range(60)]
+    file = folder / name
+    if name.endswith(".csv"):
+        lines = [f'"{text}",{label}' for text, label in rows]
+        file.write_text(
+            "review,class\n" + "\n".join(lines) + "\n", encoding="utf-8-sig"
+        )
+    else:
+        lines = [json.dumps({"review": text, "class": label}) for text, label in rows]
+        file.write_text("\n".join(lines))
+    return file, rows
+
+
+OF_TEXTS = """
+import numpy as np
+
+def lengths(texts):
+    assert isinstance(texts, list)
+    pair = lambda t: t if isinstance(t, str) else "|".join(t)
+    rows = [[pair(t).count(c) for c in "adgo |"] for t in texts]
+    return np.array(rows, np.float32) + len(rows[0])
+"""
+COLUMNS = {"text_columns": ("review",), "label_column": "class"}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_texts_of_a_table(folder, name):
+    if name.endswith("parquet"):
+        parquet = pytest.importorskip("pyarrow.parquet", reason="pip install pyarrow")
+        import pyarrow
+
+        file, rows = table_of_texts(folder, "t.csv")
+        texts, labels = map(list, zip(*rows, strict=True))
+        file = folder / name
+        parquet.write_table(pyarrow.table({"review": texts, "class": labels}), file)
+    else:
+        file, rows = table_of_texts(folder, name)
+    target = zoo.text_target(file, **COLUMNS)
+    assert target.texts == tuple(text for text, _ in rows)
+    assert target.class_names == ("m", "n", "p")
+    names = [target.class_names[label] for label in target.labels]
+    assert names == [label for _, label in rows]
+    few = zoo.text_target(file, per_class=12, seed=1, **COLUMNS)
+    assert len(few.texts) == 36
+    assert few.digest != target.digest
+    pairs = zoo.text_target(
+        file, text_columns=("review", "review"), label_column="class"
+    )
+    assert pairs.texts[0] == [rows[0][0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("text,class\na,b\n", "no column 'review'; it has text, class"),
+        ("review,class\na,\n", "example 1 has no label"),
+        ("review,class\n ,b\n", "example 1 has no text"),
+        ("review,class\n", "holds no examples"),
+        ('review,class\n"a,b\n', "unexpected end of data"),
+    ],
+)
+def test_tables_that_cannot_be_used(folder, content, words):
+    (folder / "t.csv").write_text(content)
+    with pytest.raises(RequestError, match=words):
+        zoo.text_target(folder / "t.csv", **COLUMNS)
+    with pytest.raises(RequestError, match="cannot be read"):
+        zoo.text_target(folder / "absent.csv", **COLUMNS)
+    (folder / "t.jsonl").write_text("[1]\n")
+    with pytest.raises(RequestError, match="line 1 is no object"):
+        zoo.text_target(folder / "t.jsonl", **COLUMNS)
+
+
+def test_models_of_texts_are_ranked(folder, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    (folder / "of_texts.py").write_text(OF_TEXTS)
+    table_of_texts(folder)
+    (folder / "zoo.txt").write_text("py:of_texts:lengths\nb = flax:of_texts:lengths\n")
+    columns = {"text_column": ("review",), "label_column": "class"}
+    options = {"target": "t.csv", "zoo": "zoo.txt", "scores": ("logme",)}
+    assert rank_command(**options, **columns, json=True) == 1
+    rows = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    (failed,) = (row for row in rows if "value" not in row and "score" not in row)
+    assert "the examples are texts" in failed["reason"]
+    scored = next(row for row in rows if row.get("score") == "logme")
+    assert scored["value"] > scored["chance_high"]
+    with pytest.raises(RequestError, match="--num-test does nothing for t.csv"):
+        rank_command(**options, **columns, num_test=3)
+    with pytest.raises(RequestError, match="--label-column does nothing for .*digits"):
+        rank_command(label_column="class")
+    result = jtransfer.rank(
+        "py:of_texts:lengths",
+        "t.csv",
+        text_column="review",
+        label_column="class",
+        progress=False,
+    )
+    assert result.best == "of_texts:lengths"

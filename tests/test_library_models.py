@@ -4,6 +4,7 @@ Models are random and made here; weights that would come from a network are not 
 for, and the processes are offline.
 """
 
+import itertools
 import pickle
 import textwrap
 from pathlib import Path
@@ -200,6 +201,63 @@ def test_hugging_face(folder, torch):
     weights = folder / "vit" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:3000])
     assert "damaged" in reason(folder, "hf:vit")
+
+
+@pytest.fixture
+def bert(folder, torch):
+    """A folder of a small random model of texts, its tokenizer and itself."""
+    transformers = pytest.importorskip("transformers", reason=WHY)
+    letters = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz"]
+    letters += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    (folder / "vocab.txt").write_text("\n".join(letters))
+    tokenizer = transformers.BertTokenizerFast(
+        vocab={word: i for i, word in enumerate(letters)}, model_max_length=24
+    )
+    config = transformers.BertConfig(
+        vocab_size=len(letters),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        num_labels=3,
+    )
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification(config).eval()
+    model.save_pretrained(folder / "bert")
+    tokenizer.save_pretrained(folder / "bert")
+    return tokenizer, model
+
+
+def test_hugging_face_models_of_texts(folder, torch, bert):
+    tokenizer, model = bert
+    texts = ["good", "a much longer text than others, cut at its end", "bad one"] * 4
+    batch = tokenizer(
+        texts, padding=True, truncation=True, max_length=24, return_tensors="pt"
+    )
+    with torch.no_grad():
+        result = model(**batch, output_hidden_states=True)
+    states, mask = result.hidden_states[-1].numpy(), batch["attention_mask"].numpy()
+    mean = (states * mask[..., None]).sum(axis=1) / mask.sum(axis=1)[:, None]
+    held = extracted(folder, "hf:bert", texts)
+    np.testing.assert_allclose(held["features"], mean, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(held["logits"], result.logits.numpy(), 1e-3, 1e-4)
+    first = extracted(folder, "hf:bert?pool=cls&layer=1", texts)["features"]
+    expected = result.hidden_states[1][:, 0].numpy()
+    np.testing.assert_allclose(first, expected, rtol=1e-3, atol=1e-4)
+    last = extracted(folder, "hf:bert?pool=last", texts)["features"]
+    expected = states[np.arange(12), mask.sum(axis=1) - 1]
+    np.testing.assert_allclose(last, expected, rtol=1e-3, atol=1e-4)
+    pairs = extracted(folder, "hf:bert", list(map(list, itertools.pairwise(texts))))
+    assert pairs["features"].shape == (11, 16)
+    (folder / "bert" / "1_Pooling").mkdir()
+    (folder / "bert" / "modules.json").write_text("[]")
+    (folder / "bert" / "1_Pooling" / "config.json").write_text(
+        '{"pooling_mode_cls_token": true}'
+    )
+    declared = extracted(folder, "hf:bert", texts)["features"]
+    np.testing.assert_allclose(declared, states[:, 0], rtol=1e-3, atol=1e-4)
+    assert "pool is one of mean, cls, last" in reason(folder, "hf:bert?pool=x", texts)
 
 
 def test_onnx(folder):

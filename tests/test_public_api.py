@@ -38,6 +38,7 @@ HEAVY = {
     "numpy",
     "huggingface_hub",
     "pandas",
+    "pyarrow",
     "onnx",
     "onnxruntime",
     "optax",

@@ -37,6 +37,8 @@ def rank_command(
     seed: int = 0,
     per_class: int | None = None,
     num_test: int | None = None,
+    text_column: tuple[str, ...] = (),
+    label_column: str | None = None,
     reading: ReadingOptions = ReadingOptions(),
     models: ModelOptions = ModelOptions(),
 ) -> int:
@@ -59,12 +61,15 @@ def rank_command(
 
       jtransfer rank --target imagefolder:photos --image-size 256 --zoo models.txt
 
+      jtransfer rank --target reviews.csv --text-column review --zoo hf:./bert
+
       jtransfer rank --target cifar10 --zoo networks/ --reference own --scores alpha1
 
     Args:
       target: An .npz file with labels [n], optionally class_names, test_labels and
         groups [n] (of examples that belong together, such as images of a patient); or a
-        data set of images (a TFDS name, imagefolder:DIR or npz:FILE) for networks.
+        data set of images (a TFDS name, imagefolder:DIR or npz:FILE) for networks; or
+        texts, a .csv, .jsonl or .parquet file, for models of texts.
       zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z],
         test_features and classifier [d, Z], the weights of the logits), of folders of
         .npz shards or of networks that jtransfer train has made; or a .toml file naming
@@ -89,8 +94,11 @@ def rank_command(
       out: Folder for ranking.jsonl, ranking.csv and report.html; a rerun goes on.
       json: Print the rows as JSON lines instead of the table.
       seed: Seed of the blocks, the shuffled labels and the heads.
-      per_class: Labelled images of each class of a target of images; all by default.
+      per_class: Labelled examples of each class of a target of images or texts; all by
+        default.
       num_test: Test images, at most; all by default.
+      text_column: Column of the texts, or two of pairs of texts; text by default.
+      label_column: Column of their classes; label by default.
       reading: How the images of --target and --data are read.
       models: How models of other libraries are applied.
 
@@ -130,6 +138,8 @@ def rank_command(
         models,
         per_class,
         num_test,
+        text_column,
+        label_column,
         seed,
         reading,
         reads_data=bool(data),
@@ -179,6 +189,8 @@ def _target_and_zoo(
     models: ModelOptions,
     per_class: int | None,
     num_test: int | None,
+    text_column: tuple[str, ...],
+    label_column: str | None,
     seed: int,
     reading: ReadingOptions,
     *,
@@ -187,8 +199,17 @@ def _target_and_zoo(
     """Reads both, and refuses options of images where there are none."""
     from jtransfer import zoo as zoos
 
-    has_images = target is not None and not _is_file_of_labels(target)
-    if not has_images:
+    has_texts = target is not None and target.endswith(zoos.TABLES)
+    if not has_texts:
+        name = "the digits inside the package" if target is None else target
+        why = f"for {name}, which is no file of texts"
+        refuse(why, text_column=text_column or None, label_column=label_column)
+    has_images = not (target is None or has_texts or _is_file_of_labels(target))
+    if has_texts:
+        refuse(f"for {target}, which holds texts", num_test=num_test)
+        if not reads_data:
+            refuse(f"for {target}, which holds texts", reading=reading)
+    elif not has_images:
         name = "the digits inside the package" if target is None else target
         why = f"for {name}, which is no data set of images"
         refuse(why, per_class=per_class, num_test=num_test)
@@ -200,6 +221,15 @@ def _target_and_zoo(
         examples = target_of_images(
             target, reading, per_class=per_class, num_test=num_test, seed=seed
         )
+    elif has_texts:
+        with naming("--target"):
+            examples = zoos.text_target(
+                Path(target),
+                text_columns=text_column or ("text",),
+                label_column=label_column or "label",
+                per_class=per_class,
+                seed=seed,
+            )
     else:
         with naming("--target"):
             examples = zoos.target(target)

@@ -160,6 +160,8 @@ def rank(
     source_timeout: float = 600,
     per_class: int | None = None,
     num_test: int | None = None,
+    text_column: str | Sequence[str] = "text",
+    label_column: str = "label",
     data_dir: str | None = None,
     image_size: int | None = None,
     seed: int = 0,
@@ -172,8 +174,8 @@ def rank(
       sources: a zoo as of the command's `--zoo`, or several of them; an object as
         `zoo.object_source` takes it, a pair of a name and an object, or a name, a
         network of PyTorch and its transform; or a dict of such objects by name.
-      target: a file of labels or a data set of images as of `--target`, labels `[n]`,
-        or a `zoo.Target`.
+      target: a file of labels, a data set of images or a table of texts as of
+        `--target`, labels `[n]`, or a `zoo.Target`.
       images: the examples of labels, uint8 `[n, h, w, c]`, for sources that are models.
       scores: names of `ranking.SCORES`, the deciding one first.
       verify: whether a head is trained on each source, to compare scores with.
@@ -182,8 +184,10 @@ def rank(
       download: whether weights may be fetched.
       memory: the most GB that a named model may take.
       source_timeout: seconds without progress after which a named model is given up.
-      per_class: labelled images of each class of a data set.
+      per_class: labelled examples of each class of a data set or table.
       num_test: test images of a data set, at most.
+      text_column: column of the texts of a table, or two of pairs of texts.
+      label_column: column of their classes.
       data_dir: where prepared data sets lie.
       image_size: side to which images are resized.
       seed: of all that is drawn.
@@ -215,6 +219,7 @@ def rank(
         per_class=per_class,
         num_test=num_test,
         seed=seed,
+        columns=(text_column, label_column),
         data_dir=data_dir,
         image_size=image_size,
     )
@@ -244,9 +249,20 @@ def rank(
     return result
 
 
-def _target(target, images, *, per_class, num_test, seed, **reading) -> zoo.Target:
+def _target(
+    target, images, *, per_class, num_test, seed, columns, **reading
+) -> zoo.Target:
     if isinstance(target, zoo.Target):
         return target
+    if isinstance(target, str | Path) and str(target).endswith(zoo.TABLES):
+        texts, labels = columns
+        return zoo.text_target(
+            Path(target),
+            text_columns=(texts,) if isinstance(texts, str) else tuple(texts),
+            label_column=labels,
+            per_class=per_class,
+            seed=seed,
+        )
     if isinstance(target, str | Path):
         if str(target).endswith((".npz", ".npy")) and Path(target).is_file():
             return zoo.target(str(target))._replace(images=images)

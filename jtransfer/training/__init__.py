@@ -97,7 +97,7 @@ def fit(
       FileError: if a checkpoint or the log cannot be written.
 
     Example:
-      >>> from jtransfer.schedules import sgd
+      >>> from jtransfer.training.schedules import sgd
       >>> x = np.array([[-1.0], [1.0]], np.float32)
       >>> train_fn = lambda params, stats, x, key: ((x @ params, {}), stats)
       >>> result = fit(

@@ -32,6 +32,8 @@ from jtransfer.zoo.extraction import DEFAULT_EXTRACTION as DEFAULT_EXTRACTION
 from jtransfer.zoo.extraction import Extraction as Extraction
 from jtransfer.zoo.extraction import model_source as model_source
 from jtransfer.zoo.objects import object_source as object_source
+from jtransfer.zoo.text_targets import TABLES as TABLES
+from jtransfer.zoo.text_targets import text_target as text_target
 
 
 def __getattr__(name: str):

@@ -41,6 +41,9 @@ class Target(NamedTuple):
     """The further examples."""
     path: Path | None = None
     """The file that its labels come from, which is no source of a zoo around it."""
+    texts: tuple | None = None
+    """The examples themselves, texts or pairs of texts, for sources that are models of
+    texts."""
     groups: np.ndarray | None = None
     """Which examples belong together, such as images of one patient: integers from 0,
     `[n]`. No group is parted by blocks and test parts; None if each is alone."""

@@ -36,8 +36,8 @@ def embedded_networks() -> tuple[EmbeddedNetwork, ...]:
         One `Network` a source; they share one architecture, see `apply`.
 
     Example:
-        >>> from jtransfer import embedded
-        >>> embedded.networks()[0].name
+        >>> from jtransfer.zoo import embedded
+        >>> embedded.embedded_networks()[0].name
         'mnist'
     """
     facts = json.loads(_file("facts.json").read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
         labels: int32 `[1797]`, the digit.
 
     Example:
-        >>> from jtransfer import embedded
+        >>> from jtransfer.zoo import embedded
         >>> images, labels = embedded.digits()
         >>> images.shape
         (1797, 8, 8, 1)
@@ -94,7 +94,7 @@ def labelled_split(
             or exceeds the smallest class.
 
     Example:
-        >>> from jtransfer import embedded
+        >>> from jtransfer.zoo import embedded
         >>> labelled, test = embedded.labelled_split([0, 1, 1, 0], per_class=1, seed=0)
         >>> len(labelled), len(test)
         (2, 2)
@@ -134,9 +134,10 @@ def apply(params: dict, x: ArrayLike) -> tuple[jax.Array, dict]:
         ValueError: if `x` has another shape.
 
     Example:
-        >>> from jtransfer import embedded
+        >>> from jtransfer.zoo import embedded
         >>> images, _ = embedded.digits()
-        >>> logits, out = embedded.apply(embedded.networks()[0].params, images[0])
+        >>> params = embedded.embedded_networks()[0].params
+        >>> logits, out = embedded.apply(params, images[0])
         >>> logits.shape, out["embedding"].shape
         ((10,), (64,))
     """

@@ -9,9 +9,11 @@ files' digests: no library is imported to find features that are there.
 
 import contextlib
 import functools
+import io
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ from jtransfer._internal.files import (
     json_line,
     locked_by_us,
     make_folder,
+    write_atomically,
     write_text_atomically,
 )
 from jtransfer._internal.provenance import arrays_fingerprint, bytes_fingerprint
@@ -75,12 +78,14 @@ def model_source(
 
     @functools.cache
     def stored(part: str) -> Source:
-        images = getattr(target, part, None)
-        if images is None:
+        examples = getattr(target, part, None)
+        if examples is None and part == "images":
+            examples = getattr(target, "texts", None)
+        if examples is None:
             raise SourceError(
-                "It is a model of images: the target must be a data set of images."
+                "It is a model of images or texts: the target must hold these."
             )
-        folder = extracted(spec, images, settings)
+        folder = extracted(spec, examples, settings)
         facts.update(record_of(folder)["facts"])
         return npz_source(folder)
 
@@ -111,12 +116,15 @@ def _logits(source: Source):
     return source.logits()
 
 
-def extracted(spec: ModelSpec, images: np.ndarray, settings: Extraction) -> Path:
-    """Returns the folder of a model's features for images, computed if need be.
+def extracted(
+    spec: ModelSpec, examples: np.ndarray | Sequence, settings: Extraction
+) -> Path:
+    """Returns the folder of a model's features for examples, computed if need be.
 
     Args:
       spec: the model.
-      images: uint8 or floats in [0, 1], `[n, h, w, c]`.
+      examples: images, uint8 or floats in [0, 1], `[n, h, w, c]`; or texts, or pairs
+        of these.
       settings: how it is applied.
 
     Raises:
@@ -124,7 +132,7 @@ def extracted(spec: ModelSpec, images: np.ndarray, settings: Extraction) -> Path
       FileError: if features cannot be kept.
     """
     root = models_cache(settings.cache)
-    data = arrays_fingerprint(images)
+    data, file, content = _stored_form(examples)
     if (folder := kept_features(root, spec, data)) is not None:
         return folder
     work = root / "work" / bytes_fingerprint(f"{spec.text} {data}".encode())
@@ -132,11 +140,10 @@ def extracted(spec: ModelSpec, images: np.ndarray, settings: Extraction) -> Path
         # Another run may have made them in the meantime.
         if (folder := kept_features(root, spec, data)) is not None:
             return folder
-        with file_faults(work / "images.npy"):
-            np.save(work / "images.npy", _bytes(images))
+        write_atomically(work / file, content())
         request = {
             "spec": [spec.library, spec.model, list(spec.options)],
-            "images": str(work / "images.npy"),
+            "examples": str(work / file),
             "folder": str(work),
             "batch": dict(spec.options).get("batch"),
             "download": settings.download,
@@ -144,10 +151,10 @@ def extracted(spec: ModelSpec, images: np.ndarray, settings: Extraction) -> Path
         }
         try:
             loaded = run_process(
-                request, len(images), settings.silence, work / "log.txt"
+                request, len(examples), settings.silence, work / "log.txt"
             )
         finally:
-            (work / "images.npy").unlink(missing_ok=True)
+            (work / file).unlink(missing_ok=True)
         files = {name: file_state(Path(name)) for name in loaded["files"]}
         record = {**loaded, "files": files, "spec": spec.text}
         folder = root / "features" / features_key(record, spec, data)
@@ -161,6 +168,20 @@ def extracted(spec: ModelSpec, images: np.ndarray, settings: Extraction) -> Path
             os.replace(work, folder)
         remember(root, spec, record)
     return folder
+
+
+def _stored_form(examples) -> tuple[str, str, Callable[[], bytes]]:
+    """Fingerprint of the examples, the name of a file of them, and its content."""
+    if not isinstance(examples, np.ndarray):
+        content = json.dumps(list(examples)).encode()
+        return bytes_fingerprint(content), "texts.json", lambda: content
+
+    def content() -> bytes:
+        stream = io.BytesIO()
+        np.save(stream, _bytes(examples))
+        return stream.getvalue()
+
+    return arrays_fingerprint(examples), "images.npy", content
 
 
 def _bytes(images: np.ndarray) -> np.ndarray:

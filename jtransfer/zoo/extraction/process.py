@@ -25,7 +25,7 @@ def run_process(
 
     Args:
       request: see `worker.write_features`.
-      num_rows: images, for the progress.
+      num_rows: examples, for the progress.
       silence: seconds without a line after which it is stopped.
       log: where what the library prints is kept.
 
@@ -69,7 +69,7 @@ def _followed(process, num_rows: int, silence: float, log: Path):
 
     threading.Thread(target=read, daemon=True).start()
     loaded, rows = None, 0
-    with stage_progress(num_rows, "images") as advance:
+    with stage_progress(num_rows, "examples") as advance:
         while True:
             try:
                 line = lines.get(timeout=silence)

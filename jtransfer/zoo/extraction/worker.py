@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer._internal.files import json_line, write_atomically, write_text_atomically
 from jtransfer.zoo.loaders.huggingface import hugging_face_model
+from jtransfer.zoo.loaders.huggingface_texts import hugging_face_text_model
 from jtransfer.zoo.loaders.onnx import onnx_model
 from jtransfer.zoo.loaders.python import flax_model, python_function, torch_model
 from jtransfer.zoo.loaders.timm import timm_model
@@ -31,6 +33,7 @@ LOADERS = {
     "flax": flax_model,
     "py": python_function,
 }
+LOADERS_OF_TEXTS = {"hf": hugging_face_text_model, "py": python_function}
 PART_ROWS, PART_BYTES = 4096, 2**25
 FIRST_BATCH, NUM_CHECKED = 64, 8
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "RESOURCE_EXHAUSTED", "out of memory")
@@ -40,17 +43,24 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
     """Serves a request of `features.extracted`.
 
     Args:
-      request: `spec`, `images` (an .npy file), `folder` of the parts, `download`,
-        `batch`.
+      request: `spec`, `examples` (images in an .npy file, or texts in a .json file),
+        `folder` of the parts, `download`, `batch`.
       tell: is called with what the parent is to know.
 
     Raises:
       SourceError: if the model cannot be loaded, or gives no features.
     """
     spec = ModelSpec(*request["spec"][:2], tuple(map(tuple, request["spec"][2])))
-    images, folder = np.load(request["images"], mmap_mode="r"), Path(request["folder"])
-    model = LOADERS[spec.library](spec, download=request["download"])
-    head = _checked(model, images)
+    folder, file = Path(request["folder"]), Path(request["examples"])
+    of_texts = file.suffix == ".json"
+    loaders = LOADERS_OF_TEXTS if of_texts else LOADERS
+    if spec.library not in loaders:
+        raise SourceError("It is a model of images, and the examples are texts.")
+    examples = (
+        json.loads(file.read_text()) if of_texts else np.load(file, mmap_mode="r")
+    )
+    model = loaders[spec.library](spec, download=request["download"])
+    head = _checked(model, examples)
     versions = {name: _version(name) for name in model.packages}
     identity = {"resolved": model.resolved, "versions": versions}
     _keep_only(folder, json_line(identity))
@@ -66,27 +76,27 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
     batch = int(request["batch"] or FIRST_BATCH)
     start, part = _finished(folder)
     held: list[tuple[np.ndarray, np.ndarray | None]] = []
-    for rows in _outputs(model, images, start, batch):
+    for rows in _outputs(model, examples, start, batch):
         _check_finite(rows[0], start)
         held.append(rows)
         start += len(rows[0])
         tell({"rows": start})
         features = [features for features, _ in held]
         size, count = sum(f.nbytes for f in features), sum(map(len, features))
-        if start == len(images) or count >= PART_ROWS or size >= PART_BYTES:
+        if start == len(examples) or count >= PART_ROWS or size >= PART_BYTES:
             _write_part(folder, part, held, head)
             held, part = [], part + 1
     tell({"done": start, "peak": _peak()})
 
 
 def _outputs(
-    model: LoadedModel, images: np.ndarray, start: int, batch: int
+    model: LoadedModel, examples, start: int, batch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yields the outputs from an image on; batches that are too large are halved."""
-    while start < len(images):
-        rows = images[start : start + batch]
+    while start < len(examples):
+        rows = examples[start : start + batch]
         try:
-            features, logits = model.outputs(np.ascontiguousarray(rows))
+            features, logits = model.outputs(_batch(rows))
         except SourceError:
             raise
         except Exception as error:  # Libraries have errors of their own for this.
@@ -107,26 +117,31 @@ def _outputs(
         batch = max(1, batch // 2)
 
 
+def _batch(rows):
+    """A batch as models take it: an array of images, or a list of texts."""
+    return rows if isinstance(rows, list) else np.ascontiguousarray(rows)
+
+
 def _arrays(features, logits, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     features = np.asarray(features, np.float32)
     if features.ndim != 2 or len(features) != n or not features.shape[1]:
         raise SourceError(
-            f"{n} images give features of shape {list(features.shape)}, not [{n}, d]."
+            f"{n} examples give features of shape {list(features.shape)}, not [{n}, d]."
         )
     if logits is None:
         return features, None
     logits = np.asarray(logits, np.float32)
     if logits.ndim != 2 or len(logits) != n:
-        raise SourceError(f"{n} images give logits of shape {list(logits.shape)}.")
+        raise SourceError(f"{n} examples give logits of shape {list(logits.shape)}.")
     return features, logits
 
 
-def _checked(model: LoadedModel, images: np.ndarray) -> np.ndarray | None:
-    """Makes sure on a few images that features mean something; returns the head.
+def _checked(model: LoadedModel, examples) -> np.ndarray | None:
+    """Makes sure on a few examples that features mean something; returns the head.
 
-    They must be the same a second time, and of an image alone; and they must differ.
+    They must be the same a second time, and of an example alone; and they must differ.
     """
-    few = np.ascontiguousarray(images[:NUM_CHECKED])
+    few = _batch(examples[:NUM_CHECKED])
     features, logits = _arrays(*model.outputs(few), len(few))
     again, _ = _arrays(*model.outputs(few), len(few))
     alone, _ = _arrays(*model.outputs(few[:1]), 1)
@@ -135,10 +150,10 @@ def _checked(model: LoadedModel, images: np.ndarray) -> np.ndarray | None:
     if np.abs(again - features).max() > 1e-5 * size:
         raise SourceError("It gives other features a second time: is dropout on?")
     if np.abs(alone - features[:1]).max() > 1e-3 * size:
-        raise SourceError("An image alone has other features than in a batch.")
-    differ = np.ptp(few.reshape(len(few), -1), axis=0).any()
+        raise SourceError("An example alone has other features than in a batch.")
+    differ = any(not np.array_equal(example, few[0]) for example in few)
     if differ and not np.ptp(features, axis=0).any():
-        raise SourceError("Its features are the same for all images.")
+        raise SourceError("Its features are the same for all examples.")
     head = model.head()
     if head is None or logits is None or head.shape[0] != features.shape[1]:
         return None

@@ -38,10 +38,8 @@ def hugging_face_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
     if pool not in POOLINGS:
         raise SourceError(f"pool is one of {', '.join(POOLINGS)}, got {pool!r}.")
     place, _, revision = spec.model.partition("@")
-    folder = _folder(place, revision, download=download)
-    configuration = json_value((folder / "config.json").read_text(encoding="utf-8"))
-    if "auto_map" in configuration:
-        raise SourceError("It needs its own code; load it yourself and give py:.")
+    folder = model_folder(place, revision, download=download)
+    configuration = checked_configuration(folder)
     named = configuration.get("architectures") or [""]
     has_head = named[0].endswith("ForImageClassification")
     kind = "AutoModelForImageClassification" if has_head else "AutoModel"
@@ -57,7 +55,7 @@ def hugging_face_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
             **given,
         )
     except Exception as error:  # Of many kinds.
-        raise SourceError(_reason(error)) from error
+        raise SourceError(loading_reason(error)) from error
     absent = sorted(loading["missing_keys"])
     absent = [name for name in absent if not name.startswith("pooler.")]
     if any(not name.startswith(("classifier", "head")) for name in absent):
@@ -83,17 +81,38 @@ def hugging_face_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
             "parameters": _torch.num_weights(model),
             "revision": revision or str(place),
         },
-        files=tuple(sorted(p for p in folder.iterdir() if _counts(p))),
+        files=tuple(sorted(p for p in folder.iterdir() if counts_as_file(p))),
         resolved={"pool": pool, "layer": index},
         packages=_PACKAGES,
     )
 
 
-def _counts(path: Path) -> bool:
-    return path.suffix in (".json", ".safetensors") and path.is_file()
+def checked_configuration(folder: Path) -> dict:
+    """Reads the configuration of a model that needs no code of its own.
+
+    Raises:
+      SourceError: if it does, or the file is no JSON.
+    """
+    try:
+        held = json_value((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"config.json cannot be read: {one_line(error)}") from error
+    if "auto_map" in held:
+        raise SourceError("It needs its own code; load it yourself and give py:.")
+    return held
 
 
-def _folder(place: str, revision: str, *, download: bool) -> Path:
+def counts_as_file(path: Path) -> bool:
+    """Tells whether a file of a saved model may change its outputs."""
+    return path.suffix in (".json", ".safetensors", ".txt", ".model") and path.is_file()
+
+
+def model_folder(place: str, revision: str, *, download: bool) -> Path:
+    """Returns the folder of a saved model, here or in the cache of the hub.
+
+    Raises:
+      SourceError: if there is none.
+    """
     folder = Path(place).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -103,7 +122,7 @@ def _folder(place: str, revision: str, *, download: bool) -> Path:
         raise SourceError(f"There is no folder {folder}.")
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "*.txt"]
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
     try:
         return Path(
             snapshot_download(
@@ -124,7 +143,8 @@ def _folder(place: str, revision: str, *, download: bool) -> Path:
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def loading_reason(error: Exception) -> str:
+    """Returns a line about a model that cannot be loaded."""
     text = one_line(error)
     if type(error).__name__ == "SafetensorError" or "metadata" in text:
         return (

@@ -1,0 +1,141 @@
+"""`hf:` for texts: encoders, decoders and sentence embedders of transformers."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer._internal.errors import SourceError
+from jtransfer._internal.files import json_value
+from jtransfer.zoo.loaders import _torch
+from jtransfer.zoo.loaders.huggingface import (
+    POOLINGS,
+    checked_configuration,
+    counts_as_file,
+    loading_reason,
+    model_folder,
+)
+from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.specs import ModelSpec
+
+_LONGEST = 512
+_UNBOUNDED = 10**6
+
+
+def hugging_face_text_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+    """Loads a model of texts in the layout of the Hugging Face hub.
+
+    Args:
+      spec: a folder, or a repository with `@revision`. `pool` is `mean` over the
+        tokens, `cls` or `last`; by default what a folder of sentence-transformers says,
+        else the mean, of decoders the last token. `layer` is an index of hidden states.
+      download: whether files may be fetched.
+
+    Returns:
+      The model; logits where it was saved with a classifier of sequences.
+
+    Raises:
+      SourceError: if it is not here, damaged, no model of texts, or needs code of its
+        own.
+    """
+    import torch
+    import transformers
+
+    options = dict(spec.options)
+    place, _, revision = spec.model.partition("@")
+    folder = model_folder(place, revision, download=download)
+    configuration = checked_configuration(folder)
+    named = (configuration.get("architectures") or [""])[0]
+    has_head = named.endswith("ForSequenceClassification")
+    pool = options.get("pool") or _declared_pooling(folder) or _usual_pooling(named)
+    if pool not in (*POOLINGS, "last"):
+        raise SourceError(f"pool is one of mean, cls, last, got {pool!r}.")
+    kind = "AutoModelForSequenceClassification" if has_head else "AutoModel"
+    given = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, padding_side="right", **given
+        )
+        model, loading = getattr(transformers, kind).from_pretrained(
+            folder,
+            use_safetensors=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+            **given,
+        )
+    except Exception as error:  # Of many kinds.
+        raise SourceError(loading_reason(error)) from error
+    absent = [n for n in sorted(loading["missing_keys"]) if "pooler." not in n]
+    if any(not name.startswith(("classifier", "score")) for name in absent):
+        raise SourceError(f"Its weights lack {absent[0]}, which would be random.")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        model.config.pad_token_id = tokenizer.pad_token_id
+    model, index = model.eval(), int(options.get("layer", -1))
+    longest = _longest(tokenizer, model.config)
+
+    def outputs(texts: list) -> tuple[np.ndarray, np.ndarray | None]:
+        pairs = isinstance(texts[0], list)
+        batch = tokenizer(
+            *([list(part) for part in zip(*texts, strict=True)] if pairs else [texts]),
+            padding=True,
+            truncation=True,
+            max_length=longest,
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            result = model(**batch, output_hidden_states=True)
+        states = result.hidden_states
+        if not -len(states) <= index < len(states):
+            raise SourceError(f"layer is below {len(states)}, got {index}.")
+        features = _pooled(states[index], batch["attention_mask"], pool)
+        logits = result.logits.numpy() if has_head and not absent else None
+        return features, logits
+
+    return LoadedModel(
+        outputs=outputs,
+        facts={
+            "parameters": _torch.num_weights(model),
+            "revision": revision or str(place),
+        },
+        files=tuple(sorted(p for p in folder.rglob("*") if counts_as_file(p))),
+        resolved={"pool": pool, "layer": index, "tokens": longest},
+        packages=("transformers", "tokenizers", "torch"),
+    )
+
+
+def _pooled(states, mask, pool: str) -> np.ndarray:
+    if pool == "cls":
+        return states[:, 0].numpy()
+    if pool == "last":
+        last = mask.sum(dim=1) - 1
+        return states[range(len(states)), last].numpy()
+    weights = mask[..., None].to(states.dtype)
+    return ((states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)).numpy()
+
+
+def _declared_pooling(folder: Path) -> str | None:
+    """The pooling of a folder of sentence-transformers, None of any other."""
+    file = folder / "1_Pooling" / "config.json"
+    if not (folder / "modules.json").is_file() or not file.is_file():
+        return None
+    held = json_value(file.read_text(encoding="utf-8"))
+    if held.get("pooling_mode_cls_token"):
+        return "cls"
+    if held.get("pooling_mode_lasttoken"):
+        return "last"
+    return "mean"
+
+
+def _usual_pooling(architecture: str) -> str:
+    is_decoder = architecture.endswith(("ForCausalLM", "LMHeadModel"))
+    return "last" if is_decoder else "mean"
+
+
+def _longest(tokenizer, config) -> int:
+    limits = [_LONGEST]
+    if tokenizer.model_max_length < _UNBOUNDED:
+        limits.append(tokenizer.model_max_length)
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions:
+        limits.append(positions)
+    return int(min(limits))

@@ -1,0 +1,138 @@
+"""Targets of labelled texts: tables in files."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jtransfer import data
+from jtransfer._internal.errors import RequestError
+from jtransfer._internal.files import json_value, printable_name
+from jtransfer._internal.provenance import bytes_fingerprint
+from jtransfer.intervals import copies
+from jtransfer.zoo._targets import Target, labelled_target
+
+TABLES = (".csv", ".jsonl", ".parquet")
+"""Suffixes of files that hold one example a row."""
+
+
+def text_target(
+    path: Path,
+    *,
+    text_columns: Sequence[str] = ("text",),
+    label_column: str = "label",
+    per_class: int | None = None,
+    seed: int = 0,
+) -> Target:
+    """Reads labelled texts, for sources that are models of texts.
+
+    Args:
+      path: a `.csv` file with a head, a `.jsonl` file with an object a line, or a
+        `.parquet` file (pip install pyarrow).
+      text_columns: the column of the texts, or two of them for pairs of texts.
+      label_column: the column of the classes, numbers or names.
+      per_class: examples of each class, drawn at random; all if None.
+      seed: of the draw.
+
+    Returns:
+      The target; equal texts are a group.
+
+    Raises:
+      RequestError: if the file cannot be read, lacks a column, or an example has no
+        text or no label.
+    """
+    if len(text_columns) not in (1, 2):
+        raise RequestError(f"Texts are one column or two, got {len(text_columns)}.")
+    names = (*text_columns, label_column)
+    rows = _rows(path, names)
+    if not rows:
+        raise RequestError(f"{path} holds no examples.")
+    texts: list[str | list[str]] = []
+    labels = []
+    for number, (*parts, label) in enumerate(rows, 1):
+        if not all(isinstance(part, str) and part.strip() for part in parts):
+            raise RequestError(f"{path}: example {number} has no text.")
+        if label is None or label == "":
+            raise RequestError(f"{path}: example {number} has no label.")
+        texts.append(parts[0] if len(parts) == 1 else list(parts))
+        labels.append(label)
+    target = labelled_target(
+        printable_name(path.stem),
+        np.array([str(label) for label in labels]),
+        digest=bytes_fingerprint(json.dumps([texts, labels]).encode()),
+    )
+    if per_class is not None:
+        try:
+            chosen = data.per_class_subset(
+                target.labels,
+                per_class=per_class,
+                num_classes=target.num_classes,
+                seed=seed,
+            )
+        except ValueError as error:
+            raise RequestError(f"{path}: {error}") from error
+        texts = [texts[i] for i in chosen]
+        digest = bytes_fingerprint(f"{target.digest} {chosen.tolist()}".encode())
+        target = target._replace(labels=target.labels[chosen], digest=digest)
+    hashes = [
+        hashlib.blake2b(json.dumps(text).encode(), digest_size=8).digest()
+        for text in texts
+    ]
+    groups = copies(np.frombuffer(b"".join(hashes), np.uint64))
+    return target._replace(texts=tuple(texts), groups=groups, path=path)
+
+
+def _rows(path: Path, names: Sequence[str]) -> list[tuple]:
+    try:
+        if path.suffix == ".parquet":
+            return _parquet_rows(path, names)
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} cannot be read: {error}") from error
+    if path.suffix == ".csv":
+        # Not by lines: fields may hold line breaks.
+        reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+        try:
+            tables = list(reader)
+        except csv.Error as error:
+            raise RequestError(f"{path}: {error}") from error
+        _check_columns(path, reader.fieldnames or (), names)
+        return [tuple(table[name] for name in names) for table in tables]
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            table = json_value(line)
+        except ValueError as error:
+            raise RequestError(f"{path}, line {number}: {error}") from error
+        if not isinstance(table, dict):
+            raise RequestError(f"{path}, line {number} is no object.")
+        _check_columns(path, table, names)
+        rows.append(tuple(table[name] for name in names))
+    return rows
+
+
+def _parquet_rows(path: Path, names: Sequence[str]) -> list[tuple]:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise RequestError(f"{path} needs pyarrow; pip install pyarrow.") from error
+    try:
+        held = pyarrow.parquet.read_schema(path).names
+        _check_columns(path, held, names)
+        table = pyarrow.parquet.read_table(path, columns=list(dict.fromkeys(names)))
+    except pyarrow.ArrowException as error:
+        raise RequestError(f"{path} cannot be read: {error}") from error
+    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
+
+
+def _check_columns(path: Path, held, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in held:
+            raise RequestError(
+                f"{path} has no column {name!r}; it has {', '.join(map(str, held))}."
+            )
