@@ -84,6 +84,9 @@ def _memory(root: Path, spec: ModelSpec) -> Path:
     weights = dict(spec.options).get("weights", "none")
     is_name = spec.library in ("timm", "torchvision") and weights == "none"
     here = "" if is_name else str(Path.cwd())  # Paths and modules are looked for here.
+    folder = Path(spec.model).expanduser()
+    if spec.library == "hf" and folder.is_dir():  # What is new there may count too.
+        here += " ".join(sorted(str(p.relative_to(folder)) for p in folder.rglob("*")))
     return root / "names" / f"{bytes_fingerprint(f'{here} {spec.text}'.encode())}.json"
 
 
