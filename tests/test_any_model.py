@@ -143,9 +143,14 @@ def test_a_zoo_of_names(folder):
     )
     names = [source.name for source in zoo.sources("zoo.txt")]
     assert names == ["own_models:plain", "second"]
-    (declared,) = zoo.sources("zoo.toml")
+    labels = np.arange(40) % 2
+    target = zoo.labelled_target("t", labels, digest="")._replace(images=images())
+    settings = zoo.DEFAULT_EXTRACTION._replace(cache=folder / "cache")
+    (declared,) = zoo.sources("zoo.toml", target, extraction=settings)
     assert declared.name == "a"
     assert declared.facts["parameters"] == 3
+    assert declared.digest()
+    assert declared.facts["spec"] == "py:own_models:plain"
     (alone,) = zoo.sources("py:own_models:plain?name=b")
     assert alone.name == "b"
     (folder / "bad.txt").write_text("tim:resnet18\n")

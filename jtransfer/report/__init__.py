@@ -5,7 +5,6 @@ from jtransfer._internal.moved import moved_attribute
 from jtransfer.report.folder import Results as Results
 from jtransfer.report.folder import draw_pages as draw_pages
 from jtransfer.report.folder import read_results as read_results
-from jtransfer.report.notebook import Ranking as Ranking
 from jtransfer.report.notebook import rank as rank
 from jtransfer.report.pair import PAIR_FILE as PAIR_FILE
 from jtransfer.report.pair import is_finite_pair as is_finite_pair
@@ -23,6 +22,7 @@ from jtransfer.report.ranking import write_ranking as write_ranking
 from jtransfer.report.ranking_screen import agreement_table as agreement_table
 from jtransfer.report.ranking_screen import ranking_table as ranking_table
 from jtransfer.report.ranking_screen import show_ranking as show_ranking
+from jtransfer.report.result import Ranking as Ranking
 from jtransfer.report.tasks import TASKS_FILE as TASKS_FILE
 from jtransfer.report.tasks import read_tasks as read_tasks
 from jtransfer.report.tasks import show_tasks as show_tasks

@@ -130,13 +130,13 @@ def _declared(
                 fault = unknown_prefix(place) or f"{place!r} names no model."
                 raise RequestError(f"{path}: source {number}: {fault}")
             spec = model_spec(place, path.parent)
-            source = model_source(spec, target, extraction)
+            source = model_source(spec, target, extraction, declared=facts)
         else:
             place = Path(place).expanduser()
             inside = place if is_network(place) else path.parent / place
             source = _source(inside, target)
-        name = str(table.get("name", source.name))
-        sources.append(source._replace(name=name, facts={**source.facts, **facts}))
+            source = source._replace(facts={**source.facts, **facts})
+        sources.append(source._replace(name=str(table.get("name", source.name))))
     return sources
 
 

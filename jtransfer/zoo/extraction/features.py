@@ -13,7 +13,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,7 +62,11 @@ DEFAULT_EXTRACTION = Extraction()
 
 
 def model_source(
-    spec: ModelSpec, target: Target | None, settings: Extraction
+    spec: ModelSpec,
+    target: Target | None,
+    settings: Extraction,
+    *,
+    declared: Mapping[str, Any] | None = None,
 ) -> Source:
     """Returns a model of another library, applied to the images of a target.
 
@@ -70,11 +74,13 @@ def model_source(
       spec: the model.
       target: holds the images.
       settings: how it is applied.
+      declared: facts of its owner, which count for more than its own.
 
     Returns:
       The source. Its features are computed when they are first asked for.
     """
-    facts: dict[str, Any] = {"spec": spec.text}
+    declared = declared or {}
+    facts: dict[str, Any] = {"spec": spec.text, **declared}
 
     @functools.cache
     def stored(part: str) -> Source:
@@ -86,7 +92,7 @@ def model_source(
                 "It is a model of images or texts: the target must hold these."
             )
         folder = extracted(spec, examples, settings)
-        facts.update(record_of(folder)["facts"])
+        facts.update({**record_of(folder)["facts"], **declared})
         return npz_source(folder)
 
     def member(name: str, part: str = "images"):
