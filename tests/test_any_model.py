@@ -110,6 +110,7 @@ def calls(folder):
         ("py:a:b?layer=", "the option layer is empty"),
         ("py:a:b?layer=1&layer=2", "an option is given twice"),
         ("py:?layer=1", "names no model"),
+        ("py:a:b?batch=0", "batch must be a positive number, got '0'"),
     ],
 )
 def test_a_spec_that_is_wrong_is_one_line(text, words):
@@ -216,9 +217,8 @@ def test_a_module_that_cannot_be_imported_is_a_reason(folder):
 
 
 def test_silence_ends_a_model(folder):
-    # Long enough for the libraries to be imported, and short of the sleep.
-    with pytest.raises(SourceError, match="no progress for 12 s at row 0"):
-        extracted(folder, "py:own_models:sleep", images(), silence=12.0)
+    with pytest.raises(SourceError, match="no progress for 2 s at row 0"):
+        extracted(folder, "py:own_models:sleep", images(), silence=2.0)
 
 
 def test_batches_that_are_too_large_are_halved(folder):
@@ -243,6 +243,17 @@ def test_a_run_goes_on_after_its_last_part(folder):
     rows = extracted(folder, "py:own_models:second_time?batch=64", x)
     np.testing.assert_array_equal(rows, np.float32(x.reshape(len(x), -1)) / 255)
     assert sum(calls(folder)) - before == 8 + 8 + 1 + 4200 - 4096
+
+
+def test_parts_of_other_code_are_not_mixed_in(folder):
+    x = images(4200, side=1)
+    x[4160, 0, 0, 0] = 99
+    with pytest.raises(SourceError, match="code 9 at row 4160"):
+        extracted(folder, "py:own_models:second_time?batch=64", x)
+    text = MODULE.replace("astype(np.float32) / 255", "astype(np.float32) / 100")
+    (folder / "own_models.py").write_text(text)
+    rows = extracted(folder, "py:own_models:second_time?batch=64", x)
+    np.testing.assert_array_equal(rows, np.float32(x.reshape(len(x), -1)) / 100)
 
 
 def test_models_are_ranked_and_a_crash_is_a_row(folder, monkeypatch):

@@ -119,6 +119,9 @@ def model_spec(text: str, folder: Path | None = None) -> ModelSpec:
             )
         if not value:
             raise RequestError(f"{text}: the option {name} is empty.")
+    batch = options.get("batch", "1")
+    if not batch.isdecimal() or int(batch) < 1:
+        raise RequestError(f"{text}: batch must be a positive number, got {batch!r}.")
     if len(options) < len(pairs):
         raise RequestError(f"{text}: an option is given twice.")
     if not model:

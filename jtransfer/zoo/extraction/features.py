@@ -162,6 +162,9 @@ def extracted(
         finally:
             (work / file).unlink(missing_ok=True)
         files = {name: file_state(Path(name)) for name in loaded["files"]}
+        for name, digest in loaded["files"].items():
+            if files[name]["digest"] != digest:
+                raise SourceError(f"{name} changed while it was read; run it again.")
         record = {**loaded, "files": files, "spec": spec.text}
         folder = root / "features" / features_key(record, spec, data)
         with file_faults(folder):

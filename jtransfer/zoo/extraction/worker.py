@@ -16,7 +16,7 @@ from jtransfer.zoo.loaders.onnx import onnx_model
 from jtransfer.zoo.loaders.python import flax_model, python_function, torch_model
 from jtransfer.zoo.loaders.timm import timm_model
 from jtransfer.zoo.loaders.torchvision import torchvision_model
-from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.loaders.types import LoadedModel, file_digest
 from jtransfer.zoo.specs import ModelSpec
 
 try:
@@ -62,17 +62,10 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
     model = loaders[spec.library](spec, download=request["download"])
     head = _checked(model, examples)
     versions = {name: _version(name) for name in model.packages}
-    identity = {"resolved": model.resolved, "versions": versions}
+    files = {str(path.resolve()): file_digest(path) for path in model.files}
+    identity = {"resolved": model.resolved, "versions": versions, "files": files}
     _keep_only(folder, json_line(identity))
-    tell(
-        {
-            "loaded": {
-                "facts": model.facts,
-                "files": [str(path.resolve()) for path in model.files],
-                **identity,
-            }
-        }
-    )
+    tell({"loaded": {"facts": model.facts, **identity}})
     batch = int(request["batch"] or FIRST_BATCH)
     start, part = _finished(folder)
     held: list[tuple[np.ndarray, np.ndarray | None]] = []
@@ -92,7 +85,7 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
 def _outputs(
     model: LoadedModel, examples, start: int, batch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Yields the outputs from an image on; batches that are too large are halved."""
+    """Yields the outputs from an example on; batches that are too large are halved."""
     while start < len(examples):
         rows = examples[start : start + batch]
         try:
