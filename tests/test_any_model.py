@@ -245,6 +245,32 @@ def test_a_run_goes_on_after_its_last_part(folder):
     assert sum(calls(folder)) - before == 8 + 8 + 1 + 4200 - 4096
 
 
+def test_a_run_that_ended_behind_its_last_part_is_found_whole(folder, monkeypatch):
+    x, key = images(), features.features_key
+    monkeypatch.setattr(features, "features_key", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        extracted(folder, "py:own_models:plain", x)
+    monkeypatch.setattr(features, "features_key", key)
+    before = sum(calls(folder))
+    rows = extracted(folder, "py:own_models:plain", x)
+    np.testing.assert_array_equal(rows, np.float32(x.reshape(40, -1)) / 255)
+    assert sum(calls(folder)) - before == 8 + 8 + 1
+
+
+def test_files_of_the_working_folder_are_no_libraries(folder):
+    code = "from pathlib import Path; Path('ran').touch()"
+    for name in ("resource", "safetensors", "timm", "json"):
+        (folder / f"{name}.py").write_text(code)
+    extracted(folder, "py:own_models:plain", images())
+    assert not (folder / "ran").exists()
+
+
+def test_a_process_that_cannot_begin_is_a_reason(folder, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(SourceError, match="ended with code 1 at row 0"):
+        extracted(folder, "py:own_models:plain", images(5000, side=8))
+
+
 def test_parts_of_other_code_are_not_mixed_in(folder):
     x = images(4200, side=1)
     x[4160, 0, 0, 0] = 99

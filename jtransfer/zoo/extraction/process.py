@@ -38,7 +38,8 @@ def run_process(
     """
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jtransfer.zoo.extraction"],
+            # -P: a file of the working folder is not to stand in for a library's.
+            [sys.executable, "-P", "-m", "jtransfer.zoo.extraction"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -46,8 +47,9 @@ def run_process(
             start_new_session=True,
         )
         try:
-            process.stdin.write(json.dumps(request).encode())
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # Its end says why it has ended.
+                process.stdin.write(json.dumps(request).encode())
+                process.stdin.close()
             loaded, rows = _followed(process, num_rows, silence, log)
         except BaseException:
             _stop(process)

@@ -68,6 +68,7 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
     tell({"loaded": {"facts": model.facts, **identity}})
     batch = int(request["batch"] or FIRST_BATCH)
     start, part = _finished(folder)
+    tell({"rows": start})
     held: list[tuple[np.ndarray, np.ndarray | None]] = []
     for rows in _outputs(model, examples, start, batch):
         _check_finite(rows[0], start)
@@ -79,7 +80,6 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
         if start == len(examples) or count >= PART_ROWS or size >= PART_BYTES:
             _write_part(folder, part, held, head)
             held, part = [], part + 1
-    tell({"done": start, "peak": _peak()})
 
 
 def _outputs(

@@ -144,7 +144,7 @@ def flax_network(model, options: Mapping[str, str]) -> LoadedModel:
 
 
 def user_object(spec: ModelSpec) -> tuple[Callable, tuple[Path, ...]]:
-    """Imports `package.module:name`, also from the working directory.
+    """Imports `package.module:name`, at last from the working directory.
 
     Returns:
       The object, and the file that it is written in.
@@ -156,7 +156,7 @@ def user_object(spec: ModelSpec) -> tuple[Callable, tuple[Path, ...]]:
     if not colon or not name:
         raise SourceError(f"{spec.text} must be {spec.library}:package.module:name.")
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(place)
     except Exception as error:  # The code of a user is not ours.
