@@ -107,13 +107,39 @@ def calls(folder):
     ("text", "words"),
     [
         ("py:a:b?vresion=1", "no option 'vresion'; nearest: version"),
-        ("py:a:b?layer=", "the option layer is empty"),
-        ("py:a:b?layer=1&layer=2", "an option is given twice"),
-        ("py:?layer=1", "names no model"),
+        ("py:a:b?version=", "the option version is empty"),
+        ("py:a:b?version=1&version=2", "an option is given twice"),
+        ("py:?version=1", "names no model"),
+        ("py:a:b?layer=1", "no option 'layer'"),
+        ("flax:a:b?layer=1", "no option 'layer'"),
         ("py:a:b?batch=0", "batch must be a positive number, got '0'"),
     ],
 )
 def test_a_spec_that_is_wrong_is_one_line(text, words):
+    with pytest.raises(RequestError, match=words):
+        specs.model_spec(text)
+
+
+@pytest.mark.parametrize("library", specs.LIBRARIES)
+def test_every_option_of_a_library_is_read_by_its_loaders(library):
+    """Each stands where it is read: in a loader, or in what loaders share."""
+    folder = Path(specs.__file__).parent / "loaders"
+    names = {"hf": "huggingface*", "torch": "python", "flax": "python", "py": "python"}
+    files = [*folder.glob(f"{names.get(library, library)}.py"), folder / "images.py"]
+    code = "".join(file.read_text() for file in files)
+    for option in specs.LIBRARIES[library].options:
+        assert f'"{option}"' in code, option
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("timm:resnet18?match=order", "match does nothing without a file of weights"),
+        ("flax:a:b?interpolation=nearest", "interpolation does nothing without size"),
+    ],
+)
+def test_options_without_what_they_act_on_are_refused(text, words, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     with pytest.raises(RequestError, match=words):
         specs.model_spec(text)
 
@@ -348,7 +374,11 @@ def test_flax_networks(folder):
     model.eval()
     _, out = model((np.float32(x) / 255 - 0.5) / 0.25)
     np.testing.assert_allclose(rows, out["embedding"], rtol=1e-4, atol=1e-5)
-    (file,) = (folder / "cache" / "features").glob("*/complete.json")
+    large = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
+    spec = "flax:own_flax:lenet?mean=.5&std=.25&size=32&interpolation=nearest"
+    smaller = extracted(folder, spec, large)
+    np.testing.assert_allclose(smaller, rows, rtol=1e-4, atol=1e-5)
+    (file, _) = (folder / "cache" / "features").glob("*/complete.json")
     assert json.loads(file.read_text())["facts"]["parameters"] > 1000
 
 

@@ -287,7 +287,12 @@ def test_onnx(folder):
     np.testing.assert_allclose(held["features"], hidden, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(held["logits"], hidden @ weights, rtol=1e-4, atol=1e-4)
     swapped = extracted(folder, "onnx:net.onnx?mean=.5&std=.25&order=bgr", x)
-    assert not np.allclose(swapped["features"], hidden)
+    turned = pixels[..., ::-1].transpose(0, 3, 1, 2).reshape(20, -1)
+    np.testing.assert_allclose(swapped["features"], np.maximum(turned, 0), 1e-4, 1e-5)
+    large = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
+    spec = "onnx:net.onnx?mean=.5&std=.25&size=2&interpolation=nearest"
+    smaller = extracted(folder, spec, large)
+    np.testing.assert_allclose(smaller["features"], hidden, rtol=1e-4, atol=1e-5)
     flat = extracted(folder, "onnx:net.onnx?mean=.5&std=.25&layer=flat", x)
     assert flat["features"].min() < 0
     assert "no value 'z'" in reason(folder, "onnx:net.onnx?layer=z", x)

@@ -19,17 +19,23 @@ class Library(NamedTuple):
     extra: str | None
     """What installs them: `pip install 'jtransfer[extra]'`."""
     options: tuple[str, ...]
-    """Options beside those of all."""
+    """Options beside those of all; its loader reads each of them."""
 
 
-_INPUTS = ("size", "mean", "std", "interpolation")
-COMMON_OPTIONS = ("name", "batch", "layer")
+_INPUTS = ("size", "interpolation", "mean", "std")
+COMMON_OPTIONS = ("name", "batch")
 LIBRARIES: Mapping[str, Library] = {
-    "timm": Library(("timm",), "timm", ("weights", "num_classes", "match", "size")),
-    "hf": Library(("transformers", "torch"), "hf", ("pool",)),
-    "torchvision": Library(("torchvision",), "torch", ("weights",)),
-    "torch": Library(("torch",), "torch", ("weights", "num_classes", *_INPUTS)),
-    "onnx": Library(("onnxruntime",), "onnx", ("scale", "layout", "order", *_INPUTS)),
+    "timm": Library(
+        ("timm",), "timm", ("weights", "num_classes", "match", "size", "layer")
+    ),
+    "hf": Library(("transformers", "torch"), "hf", ("pool", "layer")),
+    "torchvision": Library(("torchvision",), "torch", ("weights", "layer")),
+    "torch": Library(
+        ("torch",), "torch", ("weights", "num_classes", "layer", *_INPUTS)
+    ),
+    "onnx": Library(
+        ("onnx", "onnxruntime"), "onnx", ("layer", "scale", "layout", "order", *_INPUTS)
+    ),
     "flax": Library(("flax",), None, _INPUTS),
     "py": Library((), None, ("version",)),
 }
@@ -122,6 +128,10 @@ def model_spec(text: str, folder: Path | None = None) -> ModelSpec:
     batch = options.get("batch", "1")
     if not batch.isdecimal() or int(batch) < 1:
         raise RequestError(f"{text}: batch must be a positive number, got {batch!r}.")
+    if "match" in options and options.get("weights", "none") == "none":
+        raise RequestError(f"{text}: match does nothing without a file of weights.")
+    if "interpolation" in options and "size" not in options:
+        raise RequestError(f"{text}: interpolation does nothing without size.")
     if len(options) < len(pairs):
         raise RequestError(f"{text}: an option is given twice.")
     if not model:

@@ -2,14 +2,14 @@
 
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
-from jtransfer.zoo.loaders.images import numbers, resized, rgb
+from jtransfer.zoo.loaders.images import normalizing
 from jtransfer.zoo.loaders.types import LoadedModel
 from jtransfer.zoo.specs import unsafe_torch
 
@@ -170,34 +170,20 @@ def num_weights(model: "torch.nn.Module") -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def normalized_batches(options: dict[str, str]):
-    """Returns a function that resizes and normalises images, and its settings.
+def normalized_batches(options: Mapping[str, str]):
+    """Returns a function from images to a batch `[b, c, h, w]`, and its settings.
 
     Args:
-      options: `size` of the shorter side, of which the middle is cut out; `mean` and
-        `std` of the channels in [0, 1]; `interpolation`, bilinear by default.
+      options: those of `images.normalizing`.
     """
     import torch
-    from PIL import Image
 
-    size = int(numbers(options["size"], "size")[0]) if "size" in options else None
-    mean = numbers(options.get("mean", "0"), "mean")
-    std = numbers(options.get("std", "1"), "std")
-    name = options.get("interpolation", "bilinear").upper()
-    if name not in Image.Resampling.__members__:
-        known = ", ".join(Image.Resampling.__members__).lower()
-        raise SourceError(f"interpolation is one of {known}, got {name.lower()!r}.")
+    normalized, settings = normalizing(options)
 
     def batch(images: np.ndarray) -> "torch.Tensor":
-        images = rgb(images)
-        if size is not None:
-            images = np.stack(
-                [resized(image, size, Image.Resampling[name]) for image in images]
-            )
-        x = (images.astype(np.float32) / 255 - np.float32(mean)) / np.float32(std)
-        return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+        x = normalized(images).transpose(0, 3, 1, 2)
+        return torch.from_numpy(np.ascontiguousarray(x))
 
-    settings = {"size": size, "mean": mean, "std": std, "interpolation": name.lower()}
     return batch, settings
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
-from jtransfer.zoo.loaders.images import numbers, resized, rgb
+from jtransfer.zoo.loaders.images import normalizing, rgb
 from jtransfer.zoo.loaders.types import LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
@@ -18,8 +18,8 @@ def onnx_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
 
     Args:
       spec: `layer` names a value whose output is the features; by default what the last
-        matrix product takes. `size`, `mean`, `std` (of pixels times `scale`, 1/255 by
-        default), `layout` nchw or nhwc, `order` rgb or bgr.
+        matrix product takes. `layout` nchw or nhwc, `order` rgb or bgr; and those of
+        `images.normalizing`, channels in the order that the network takes.
       download: means nothing here.
 
     Raises:
@@ -101,27 +101,14 @@ def _last_product(graph) -> str:
 
 
 def _batches(options: dict[str, str]):
-    from PIL import Image
-
     layout, order = options.get("layout", "nchw"), options.get("order", "rgb")
     if layout not in LAYOUTS or order not in ORDERS:
         raise SourceError(f"layout is one of {LAYOUTS}, order one of {ORDERS}.")
-    size = int(numbers(options["size"], "size")[0]) if "size" in options else None
-    mean, std = (
-        numbers(options.get(k, d), k) for k, d in (("mean", "0"), ("std", "1"))
-    )
-    (scale,) = numbers(options.get("scale", str(1 / 255)), "scale")
+    normalized, settings = normalizing(options)
 
     def batch(images: np.ndarray) -> np.ndarray:
         images = rgb(images)
-        if size is not None:
-            bilinear = Image.Resampling.BILINEAR
-            images = np.stack([resized(image, size, bilinear) for image in images])
-        x = images[..., ::-1] if order == "bgr" else images
-        x = (x.astype(np.float32) * np.float32(scale) - np.float32(mean)) / np.float32(
-            std
-        )
+        x = normalized(images[..., ::-1] if order == "bgr" else images)
         return np.ascontiguousarray(x if layout == "nhwc" else x.transpose(0, 3, 1, 2))
 
-    resolved = {"size": size, "mean": mean, "std": std, "scale": scale}
-    return batch, {**resolved, "layout": layout, "order": order}
+    return batch, {**settings, "layout": layout, "order": order}

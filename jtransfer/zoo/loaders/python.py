@@ -11,7 +11,7 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders import _torch
-from jtransfer.zoo.loaders.images import numbers, rgb
+from jtransfer.zoo.loaders.images import normalizing
 from jtransfer.zoo.loaders.types import LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
@@ -28,7 +28,6 @@ def python_function(spec: ModelSpec, *, download: bool) -> LoadedModel:
       SourceError: if there is no such function.
     """
     function, files = user_object(spec)
-
     return function_network(function)._replace(
         files=files, resolved={"version": dict(spec.options).get("version")}
     )
@@ -87,7 +86,8 @@ def flax_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
 
     Args:
       spec: the factory takes nothing and returns a module of NNX whose call gives
-        logits and a dict with `embedding`; `mean` and `std` of the images.
+        logits and a dict with `embedding`; `size`, `interpolation`, `mean` and `std` of
+        the images.
       download: means nothing here.
 
     Raises:
@@ -102,7 +102,7 @@ def flax_network(model, options: Mapping[str, str]) -> LoadedModel:
 
     Args:
       model: the network; it is put into evaluation mode.
-      options: `mean` and `std` of the images.
+      options: those of `images.normalizing`.
 
     Raises:
       SourceError: if it is no such network.
@@ -113,10 +113,7 @@ def flax_network(model, options: Mapping[str, str]) -> LoadedModel:
     if not isinstance(model, nnx.Module):
         raise SourceError(f"{type(model).__name__} is no network of Flax NNX.")
     model.eval()
-    mean, std = (
-        np.float32(numbers(options.get(name, default), name))
-        for name, default in (("mean", "0"), ("std", "1"))
-    )
+    normalized, settings = normalizing(options)
     graph, state = nnx.split(model)
 
     @jax.jit
@@ -125,9 +122,8 @@ def flax_network(model, options: Mapping[str, str]) -> LoadedModel:
         return out["embedding"], logits
 
     def outputs(images: np.ndarray):
-        x = (rgb(images).astype(np.float32) / 255 - mean) / std
         try:
-            return tuple(map(np.asarray, forward(state, x)))
+            return tuple(map(np.asarray, forward(state, normalized(images))))
         except (TypeError, KeyError) as error:
             raise SourceError(
                 "A network must return logits and a dict with 'embedding': "
@@ -138,7 +134,7 @@ def flax_network(model, options: Mapping[str, str]) -> LoadedModel:
     return LoadedModel(
         outputs=outputs,
         facts={"parameters": size},
-        resolved={"mean": mean.tolist(), "std": std.tolist()},
+        resolved=settings,
         packages=("jax", "flax"),
     )
 
