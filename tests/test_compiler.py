@@ -23,7 +23,7 @@ def test_a_product_reduced_over_its_last_axis():
 
 @pytest.mark.parametrize(("version", "warns"), [("0.10.2", True), ("0.10.1", False)])
 def test_a_wrong_compiler_is_told(monkeypatch, version, warns):
-    monkeypatch.setattr(compiler, "jaxlib_version", lambda: version)
+    monkeypatch.setattr(compiler, "installed_version", lambda name: version)
     assert bool(compiler.compiler_fault()) == warns
 
 

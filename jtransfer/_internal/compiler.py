@@ -1,6 +1,6 @@
 """Releases of the compiler that compute wrongly."""
 
-import importlib.metadata
+from jtransfer._internal.versions import installed_version
 
 _FAULTS = {
     "0.10.2": "it computes products that are summed over their last axis wrongly on "
@@ -8,17 +8,9 @@ _FAULTS = {
 }
 
 
-def jaxlib_version() -> str:
-    """Returns the version of jaxlib that is installed, empty if none is."""
-    try:
-        return importlib.metadata.version("jaxlib")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
 def compiler_fault() -> str | None:
     """Returns a line about the installed compiler if it is known to be wrong."""
-    version = jaxlib_version()
+    version = installed_version("jaxlib")
     if version not in _FAULTS:
         return None
     return (

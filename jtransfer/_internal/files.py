@@ -203,6 +203,12 @@ def locked_by_us(lock: IO[str]) -> bool:
     return True
 
 
+def user_cache(name: str) -> Path:
+    """Returns the folder of what the user's cache keeps of a kind."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "jtransfer" / name
+
+
 def printable_name(name: str) -> str:
     r"""Returns the name of a file as text: bytes that are none as `\xff`."""
     return os.fsencode(name).decode(errors="backslashreplace")

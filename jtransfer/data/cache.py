@@ -16,7 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jtransfer._internal.files import draft_name, json_value, remove_leftovers
+from jtransfer._internal.files import (
+    draft_name,
+    json_value,
+    remove_leftovers,
+    user_cache,
+)
 from jtransfer._internal.provenance import bytes_fingerprint
 
 # Part of every key: raise it when decoding or the layout of an entry changes.
@@ -41,8 +46,7 @@ def cache_root(cache_dir: str | os.PathLike | None) -> Path:
     """Returns the folder of decoded images: the argument, or the user's cache."""
     if cache_dir is not None:
         return Path(cache_dir).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "jtransfer" / "images"
+    return user_cache("images")
 
 
 def cached(

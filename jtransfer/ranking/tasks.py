@@ -11,6 +11,7 @@ import numpy as np
 
 from jtransfer._internal.errors import RequestError
 from jtransfer._internal.files import json_value
+from jtransfer._internal.names import repeated_name
 from jtransfer._internal.provenance import environment
 from jtransfer.ranking import task_structure
 from jtransfer.ranking.ordering import ranked
@@ -25,9 +26,8 @@ def check_targets(targets: list[TaskTarget]) -> None:
     names = [target.name for target in targets]
     if not names:
         raise RequestError("No target is named.")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise RequestError(f"{repeated[0]!r} is named twice.")
+    if (repeated := repeated_name(names)) is not None:
+        raise RequestError(f"{repeated!r} is named twice.")
     lengths = {target.name: len(target.levels) for target in targets}
     if len(set(lengths.values())) > 1:
         raise RequestError(

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from jtransfer import ranking, zoo
 from jtransfer._internal.errors import RequestError
+from jtransfer._internal.names import repeated_name
 from jtransfer._internal.progress import source_progress
 from jtransfer._internal.provenance import arrays_fingerprint
 from jtransfer.ranking import verification
@@ -100,7 +101,10 @@ def rank(
     )
     read = functools.partial(zoo.sources, layers=layers, extraction=extraction)
     kept = list(_sources(sources, examples, read))
-    _check_names(kept)
+    if not kept:
+        raise RequestError("There is no source.")
+    if (repeated := repeated_name(source.name for source in kept)) is not None:
+        raise RequestError(f"Two sources are called {repeated!r}.")
     heads = verification.head_accuracy if verify else None
     folder = None if out is None else Path(out)
     with source_progress(len(kept)) as announce:
@@ -165,12 +169,3 @@ def _sources(given, examples: zoo.Target, read) -> Iterable[zoo.Source]:
             yield from _sources(part, examples, read)
     else:
         yield zoo.object_source(type(given).__name__, given, examples)
-
-
-def _check_names(sources: list[zoo.Source]) -> None:
-    names = [source.name for source in sources]
-    if not names:
-        raise RequestError("There is no source.")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise RequestError(f"Two sources are called {repeated[0]!r}.")

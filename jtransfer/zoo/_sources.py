@@ -8,6 +8,7 @@ from pathlib import Path
 from jtransfer._internal.errors import RequestError
 from jtransfer._internal.errors import SourceError as SourceError
 from jtransfer._internal.errors import one_line as one_line
+from jtransfer._internal.names import repeated_name
 from jtransfer.data import npz_headers
 from jtransfer.zoo._array_sources import (
     natural_order,
@@ -74,10 +75,8 @@ def sources(
     if layers:
         by_source = (layer_sources(source, target) for source in sources)
         sources = [layer for layers_of in by_source for layer in layers_of]
-    names = [source.name for source in sources]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise RequestError(f"{spec} names {repeated[0]!r} twice.")
+    if (repeated := repeated_name(source.name for source in sources)) is not None:
+        raise RequestError(f"{spec} names {repeated!r} twice.")
     return sources
 
 

@@ -12,7 +12,7 @@ from jtransfer._internal.provenance import arrays_fingerprint
 from jtransfer.zoo._source_types import Source, source_errors
 from jtransfer.zoo._targets import Target
 from jtransfer.zoo.loaders import _torch
-from jtransfer.zoo.loaders.images import rgb
+from jtransfer.zoo.loaders.images import byte_images, rgb
 from jtransfer.zoo.loaders.python import flax_network, function_network
 from jtransfer.zoo.loaders.types import LoadedModel
 
@@ -62,7 +62,9 @@ def object_source(
             raise SourceError("It is a model of images: the target must hold images.")
         for start in range(0, len(images), _BATCH):
             with source_errors():
-                batch = loaded().outputs(_bytes(images[start : start + _BATCH]))[part]
+                batch = loaded().outputs(byte_images(images[start : start + _BATCH]))[
+                    part
+                ]
             if batch is None:
                 raise SourceError("It needs logits, which the model does not give.")
             yield np.asarray(batch)
@@ -100,9 +102,3 @@ def _is_torch(model) -> bool:
 
 def _is_flax(model) -> bool:
     return "flax" in sys.modules and isinstance(model, sys.modules["flax"].nnx.Module)
-
-
-def _bytes(images: np.ndarray) -> np.ndarray:
-    if images.dtype == np.uint8:
-        return images
-    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)

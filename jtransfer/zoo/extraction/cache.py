@@ -1,7 +1,6 @@
 """Features of models on disk, found again by the content of what they depend on."""
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import shutil
@@ -14,10 +13,11 @@ from jtransfer._internal.files import (
     file_faults,
     json_line,
     json_value,
+    user_cache,
     write_text_atomically,
 )
-from jtransfer._internal.provenance import bytes_fingerprint
-from jtransfer.zoo.loaders.types import file_digest
+from jtransfer._internal.provenance import bytes_fingerprint, files_fingerprint
+from jtransfer._internal.versions import installed_version
 from jtransfer.zoo.specs import ModelSpec
 
 VERSION = 1
@@ -26,10 +26,7 @@ VERSION = 1
 
 def models_cache(folder: Path | None) -> Path:
     """Returns the folder in which features are kept: the one given, or the user's."""
-    if folder is not None:
-        return folder
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "jtransfer" / "models"
+    return user_cache("models") if folder is None else folder
 
 
 def kept_features(root: Path, spec: ModelSpec, data: str) -> Path | None:
@@ -48,7 +45,9 @@ def kept_features(root: Path, spec: ModelSpec, data: str) -> Path | None:
         for name, state in record["files"].items():
             if not _is_unchanged(Path(name), state):
                 return None
-        if any(_version(name) != held for name, held in record["versions"].items()):
+        if any(
+            installed_version(name) != held for name, held in record["versions"].items()
+        ):
             return None
         folder = root / "features" / features_key(record, spec, data)
         if (folder / "complete.json").exists():
@@ -106,7 +105,11 @@ def file_state(path: Path) -> dict[str, Any]:
     """Returns the digest of a file, and what tells that it has not changed."""
     # A file may change twice within a step of the clock: what is young is read again.
     is_young = path.stat().st_mtime > time.time() - 2
-    return {"digest": file_digest(path), "stat": _stat(path), "is_young": is_young}
+    return {
+        "digest": files_fingerprint([path]),
+        "stat": _stat(path),
+        "is_young": is_young,
+    }
 
 
 def _stat(path: Path) -> list[int]:
@@ -117,14 +120,7 @@ def _stat(path: Path) -> list[int]:
 def _is_unchanged(path: Path, state: dict) -> bool:
     if _stat(path) == state["stat"] and not state["is_young"]:
         return True
-    return file_digest(path) == state["digest"]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return files_fingerprint([path]) == state["digest"]
 
 
 class CachedFeatures(NamedTuple):

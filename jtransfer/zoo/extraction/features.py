@@ -41,6 +41,7 @@ from jtransfer.zoo.extraction.cache import (
     remember,
 )
 from jtransfer.zoo.extraction.process import run_process
+from jtransfer.zoo.loaders.images import byte_images
 from jtransfer.zoo.specs import ModelSpec
 
 
@@ -187,16 +188,10 @@ def _stored_form(examples) -> tuple[str, str, Callable[[], bytes]]:
 
     def content() -> bytes:
         stream = io.BytesIO()
-        np.save(stream, _bytes(examples))
+        np.save(stream, byte_images(examples))
         return stream.getvalue()
 
     return arrays_fingerprint(examples), "images.npy", content
-
-
-def _bytes(images: np.ndarray) -> np.ndarray:
-    if images.dtype == np.uint8:
-        return images
-    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Applies one model to images, batch by batch, and writes its features in parts."""
 
-import importlib.metadata
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -10,13 +9,15 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer._internal.files import json_line, write_atomically, write_text_atomically
+from jtransfer._internal.provenance import files_fingerprint
+from jtransfer._internal.versions import installed_version
 from jtransfer.zoo.loaders.huggingface import hugging_face_model
 from jtransfer.zoo.loaders.huggingface_texts import hugging_face_text_model
 from jtransfer.zoo.loaders.onnx import onnx_model
 from jtransfer.zoo.loaders.python import flax_model, python_function, torch_model
 from jtransfer.zoo.loaders.timm import timm_model
 from jtransfer.zoo.loaders.torchvision import torchvision_model
-from jtransfer.zoo.loaders.types import LoadedModel, file_digest
+from jtransfer.zoo.loaders.types import LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
 try:
@@ -61,8 +62,8 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
     )
     model = loaders[spec.library](spec, download=request["download"])
     head = _checked(model, examples)
-    versions = {name: _version(name) for name in model.packages}
-    files = {str(path.resolve()): file_digest(path) for path in model.files}
+    versions = {name: installed_version(name) for name in model.packages}
+    files = {str(path.resolve()): files_fingerprint([path]) for path in model.files}
     identity = {"resolved": model.resolved, "versions": versions, "files": files}
     _keep_only(folder, json_line(identity))
     tell({"loaded": {"facts": model.facts, **identity}})
@@ -191,13 +192,6 @@ def _write_part(folder: Path, number: int, held, head) -> None:
     stored = io.BytesIO()
     np.savez(stored, **arrays)
     write_atomically(folder / f"part-{number:05d}.npz", stored.getvalue())
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _peak() -> float:

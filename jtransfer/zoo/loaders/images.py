@@ -22,6 +22,13 @@ def numbers(text: str, what: str) -> tuple[float, ...]:
         ) from error
 
 
+def byte_images(images: np.ndarray) -> np.ndarray:
+    """Returns images as uint8; floats are those in [0, 1]."""
+    if images.dtype == np.uint8:
+        return images
+    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
+
+
 def rgb(images: np.ndarray) -> np.ndarray:
     """Returns images `[b, h, w, 3]`; grey ones are repeated."""
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]

@@ -1,6 +1,5 @@
 """What a loader returns."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +23,3 @@ class LoadedModel(NamedTuple):
     """Distributions whose versions may change the numbers."""
     head: Callable[[], np.ndarray | None] = lambda: None
     """Returns the weights `[d, Z]` from features to logits, or None."""
-
-
-def file_digest(path: Path) -> str:
-    """Returns the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
