@@ -83,7 +83,7 @@ def sources(
 def _listed(path: Path, target: Target | None, extraction: Extraction) -> list[Source]:
     """The models of a text file: a spec a line, or `name = spec`; # begins a remark."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: {error}") from error
     sources = []

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,8 +94,8 @@ def _rows(path: Path, names: Sequence[str]) -> list[tuple]:
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
     if path.suffix == ".csv":
-        # Not by lines: fields may hold line breaks.
-        reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+        # Fields may hold line breaks, and what is one to `splitlines` only.
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         try:
             tables = list(reader)
         except csv.Error as error:
