@@ -196,7 +196,7 @@ def test_features_are_those_of_the_function_and_are_kept(folder, monkeypatch):
     np.testing.assert_array_equal(rows, np.float32(x.reshape(40, -1)) / 255)
     # Eight images twice, one alone, then all of them.
     assert calls(folder) == [8, 8, 1, 40]
-    monkeypatch.setattr(features, "run_process", lambda *_: pytest.fail("again"))
+    monkeypatch.setattr(features, "run_process", lambda *_, **__: pytest.fail("again"))
     again = extracted(folder, "py:own_models:plain?name=other&batch=3", x)
     np.testing.assert_array_equal(again, rows)
     with pytest.raises(pytest.fail.Exception):
@@ -440,7 +440,7 @@ def test_options_of_models_are_used_or_refused(options, words):
 
 
 def table_of_texts(folder, name="t.csv"):
-    words = ("good, fine", "bad\nawful", "so so")
+    words = ("good, fine", "bad\nawful", "so\u2028so\x85")
     rows = [(f"{words[i % 3]} {i // 2 * 2}", "pnm"[i % 3]) for i in range(60)]
     file = folder / name
     if name.endswith(".csv"):
@@ -500,6 +500,7 @@ def test_texts_of_a_table(folder, name):
         ("review,class\n ,b\n", "example 1 has no text"),
         ("review,class\n", "holds no examples"),
         ('review,class\n"a,b\n', "unexpected end of data"),
+        ("review,class\na,b\n\u2028c,\n", "example 2 has no label"),
     ],
 )
 def test_tables_that_cannot_be_used(folder, content, words):

@@ -125,10 +125,41 @@ def test_networks_of_torch_at_hand():
         images=images,
         progress=False,
     )
+    assert not net[1]._forward_pre_hooks
     value = next(row.value for row in result if row.source == "plain")
     rows = np.float32(images.transpose(0, 3, 1, 2).reshape(60, -1)) / 255
     (kept, *_) = jtransfer.rank({"rows": rows}, LABELS, progress=False)
     assert value == pytest.approx(kept.value, rel=1e-4)
+
+
+def test_outputs_of_a_model_are_computed_once(capsys):
+    images = np.zeros((60, 2, 2, 3), np.uint8)
+    images[..., 0] += np.arange(60, dtype=np.uint8)[:, None, None]
+    seen = []
+
+    def counted(x):
+        seen.append(len(x))
+        return pixels(x)
+
+    jtransfer.rank(
+        {"counted": counted},
+        LABELS,
+        images=images,
+        scores=iter(["leep", "logme"]),
+        progress=False,
+    )
+    assert seen == [60]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_cannot_be_written_loses_nothing(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.warns(RuntimeWarning, match="out"):
+        result = jtransfer.rank(
+            ARRAYS, LABELS, scores="h_score", out=tmp_path / "out", progress=False
+        )
+    assert result.best == "useful"
+    assert result[0].score == "h_score"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Ranking from Python in one call."""
 
+import contextlib
 import functools
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jtransfer import ranking, zoo
-from jtransfer._internal.errors import RequestError
+from jtransfer._internal.errors import FileError, RequestError
 from jtransfer._internal.names import repeated_name
 from jtransfer._internal.progress import source_progress
 from jtransfer._internal.provenance import arrays_fingerprint
@@ -22,7 +24,7 @@ def rank(
     target: str | ArrayLike | zoo.Target,
     *,
     images: np.ndarray | None = None,
-    scores: Iterable[str] = (),
+    scores: str | Iterable[str] = (),
     verify: bool = False,
     fine_tune: bool = False,
     layers: bool = False,
@@ -62,7 +64,8 @@ def rank(
       data_dir: where prepared data sets lie.
       image_size: side to which images are resized.
       seed: of all that is drawn.
-      out: folder for results, in which a rerun goes on.
+      out: folder for results, in which a rerun goes on; where it cannot be written a
+        warning says so.
       progress: whether progress is shown, on stderr.
 
     Returns:
@@ -81,6 +84,7 @@ def rank(
     """
     if verify and fine_tune:
         raise RequestError("verify and fine_tune exclude each other; give one.")
+    scores = (scores,) if isinstance(scores, str) else tuple(scores)
     for name in scores:
         if name not in ranking.SCORES:
             raise RequestError(ranking.unknown_score(name))
@@ -98,6 +102,7 @@ def rank(
         download=download,
         memory=None if memory is None else int(memory * 1e9),
         silence=source_timeout,
+        progress=progress,
     )
     read = functools.partial(zoo.sources, layers=layers, extraction=extraction)
     kept = list(_sources(sources, examples, read))
@@ -107,19 +112,23 @@ def rank(
         raise RequestError(f"Two sources are called {repeated!r}.")
     heads = verification.head_accuracy if verify else None
     folder = None if out is None else Path(out)
-    with source_progress(len(kept)) as announce:
+    shown = source_progress(len(kept)) if progress else contextlib.nullcontext()
+    with shown as announce:
         rows = ranking.rank_sources(
             kept,
             examples,
-            tuple(scores),
+            scores,
             seed=seed,
             verify=verification.fine_tuned_accuracy if fine_tune else heads,
             folder=folder,
-            **({"announce": announce} if progress else {}),
+            announce=announce or (lambda name, outcome: None),
         )
     result = Ranking(tuple(rows))
     if folder is not None:
-        result.save(folder)
+        try:
+            result.save(folder)
+        except FileError as error:  # What was computed is not lost with it.
+            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
     return result
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ def object_source(
       model: features `[n, d]` of the target's examples; a network of PyTorch, whose
         last linear layer takes the features; a network of Flax NNX that returns logits
         and a dict with `embedding`; or a function from uint8 images `[b, h, w, c]` to
-        features `[b, d]`, or to these and logits `[b, Z]`.
+        features `[b, d]`, or to these and logits `[b, Z]`. Networks are put into
+        evaluation mode. All outputs are computed once, and kept in memory.
       target: holds the images.
       transform: from a picture of Pillow to what a network of PyTorch takes; without it
         these are pixels in [0, 1].
@@ -48,7 +49,6 @@ def object_source(
             features=lambda: array,
             digest=lambda: arrays_fingerprint(array),
         )
-    loaded = functools.cache(lambda: _loaded(model, transform))
     if not (_is_torch(model) or _is_flax(model) or callable(model)):
         raise RequestError(
             f"{name} is {type(model).__name__}; a source is an array, a network, a "
@@ -57,24 +57,32 @@ def object_source(
     if transform is not None and not _is_torch(model):
         raise RequestError(f"{name}: a transform is for networks of PyTorch only.")
 
-    def outputs(images, part: int) -> Iterator[np.ndarray]:
+    @functools.cache
+    def outputs(part: str) -> tuple[np.ndarray, np.ndarray | None]:
+        images = getattr(target, part)
         if images is None:
             raise SourceError("It is a model of images: the target must hold images.")
-        for start in range(0, len(images), _BATCH):
-            with source_errors():
-                batch = loaded().outputs(byte_images(images[start : start + _BATCH]))[
-                    part
-                ]
-            if batch is None:
-                raise SourceError("It needs logits, which the model does not give.")
-            yield np.asarray(batch)
+        with source_errors():
+            loaded = _loaded(model, transform)
+            starts = range(0, len(images), _BATCH)
+            batches = (byte_images(images[i : i + _BATCH]) for i in starts)
+            features, logits = zip(*map(loaded.outputs, batches), strict=True)
+            return (
+                np.concatenate(features),
+                None if logits[0] is None else np.concatenate(logits),
+            )
+
+    def logits() -> np.ndarray:
+        if (held := outputs("images")[1]) is None:
+            raise SourceError("It needs logits, which the model does not give.")
+        return held
 
     return Source(
         name,
         {},
-        features=lambda: outputs(target.images, 0),
-        logits=lambda: outputs(target.images, 1),
-        test_features=lambda: outputs(target.test_images, 0),
+        features=lambda: outputs("images")[0],
+        logits=logits,
+        test_features=lambda: outputs("test_images")[0],
     )
 
 

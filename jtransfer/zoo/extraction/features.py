@@ -56,6 +56,8 @@ class Extraction(NamedTuple):
     """Seconds without progress after which a model is given up."""
     cache: Path | None = None
     """Where features are kept; the user's cache by default."""
+    progress: bool = True
+    """Whether progress is shown, on stderr."""
 
 
 DEFAULT_EXTRACTION = Extraction()
@@ -158,7 +160,11 @@ def extracted(
         }
         try:
             loaded = run_process(
-                request, len(examples), settings.silence, work / "log.txt"
+                request,
+                len(examples),
+                settings.silence,
+                work / "log.txt",
+                progress=settings.progress,
             )
         finally:
             (work / file).unlink(missing_ok=True)

@@ -19,7 +19,12 @@ _LAST_WORDS = 300
 
 
 def run_process(
-    request: dict[str, Any], num_rows: int, silence: float, log: Path
+    request: dict[str, Any],
+    num_rows: int,
+    silence: float,
+    log: Path,
+    *,
+    progress: bool,
 ) -> dict[str, Any]:
     """Runs a model's process to its end.
 
@@ -28,6 +33,7 @@ def run_process(
       num_rows: examples, for the progress.
       silence: seconds without a line after which it is stopped.
       log: where what the library prints is kept.
+      progress: whether it is shown.
 
     Returns:
       What was loaded: facts, files, resolved settings, versions.
@@ -50,7 +56,13 @@ def run_process(
             with contextlib.suppress(BrokenPipeError):  # Its end says why it has ended.
                 process.stdin.write(json.dumps(request).encode())
                 process.stdin.close()
-            loaded, rows = _followed(process, num_rows, silence, log)
+            shown = (
+                stage_progress(num_rows, "examples")
+                if progress
+                else contextlib.nullcontext(lambda stage, count: None)
+            )
+            with shown as advance:
+                loaded, rows = _followed(process, advance, silence, log)
         except BaseException:
             _stop(process)
             raise
@@ -60,7 +72,7 @@ def run_process(
     return loaded
 
 
-def _followed(process, num_rows: int, silence: float, log: Path):
+def _followed(process, advance, silence: float, log: Path):
     """Reads the lines of a process: what it loaded, and how many rows it has done."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
@@ -71,26 +83,24 @@ def _followed(process, num_rows: int, silence: float, log: Path):
 
     threading.Thread(target=read, daemon=True).start()
     loaded, rows = None, 0
-    with stage_progress(num_rows, "examples") as advance:
-        while True:
-            try:
-                line = lines.get(timeout=silence)
-            except queue.Empty:
-                raise SourceError(
-                    f"It made no progress for {silence:.0f} s at row {rows}; "
-                    f"{_words(log)}"
-                ) from None
-            if not line:
-                return loaded, rows
-            event = json.loads(line)
-            if "failed" in event:
-                raise SourceError(event["failed"])
-            loaded = event.get("loaded", loaded)
-            if "unwritable" in event:
-                raise FileError(event["unwritable"])
-            if "rows" in event:
-                advance("features", event["rows"] - rows)
-                rows = event["rows"]
+    while True:
+        try:
+            line = lines.get(timeout=silence)
+        except queue.Empty:
+            raise SourceError(
+                f"It made no progress for {silence:.0f} s at row {rows}; {_words(log)}"
+            ) from None
+        if not line:
+            return loaded, rows
+        event = json.loads(line)
+        if "failed" in event:
+            raise SourceError(event["failed"])
+        loaded = event.get("loaded", loaded)
+        if "unwritable" in event:
+            raise FileError(event["unwritable"])
+        if "rows" in event:
+            advance("features", event["rows"] - rows)
+            rows = event["rows"]
 
 
 def _end(code: int, rows: int, log: Path) -> str:

@@ -124,15 +124,19 @@ def hooked_model(
         raise SourceError(f"There is no layer {layer!r}; it has {_some(modules)}.")
     if layer is None and not linear:
         raise SourceError("It has no linear layer; name one of its layers.")
-    caught: list[Any] = []
-    if layer is None:
-        linear[-1].register_forward_pre_hook(lambda _, given: caught.append(given[0]))
-    else:
-        modules[layer].register_forward_hook(lambda *given: caught.append(given[2]))
 
     def outputs(images: np.ndarray):
-        caught.clear()
-        with torch.inference_mode():
+        caught: list[Any] = []
+        # The module may be the user's: nothing is left hanging on it.
+        if layer is None:
+            hook = linear[-1].register_forward_pre_hook(
+                lambda _, given: caught.append(given[0])
+            )
+        else:
+            hook = modules[layer].register_forward_hook(
+                lambda *given: caught.append(given[2])
+            )
+        with hook, torch.inference_mode():
             logits = model(batch_of(images))
         logits = logits[0] if isinstance(logits, tuple) else logits
         logits = getattr(logits, "logits", logits)
