@@ -17,7 +17,7 @@ from jtransfer.commands.doctor import doctor_command
 from jtransfer.commands.options import ModelOptions
 from jtransfer.commands.rank import rank_command
 from jtransfer.zoo import specs
-from jtransfer.zoo.extraction import features, process
+from jtransfer.zoo.extraction import cache, features, process
 
 MODULE = """
 import os, signal, sys, time
@@ -396,8 +396,15 @@ def test_features_that_are_kept_are_listed_and_removed(folder, monkeypatch, caps
     assert "0 models" in capsys.readouterr().out
     assert cache_command("clear", "logits") == 0
     assert not kept.exists()
-    assert cache_command("clear") == 0
+    with pytest.raises(SourceError, match="signal 11"):
+        features.extracted(specs.model_spec("py:own_models:crash"), images(), settings)
+    (left,) = filter(Path.is_dir, (root / "work").iterdir())
+    with cache.held_folder(left):
+        assert cache_command("clear") == 0
     assert "1 model," in capsys.readouterr().out
+    assert left.exists()
+    assert cache_command("clear") == 0
+    assert not left.exists()
     assert not list((root / "features").iterdir())
     with pytest.raises(RequestError, match="--older must be positive"):
         cache_command(older=-1)

@@ -20,7 +20,7 @@ def cache_command(
       jtransfer cache clear timm:resnet18
 
     Args:
-      action: What to do with them.
+      action: What to do with them; clear alone also removes what ended runs left.
       model: Only those whose names hold this text.
       older: Only those that no ranking has read for so many days.
 
@@ -43,6 +43,8 @@ def cache_command(
     ]
     if action == "clear":
         free = extraction.remove_features(entries)
+        if model is None and older is None:
+            free += extraction.remove_ended_work(root)
         print(f"Removed the features of {_models(entries)}, {free / 1e6:.1f} MB.")
         return 0
     size = sum(entry.size for entry in entries)

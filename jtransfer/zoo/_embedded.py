@@ -1,5 +1,7 @@
 """The zoo and the target inside the package, as any other zoo and target."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -35,6 +37,7 @@ def embedded_sources() -> list[Source]:
 def _embedded_source(network, images: np.ndarray, parts) -> Source:
     layers = {k: v for k, v in network.params.items() if k != "classifier"}
 
+    @functools.cache
     def features(part: int) -> np.ndarray:
         return np.asarray(_embedding(layers, images[parts[part]]))
 

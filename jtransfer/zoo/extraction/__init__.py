@@ -3,6 +3,7 @@
 from jtransfer.zoo.extraction.cache import CachedFeatures as CachedFeatures
 from jtransfer.zoo.extraction.cache import cached_features as cached_features
 from jtransfer.zoo.extraction.cache import models_cache as models_cache
+from jtransfer.zoo.extraction.cache import remove_ended_work as remove_ended_work
 from jtransfer.zoo.extraction.cache import remove_features as remove_features
 from jtransfer.zoo.extraction.features import DEFAULT_EXTRACTION as DEFAULT_EXTRACTION
 from jtransfer.zoo.extraction.features import Extraction as Extraction

@@ -5,14 +5,17 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jtransfer._internal.errors import SourceError
 from jtransfer._internal.files import (
     file_faults,
     json_line,
     json_value,
+    locked_by_us,
+    make_folder,
     user_cache,
     write_text_atomically,
 )
@@ -148,6 +151,37 @@ def cached_features(root: Path) -> list[CachedFeatures]:
             used = file.parent.stat().st_mtime
             entries.append(CachedFeatures(file.parent, spec, size, used))
     return sorted(entries, key=lambda entry: -entry.used)
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path) -> Iterator[None]:
+    """Holds the folder in which features are made; it is made if absent.
+
+    Raises:
+      SourceError: if another run holds it.
+      FileError: if it cannot be written.
+    """
+    make_folder(folder)
+    file = folder.with_suffix(".lock")
+    with file_faults(file), file.open("a") as lock:
+        if not locked_by_us(lock):
+            raise SourceError("Another run extracts its features now; wait for it.")
+        yield
+
+
+def remove_ended_work(root: Path) -> int:
+    """Removes what ended runs left in the cache; returns the bytes that are free again.
+
+    Raises:
+      FileError: if a folder cannot be removed.
+    """
+    free = 0
+    for folder in filter(Path.is_dir, (root / "work").glob("*")):
+        with contextlib.suppress(SourceError), held_folder(folder):
+            free += sum(file.stat().st_size for file in folder.iterdir())
+            with file_faults(folder):
+                shutil.rmtree(folder)
+    return free
 
 
 def remove_features(entries: Iterable[CachedFeatures]) -> int:

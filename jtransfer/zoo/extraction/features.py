@@ -7,9 +7,7 @@ versions, images. What a name was resolved to the last time is remembered with t
 files' digests: no library is imported to find features that are there.
 """
 
-import contextlib
 import functools
-import io
 import json
 import os
 import shutil
@@ -23,9 +21,6 @@ from jtransfer._internal.errors import SourceError
 from jtransfer._internal.files import (
     file_faults,
     json_line,
-    locked_by_us,
-    make_folder,
-    write_atomically,
     write_text_atomically,
 )
 from jtransfer._internal.provenance import arrays_fingerprint, bytes_fingerprint
@@ -35,6 +30,7 @@ from jtransfer.zoo._targets import Target
 from jtransfer.zoo.extraction.cache import (
     features_key,
     file_state,
+    held_folder,
     kept_features,
     models_cache,
     record_of,
@@ -141,15 +137,14 @@ def extracted(
       FileError: if features cannot be kept.
     """
     root = models_cache(settings.cache)
-    data, file, content = _stored_form(examples)
+    data, file, write = _stored_form(examples)
     if (folder := kept_features(root, spec, data)) is not None:
         return folder
     work = root / "work" / bytes_fingerprint(f"{spec.text} {data}".encode())
-    with _held(work):
+    with held_folder(work):
         # Another run may have made them in the meantime.
         if (folder := kept_features(root, spec, data)) is not None:
             return folder
-        write_atomically(work / file, content())
         request = {
             "spec": [spec.library, spec.model, list(spec.options)],
             "examples": str(work / file),
@@ -159,6 +154,7 @@ def extracted(
             "memory": settings.memory,
         }
         try:
+            write(work / file)
             loaded = run_process(
                 request,
                 len(examples),
@@ -186,25 +182,15 @@ def extracted(
     return folder
 
 
-def _stored_form(examples) -> tuple[str, str, Callable[[], bytes]]:
-    """Fingerprint of the examples, the name of a file of them, and its content."""
+def _stored_form(examples) -> tuple[str, str, Callable[[Path], None]]:
+    """Fingerprint of the examples, the name of a file of them, and what writes it."""
     if not isinstance(examples, np.ndarray):
-        content = json.dumps(list(examples)).encode()
-        return bytes_fingerprint(content), "texts.json", lambda: content
+        text = json.dumps(list(examples))
+        digest = bytes_fingerprint(text.encode())
+        return digest, "texts.json", lambda path: write_text_atomically(path, text)
 
-    def content() -> bytes:
-        stream = io.BytesIO()
-        np.save(stream, byte_images(examples))
-        return stream.getvalue()
+    def write(path: Path) -> None:
+        with file_faults(path):
+            np.save(path, byte_images(examples))
 
-    return arrays_fingerprint(examples), "images.npy", content
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    make_folder(folder)
-    file = folder.with_suffix(".lock")
-    with file_faults(file), file.open("a") as lock:
-        if not locked_by_us(lock):
-            raise SourceError("Another run extracts its features now; wait for it.")
-        yield
+    return arrays_fingerprint(examples), "images.npy", write

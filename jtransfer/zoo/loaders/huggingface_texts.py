@@ -95,7 +95,7 @@ def hugging_face_text_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
         outputs=outputs,
         facts={
             "parameters": _torch.num_weights(model),
-            "revision": revision or str(place),
+            "revision": revision or folder.name,
         },
         files=tuple(sorted(p for p in folder.rglob("*") if counts_as_file(p))),
         resolved={"pool": pool, "layer": index, "tokens": longest},
