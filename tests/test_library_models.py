@@ -4,9 +4,13 @@ Models are random and made here; weights that would come from a network are not 
 for, and the processes are offline.
 """
 
+import functools
+import hashlib
+import http.server
 import itertools
 import pickle
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,7 @@ import pytest
 from jtransfer._internal.errors import SourceError
 from jtransfer.zoo import specs
 from jtransfer.zoo.extraction import features
+from jtransfer.zoo.loaders import torchvision
 
 WHY = "pip install 'jtransfer[timm,hf,onnx]'"
 
@@ -24,6 +29,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in ("TORCH_HOME", "HF_HOME"):  # What a user has there is not looked at.
+        monkeypatch.setenv(name, str(tmp_path / name))
     return tmp_path
 
 
@@ -129,6 +136,51 @@ def test_weights_that_do_not_fit_or_are_not_trusted(folder, torch, network):
         assert "holds objects" in reason(folder, f"{base}{name}")
     assert not (folder / "ran").exists()
     assert "no layer 'x'" in reason(folder, "torch:own_torch:net?layer=x")
+
+
+def test_weights_are_fetched_whole_and_as_named_or_not_at_all(folder, torch):
+    pytest.importorskip("torchvision", reason=WHY)
+    content = b"weights"
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    (folder / "served").mkdir()
+    for name in (f"net-{digest}.pth", "net-00000000.pth"):
+        (folder / "served" / name).write_bytes(content)
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=folder / "served"
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        place = folder / "new" / "checkpoints" / f"net-{digest}.pth"
+        torchvision.fetch_weights(f"{url}/{place.name}", place)
+        assert place.read_bytes() == content
+        for name in ("net-00000000.pth", "absent-00000000.pth"):
+            other = place.with_name(name)
+            with pytest.raises(SourceError, match=f"{name} cannot be fetched"):
+                torchvision.fetch_weights(f"{url}/{name}", other)
+        server.shutdown()
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_torchvision(folder, torch):
+    torchvision = pytest.importorskip("torchvision", reason=WHY)
+    torch.manual_seed(0)
+    model = torchvision.models.get_model("mobilenet_v3_small", weights=None).eval()
+    torch.save(model.state_dict(), folder / "w.pt")
+    x = images(8, side=64)
+    held = extracted(folder, "torchvision:mobilenet_v3_small?weights=w.pt", x)
+    weights = torchvision.models.get_model_weights("mobilenet_v3_small").DEFAULT
+    transform = weights.transforms()
+    from PIL import Image
+
+    batch = torch.stack([transform(Image.fromarray(image)) for image in x])
+    with torch.no_grad():
+        expected = model.classifier[:-1](
+            model.avgpool(model.features(batch)).flatten(1)
+        )
+    np.testing.assert_allclose(held["features"], expected.numpy(), 1e-3, 1e-4)
+    assert "nearest: resnet" in reason(folder, "torchvision:resnet19", x)
+    assert "would fetch" in reason(folder, "torchvision:mobilenet_v3_small", x)
 
 
 def test_timm(folder, torch):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jtransfer._internal.errors import SourceError
+from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders import _torch
 from jtransfer.zoo.loaders.images import rgb
 from jtransfer.zoo.loaders.types import LoadedModel
@@ -115,6 +115,12 @@ def _published(name: str, classes: dict, *, download: bool):
             f"The weights are not on this machine; a download would fetch {size:.0f} "
             f"MB of {repository or name} (licence: {licence})."
         )
-    model = timm.create_model(name, pretrained=True, **classes)
+    try:
+        model = timm.create_model(name, pretrained=True, **classes)
+    except Exception as error:  # Of many kinds.
+        raise SourceError(
+            f"The weights of {repository or name} cannot be read or fetched: "
+            f"{one_line(error)[:200]}"
+        ) from error
     cached = repository and try_to_load_from_cache(repository, "model.safetensors")
     return model, (Path(cached),) if isinstance(cached, str) else ()

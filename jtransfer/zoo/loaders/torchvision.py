@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jtransfer._internal.errors import SourceError
+from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders import _torch
 from jtransfer.zoo.loaders.images import rgb
 from jtransfer.zoo.loaders.types import LoadedModel
@@ -47,7 +47,7 @@ def torchvision_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
                     "The weights are not on this machine; a download would fetch "
                     f"{size:.0f} MB of {default}."
                 )
-            torch.hub.download_url_to_file(default.url, place, progress=False)
+            fetch_weights(default.url, place)
         _torch.load_weights(model, files[0])
         measured = default.meta.get("_metrics", {}).get("ImageNet-1K", {})
         if not weights and "acc@1" in measured:
@@ -67,3 +67,20 @@ def torchvision_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
         resolved={"transform": str(transform), "layer": layer or "last linear"},
         packages=("torchvision", "torch", "pillow"),
     )
+
+
+def fetch_weights(url: str, place: Path) -> None:
+    """Fetches weights whose name ends with the beginning of their SHA-256.
+
+    Raises:
+      SourceError: if that fails, or they are others; then no file is left.
+    """
+    import torch
+
+    digest = place.stem.rpartition("-")[2]
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, place, hash_prefix=digest, progress=False)
+    except (OSError, RuntimeError) as error:
+        reason = one_line(error)[:200]
+        raise SourceError(f"{place.name} cannot be fetched: {reason}") from error
