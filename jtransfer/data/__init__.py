@@ -24,6 +24,12 @@ from jtransfer.data.npz import npz_arrays as npz_arrays
 from jtransfer.data.npz import npz_headers as npz_headers
 from jtransfer.data.npz import npz_rows as npz_rows
 from jtransfer.data.prepared import prepared_names as prepared_names
+from jtransfer.data.saved_datasets import example_split as example_split
+from jtransfer.data.saved_datasets import has_pictures as has_pictures
+from jtransfer.data.saved_datasets import is_saved_dataset as is_saved_dataset
+from jtransfer.data.saved_datasets import saved_splits as saved_splits
+from jtransfer.data.saved_rows import SavedColumns as SavedColumns
+from jtransfer.data.saved_rows import saved_columns as saved_columns
 from jtransfer.data.sources import load as load
 from jtransfer.data.subsets import ClassSubset as ClassSubset
 from jtransfer.data.subsets import block_balanced_order as block_balanced_order

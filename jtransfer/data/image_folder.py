@@ -3,7 +3,9 @@
 import contextlib
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -24,6 +26,7 @@ _SPLITS = {
     "val": ("val", "valid", "validation", "dev"),
 }
 """Names of split folders, in any case, as torchvision and Hugging Face have them."""
+_SPLIT_OF_NAME = {name: split for split, names in _SPLITS.items() for name in names}
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
 
 
@@ -56,11 +59,16 @@ def folder_images(
     readable = tuple(map(printable_name, names))
 
     def decode(count: int | None) -> Decoded:
-        channels = num_channels or _num_channels(files)
-        images = _decoded_files(files[:count], base, size, channels)
+        images = picture_stack(
+            files.__getitem__,
+            lambda i: str(files[i].relative_to(base)),
+            len(files[:count]),
+            size=size,
+            num_channels=num_channels or stored_channels(files.__getitem__, len(files)),
+        )
         return Decoded(images, {"label": labels[:count]}, {"label": readable})
 
-    facts = [(str(file.relative_to(base)), _fingerprint(file)) for file in files]
+    facts = [(str(file.relative_to(base)), file_fingerprint(file)) for file in files]
     return cached(
         decode,
         name=f"{root.resolve().name}-{split}",
@@ -70,11 +78,29 @@ def folder_images(
     )
 
 
-def _fingerprint(file: Path) -> str:
+def file_fingerprint(file: Path) -> str:
+    """Returns the SHA-256 of a file's content.
+
+    Raises:
+      DataError: if it cannot be read.
+    """
     try:
         return files_fingerprint([file])
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def usual_split(name: str) -> str | None:
+    """Returns which of train, test and val a name usually stands for, if any.
+
+    Args:
+      name: of a split, in any case.
+
+    Example:
+      >>> usual_split("Validation")
+      'val'
+    """
+    return _SPLIT_OF_NAME.get(name.lower())
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
@@ -83,10 +109,9 @@ def _split_folders(root: Path) -> dict[str, Path]:
     A split folder holds folders; one of pictures is a class that happens to be called
     "train".
     """
-    usual = {name: split for split, names in _SPLITS.items() for name in names}
     splits: dict[str, Path] = {}
     for name in _subfolders(root):
-        split = usual.get(name.lower())
+        split = usual_split(name)
         if split is None or not _subfolders(root / name):
             continue
         if split in splits:
@@ -99,8 +124,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _split_folder(root: Path, splits: dict[str, Path], split: str) -> Path:
-    usual = {name: key for key, names in _SPLITS.items() for name in names}
-    key_of_split = usual.get(split.lower(), split)
+    key_of_split = usual_split(split) or split
     if key_of_split in splits:
         return splits[key_of_split]
     if splits and _subfolders(root / split):
@@ -185,25 +209,63 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def _num_channels(files: list[Path]) -> int:
-    """Returns 1 if all pictures are grey; reads headers up to the first colour."""
+def stored_channels(
+    picture_file: Callable[[int], Path | BinaryIO],
+    count: int,
+    *,
+    formats: Sequence[str] | None = None,
+) -> int:
+    """Returns 1 if all pictures are grey, else 3; reads headers up to the first colour.
+
+    Args:
+      picture_file: `i -> file` of picture `i`.
+      count: number of pictures.
+      formats: those that Pillow may take a file for; any if None.
+    """
     from PIL import Image
 
-    for file in files:
+    for i in range(count):
         # A picture that cannot be opened is named when its turn to be decoded comes.
-        with contextlib.suppress(Exception), Image.open(file) as picture:
+        with (
+            contextlib.suppress(Exception),
+            Image.open(picture_file(i), formats=formats) as picture,
+        ):
             if picture.mode not in GREY_MODES:
                 return 3
     return 1
 
 
-def _decoded_files(files, base: Path, size, num_channels: int) -> np.ndarray:
+def picture_stack(
+    picture_file: Callable[[int], Path | BinaryIO],
+    where: Callable[[int], str],
+    count: int,
+    *,
+    size: tuple[int, int] | None,
+    num_channels: int,
+    formats: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Decodes pictures, upright, into one array.
+
+    Args:
+      picture_file: `i -> file` of picture `i`; may raise as a decoder does.
+      where: `i -> str`, what to call picture `i` in an error.
+      count: number of pictures.
+      size: `(height, width)` of the result, None to keep the pictures' own.
+      num_channels: 1 for grey, 3 for colour.
+      formats: those that Pillow may take a file for; any if None.
+
+    Returns:
+      The pictures, uint8, shape `[count, h, w, num_channels]`.
+
+    Raises:
+      DataError: if pictures are damaged (it names them) or differ in size.
+    """
     from PIL import Image, ImageOps
 
     def decode(i: int) -> np.ndarray:
-        with Image.open(files[i]) as picture:
+        with Image.open(picture_file(i), formats=formats) as picture:
             # Cameras note how they were held instead of turning the picture.
             upright = ImageOps.exif_transpose(picture)
             return decoded(upright, num_channels=num_channels, size=size)
 
-    return image_stack(decode, lambda i: str(files[i].relative_to(base)), len(files))
+    return image_stack(decode, where, count)

@@ -1,4 +1,4 @@
-"""Images by name: TensorFlow Datasets, folders of pictures, NumPy archives."""
+"""Images by name: prepared and saved data sets, folders of pictures, archives."""
 
 import os
 from pathlib import Path
@@ -18,6 +18,8 @@ from jtransfer.data.image_folder import folder_images
 from jtransfer.data.images import Images
 from jtransfer.data.npz import npz_arrays, npz_headers
 from jtransfer.data.prepared import prepared_images
+from jtransfer.data.saved_datasets import is_saved_dataset
+from jtransfer.data.saved_images import saved_images
 
 
 def load(
@@ -40,6 +42,10 @@ def load(
     * ``imagefolder:DIR``: pictures in ``DIR/split/class_name/``. A folder without
       splits, ``DIR/class_name/``, is one split named "train". The classes are those
       of ``DIR/train`` in alphabetical order.
+    * ``saved:DIR``: columns ``image`` and ``label`` of a data set of Hugging Face that
+      ``save_to_disk`` has left, with or without splits; without, it is one split named
+      "train". It is read with pyarrow alone. The classes are those of its ClassLabel;
+      of other labels, numbers or texts, those of the split "train", sorted.
     * ``npz:FILE``: arrays ``images`` (uint8, ``[n, h, w, c]``) and ``labels``
       (integers, ``[n]``), optionally ``class_names`` (strings, ``[C]``) and, for the
       split "test", ``test_images`` and ``test_labels``.
@@ -55,12 +61,12 @@ def load(
       image_size: side, or ``(height, width)``, to which images are cropped at the
         centre and resized; needed if they differ in size.
       num_channels: 1 for grey, 3 for colour; as stored if None, which for a folder
-        is grey if all of its pictures are.
+        or a saved data set is grey if all of its pictures are.
       label_key: which labels of a TensorFlow data set to use, such as
         "coarse_label" of cifar100; the supervised ones if None.
-      limit: return only the first images. Prepared sets are stored in random order
-        and a folder is read in block-balanced order, so these are of all classes;
-        an archive is read in its own order.
+      limit: return only the first images. Prepared sets are stored in random order,
+        and folders and saved data sets are read in block-balanced order, so these are
+        of all classes; an archive is read in its own order.
       cache_dir: folder of decoded images; ``$XDG_CACHE_HOME/jtransfer/images`` if
         None, with ``~/.cache`` for a missing variable.
 
@@ -92,6 +98,8 @@ def load(
         pictures = npz_images(place, split, **options)
     elif source == "imagefolder":
         pictures = folder_images(place, split, cache_dir=cache_dir, **options)
+    elif source == "saved":
+        pictures = saved_images(place, split, cache_dir=cache_dir, **options)
     else:
         pictures = prepared_images(
             place, split, data_dir=data_dir, cache_dir=cache_dir, **options
@@ -195,12 +203,14 @@ def _resized(images, size, num_channels: int | None) -> np.ndarray:
 
 def _parsed(spec: str) -> tuple[str, str]:
     source, colon, place = spec.partition(":")
-    if source in ("tfds", "imagefolder", "npz") and colon:
+    if source in ("tfds", "imagefolder", "npz", "saved") and colon:
         if not place:
             raise DataError(f"{spec!r} names nothing; write {source}:NAME.")
         return source, place
     if spec.endswith(".npz"):
         raise DataError(f"{spec} looks like a file; write npz:{spec}.")
+    if is_saved_dataset(spec):
+        raise DataError(f"{spec} is a saved data set; write saved:{spec}.")
     if os.sep in spec and Path(spec).expanduser().is_dir():
         raise DataError(f"{spec} is a folder; write imagefolder:{spec}.")
     return "tfds", spec

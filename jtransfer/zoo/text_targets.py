@@ -1,4 +1,4 @@
-"""Targets of labelled texts: tables in files."""
+"""Targets of labelled texts: tables in files, and data sets of Hugging Face."""
 
 import csv
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jtransfer import data
-from jtransfer._internal.errors import RequestError
+from jtransfer._internal.errors import DataError, RequestError
 from jtransfer._internal.files import json_value, printable_name
 from jtransfer._internal.provenance import bytes_fingerprint
 from jtransfer.intervals import copies
@@ -18,6 +18,30 @@ from jtransfer.zoo._targets import Target, labelled_target
 
 TABLES = (".csv", ".jsonl", ".parquet")
 """Suffixes of files that hold one example a row."""
+
+
+def is_text_table(target: str | Path) -> bool:
+    """Tells whether a target is one for `text_target`.
+
+    Args:
+      target: a file, a folder, or the name of anything else.
+
+    Returns:
+      True for the name of a table, and for a saved data set of Hugging Face that has
+      no column of pictures.
+
+    Example:
+      >>> is_text_table("reviews.csv"), is_text_table("imagefolder:pets")
+      (True, False)
+    """
+    if str(target).endswith(TABLES):
+        return True
+    if not data.is_saved_dataset(target):
+        return False
+    try:
+        return not data.has_pictures(target)
+    except DataError:  # `text_target` tells what is wrong with it.
+        return True
 
 
 def text_target(
@@ -31,10 +55,12 @@ def text_target(
     """Reads labelled texts, for sources that are models of texts.
 
     Args:
-      path: a `.csv` file with a head, a `.jsonl` file with an object a line, or a
-        `.parquet` file (pip install pyarrow).
+      path: a `.csv` file with a head, a `.jsonl` file with an object a line, a
+        `.parquet` file, or a folder that `save_to_disk` of Hugging Face has left, of
+        which the split train or the only one is read (both: pip install pyarrow).
       text_columns: the column of the texts, or two of them for pairs of texts.
-      label_column: the column of the classes, numbers or names.
+      label_column: the column of the classes, numbers or names; numbers of a
+        ClassLabel become its names.
       per_class: examples of each class, drawn at random; all if None.
       seed: of the draw.
 
@@ -61,9 +87,9 @@ def text_target(
         texts.append(parts[0] if len(parts) == 1 else list(parts))
         labels.append(label)
     target = labelled_target(
-        printable_name(path.stem),
+        printable_name(path.absolute().name if path.is_dir() else path.stem),
         np.array([str(label) for label in labels]),
-        digest=bytes_fingerprint(json.dumps([texts, labels]).encode()),
+        digest=bytes_fingerprint(json.dumps([texts, labels], default=str).encode()),
     )
     if per_class is not None:
         try:
@@ -87,6 +113,8 @@ def text_target(
 
 
 def _rows(path: Path, names: Sequence[str]) -> list[tuple]:
+    if data.is_saved_dataset(path):
+        return _saved_rows(path, names)
     try:
         if path.suffix == ".parquet":
             return _parquet_rows(path, names)
@@ -129,6 +157,18 @@ def _parquet_rows(path: Path, names: Sequence[str]) -> list[tuple]:
     except pyarrow.ArrowException as error:
         raise RequestError(f"{path} cannot be read: {error}") from error
     return list(zip(*(table[name].to_pylist() for name in names), strict=True))
+
+
+def _saved_rows(path: Path, names: Sequence[str]) -> list[tuple]:
+    try:
+        saved = data.saved_columns(path, data.example_split(path), names)
+    except DataError as error:
+        raise RequestError(str(error)) from error
+    columns = [
+        values if classes is None else [classes[value] for value in values]
+        for values, classes in zip(*saved, strict=True)
+    ]
+    return list(zip(*columns, strict=True))
 
 
 def _check_columns(path: Path, held, names: Sequence[str]) -> None:
