@@ -24,7 +24,9 @@ class SingularAttacks(NamedTuple):
     """Singular values, by how much each direction moves the outputs, `[r]`."""
 
 
-def jacobian(f: Callable, *, chunk_size: int | None = 10) -> Callable:
+def jacobian(
+    f: Callable, *, chunk_size: int | None = 10, reverse_only: bool = False
+) -> Callable:
     """Makes the function that returns the Jacobian of `f` at one example.
 
     It is `jax.jacrev`, or `jax.jacfwd` where there are no more inputs than outputs:
@@ -38,6 +40,8 @@ def jacobian(f: Callable, *, chunk_size: int | None = 10) -> Callable:
         in evaluation mode: one that normalises by its batch has no such Jacobian.
       chunk_size: passes that run side by side; the others follow in a loop of equal
         chunks, so that memory does not grow with `m`. None runs all at once.
+      reverse_only: whether `f` has no derivatives in forward mode, as functions with a
+        `jax.custom_vjp` have none.
 
     Returns:
       A function of `x` that returns `[m, x.size]`, in the dtype of `x`. It raises
@@ -65,8 +69,8 @@ def jacobian(f: Callable, *, chunk_size: int | None = 10) -> Callable:
                 f"got {outputs}; for a batch use jax.vmap(jacobian(f))."
             )
         checks.floating("the outputs of f", outputs)
-        forward = x.size <= outputs.size
-        num_passes = min(x.size, outputs.size)
+        forward = x.size <= outputs.size and not reverse_only
+        num_passes = x.size if forward else outputs.size
         if chunk_size is None or num_passes <= chunk_size:
             rows = (jax.jacfwd if forward else jax.jacrev)(f)(x)
             rows = rows.reshape(outputs.size, x.size)

@@ -93,8 +93,8 @@ def images(n=40, side=2):
 
 def extracted(folder, spec, x, **settings):
     settings = features.Extraction(cache=folder / "cache", **settings)
-    path = features.extracted(specs.model_spec(spec), x, settings)
-    parts = [np.load(part) for part in sorted(path.glob("part-*.npz"))]
+    kept = features.extracted(specs.model_spec(spec), x, settings).folder
+    parts = [np.load(part) for part in sorted(kept.glob("part-*.npz"))]
     return np.concatenate([part["features"] for part in parts])
 
 
@@ -347,9 +347,9 @@ def test_a_folder_that_cannot_be_written_ends_the_run(folder):
 
 
 def test_the_process_is_offline_unless_it_may_fetch():
-    assert process._environment(download=False)["HF_HUB_OFFLINE"] == "1"
+    assert process._environment(False, 1)["HF_HUB_OFFLINE"] == "1"
     if "HF_HUB_OFFLINE" not in os.environ:
-        assert "HF_HUB_OFFLINE" not in process._environment(download=True)
+        assert "HF_HUB_OFFLINE" not in process._environment(True, 1)
 
 
 def test_flax_networks(folder):
@@ -387,7 +387,7 @@ def test_features_that_are_kept_are_listed_and_removed(folder, monkeypatch, caps
     root = folder / "user" / "jtransfer" / "models"
     for name in ("plain", "with_logits"):
         spec, settings = f"py:own_models:{name}", features.Extraction(cache=root)
-        kept = features.extracted(specs.model_spec(spec), images(), settings)
+        kept = features.extracted(specs.model_spec(spec), images(), settings).folder
     assert cache_command() == 0
     listed = " ".join(capsys.readouterr().out.split())
     assert "py:own_models:plain" in listed

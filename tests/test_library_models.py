@@ -41,7 +41,7 @@ def images(n=20, side=32):
 
 def extracted(folder, spec, x):
     settings = features.Extraction(cache=folder / "cache")
-    path = features.extracted(specs.model_spec(spec), x, settings)
+    path = features.extracted(specs.model_spec(spec), x, settings).folder
     (part,) = path.glob("part-*.npz")
     return dict(np.load(part))
 
@@ -206,7 +206,8 @@ def test_timm(folder, torch):
     assert held["classifier"].shape == (expected.shape[1], logits.shape[1])
     assert "timm has no resnet19; nearest: resnet" in reason(folder, "timm:resnet19")
     absent = reason(folder, "timm:resnet18")
-    assert "not on this machine; a download would fetch 47 MB" in absent
+    assert "not on this machine; a download would fetch timm/resnet18" in absent
+    assert ", 47 MB" in absent
     assert "licence: apache-2.0" in absent
     content = (folder / "w.safetensors").read_bytes()
     (folder / "cut.safetensors").write_bytes(content[:2000])

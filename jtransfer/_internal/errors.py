@@ -21,6 +21,15 @@ class MissingSplit(DataError):
     """A data set that lacks a split; any other fault of the split is another error."""
 
 
+def callback_fault(error: Exception) -> str | None:
+    """Returns the message of a `SourceError` that a callback of XLA has raised.
+
+    Of such an error XLA keeps the text alone, behind that of its own.
+    """
+    _, found, text = str(error).rpartition(f"{SourceError.__name__}: ")
+    return " ".join(text.split()) if found else None
+
+
 def one_line(error: BaseException) -> str:
     """Returns the message of an error on one line."""
     return " ".join(str(error).split())

@@ -38,14 +38,25 @@ class ModelOptions:
     download: bool = False
     """Fetch weights that are not on this machine; without it the rows of such models
     say how many MB that would be, and the licence."""
+    licence: tuple[str, ...] = ()
+    """Licences that models may have, such as apache-2.0 mit; any by default."""
     memory: float | None = None
     """The most GB that a model's process may take; no limit by default."""
+    jobs: int = 1
+    """Models at a time; they share the processors."""
+    cache_limit: float | None = None
+    """The most GB of features that are kept in the end, those read last."""
     source_timeout: float = 600
     """Seconds without progress after which a model is given up."""
 
     def check(self) -> None:
         """Raises RequestError if an option is out of range."""
-        check_positive(memory=self.memory, source_timeout=self.source_timeout)
+        check_positive(
+            memory=self.memory,
+            source_timeout=self.source_timeout,
+            jobs=self.jobs,
+            cache_limit=self.cache_limit,
+        )
 
     def settings(self) -> "Extraction":
         """Returns them as the zoo takes them."""
@@ -53,8 +64,19 @@ class ModelOptions:
 
         limit = None if self.memory is None else int(self.memory * 1e9)
         return DEFAULT_EXTRACTION._replace(
-            download=self.download, memory=limit, silence=self.source_timeout
+            download=self.download,
+            licences=tuple(licence.lower() for licence in self.licence),
+            memory=limit,
+            silence=self.source_timeout,
+            jobs=self.jobs,
         )
+
+    def limit_cache(self) -> None:
+        """Removes features that were read longest ago, if there is a limit."""
+        from jtransfer.zoo import limit_features, models_cache
+
+        if self.cache_limit is not None:
+            limit_features(models_cache(None), int(self.cache_limit * 1e9))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

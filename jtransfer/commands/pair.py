@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from jtransfer.commands.options import (
+    ModelOptions,
     ReadingOptions,
     check_positive,
     check_seed,
@@ -26,6 +27,7 @@ def pair_command(
     json: bool = False,
     seed: int = 0,
     reading: ReadingOptions = ReadingOptions(),
+    models: ModelOptions = ModelOptions(),
 ) -> int:
     """Say why a source serves a target: attacks and gradients of two networks.
 
@@ -47,9 +49,12 @@ def pair_command(
 
       jtransfer pair zoo/a zoo/b --data npz:images.npz --num-examples 100 --num-steps 50
 
+      jtransfer pair timm:resnet18 zoo/mine --data imagefolder:photos --num-examples 50
+
     Args:
       source: A network that jtransfer train has made, or one inside the package by its
-        name (see jtransfer ls).
+        name (see jtransfer ls), or a classifier of another library, such as
+        timm:resnet18 or flax:module:factory.
       target: The model of the target's task, named in the same way.
       data: Images that fit both networks: a TFDS name, imagefolder:DIR or npz:FILE; the
         test split, or else the training split. UCI digits for networks inside the
@@ -62,6 +67,7 @@ def pair_command(
       json: Print the numbers as JSON instead of tables.
       seed: Seed of the draw, the blocks and the attacks.
       reading: How images are read.
+      models: How models of other libraries are applied.
 
     Returns:
       0, or 1 if the networks gave numbers that are not finite.
@@ -71,6 +77,8 @@ def pair_command(
     from jtransfer._internal.progress import stage_progress
     from jtransfer.pairs import summary
     from jtransfer.pairs.results import pair_json
+    from jtransfer.zoo import held_out_images
+    from jtransfer.zoo.specs import is_spec
 
     if num_examples < 10:
         raise RequestError(f"--num-examples must be at least 10, got {num_examples}.")
@@ -81,14 +89,23 @@ def pair_command(
         refuse("without --data", reading=reading)
     if out is not None:
         check_writable(out)
-    networks = summary.pair_networks(source, target)
-    with naming("--data"):
-        images = summary.pair_images(
-            data,
-            networks,
-            data_dir=reading.data_dir,
-            image_size=reading.image_size,
-        )
+    models.check()
+    images = None
+    if data is not None:
+        with naming("--data"):
+            images = held_out_images(
+                data, data_dir=reading.data_dir, image_size=reading.image_size
+            )
+    elif is_spec(source) or is_spec(target):
+        raise RequestError("--data: models of other libraries need images.")
+    if not (is_spec(source) or is_spec(target)):
+        refuse("without models of other libraries", models=models)
+    networks = summary.pair_networks(
+        source, target, images, extraction=models.settings()
+    )
+    if images is None:
+        with naming("--data"):
+            images = summary.package_images(networks)
     with stage_progress(min(num_examples, len(images.images)), "images") as advance:
         shown = summary.pair_summary(
             networks,

@@ -122,4 +122,5 @@ def _jacobian_batches(reference, source, images, sizes) -> Iterator[tuple]:
 
 @jax.jit
 def _jacobians(function, x):
-    return jax.vmap(jacobians.jacobian(function))(x)
+    # Functions of other libraries have no forward mode.
+    return jax.vmap(jacobians.jacobian(function, reverse_only=True))(x)

@@ -14,20 +14,43 @@ from jtransfer.intervals import dealt_blocks, drawn_examples
 from jtransfer.pairs import _batches
 from jtransfer.pairs import measures as pair_measures
 from jtransfer.pairs.results import ByRole, PairAttack, PairedNetwork, PairSummary
-from jtransfer.zoo import Source, embedded, held_out_images, named_source
+from jtransfer.zoo import (
+    DEFAULT_EXTRACTION,
+    Extraction,
+    Source,
+    Target,
+    embedded,
+    named_source,
+)
 
 
-def pair_networks(source: str, target: str) -> ByRole[Source]:
+def pair_networks(
+    source: str,
+    target: str,
+    images: Images | None = None,
+    *,
+    extraction: Extraction = DEFAULT_EXTRACTION,
+) -> ByRole[Source]:
     """Returns the two networks of a pair, with names that tell them apart.
 
     Args:
-      source: as `zoo.model` takes it.
+      source: as `zoo.named_source` takes it.
       target: likewise.
+      images: that both will see, if they are not those inside the package.
+      extraction: how models of other libraries are applied.
 
     Raises:
       RequestError: if there is no such network.
     """
-    networks = ByRole(named_source(source), named_source(target))
+    examples = None
+    if images is not None:
+        names = tuple(images.class_names)
+        examples = Target(
+            "", images.labels, len(names), names, digest="", images=images.images
+        )
+    networks = ByRole(
+        *(named_source(n, examples, extraction=extraction) for n in (source, target))
+    )
     if networks.source.name == networks.target.name:
         networks = ByRole(
             networks.source._replace(name=source), networks.target._replace(name=target)
@@ -35,30 +58,15 @@ def pair_networks(source: str, target: str) -> ByRole[Source]:
     return networks
 
 
-def pair_images(
-    spec: str | None,
-    networks: ByRole[Source],
-    *,
-    data_dir: str | None = None,
-    image_size: int | None = None,
-) -> Images:
-    """Returns the images that both networks see.
+def package_images(networks: ByRole[Source]) -> Images:
+    """Returns the UCI digits that are no labelled examples, for networks inside.
 
     Args:
-      spec: a data set as `jtransfer.data.load` takes it; None for UCI digits, if both
-        networks come from inside the package.
       networks: those of `pair_networks`.
-      data_dir: where prepared data sets lie.
-      image_size: side to which the images are resized, if they differ in size.
-
-    Returns:
-      The images; of UCI digits those that are no labelled examples.
 
     Raises:
-      RequestError: if there are none.
+      RequestError: if one does not come from inside the package.
     """
-    if spec is not None:
-        return held_out_images(spec, data_dir=data_dir, image_size=image_size)
     if networks.source.network is not None or networks.target.network is not None:
         raise RequestError("images that fit both networks are missing.")
     images, labels = embedded.digits()
@@ -81,7 +89,7 @@ def pair_summary(
 
     Args:
       networks: those of `pair_networks`.
-      images: of `pair_images`.
+      images: that both see.
       name: that of the images.
       num_images: how many of them, at most.
       epsilon: largest change of a pixel.

@@ -30,9 +30,13 @@ from jtransfer.zoo._targets import labelled_target as labelled_target
 from jtransfer.zoo._targets import target as target
 from jtransfer.zoo.extraction import DEFAULT_EXTRACTION as DEFAULT_EXTRACTION
 from jtransfer.zoo.extraction import Extraction as Extraction
+from jtransfer.zoo.extraction import limit_features as limit_features
 from jtransfer.zoo.extraction import model_source as model_source
+from jtransfer.zoo.extraction import models_cache as models_cache
+from jtransfer.zoo.extraction import prepare as prepare
 from jtransfer.zoo.objects import object_source as object_source
 from jtransfer.zoo.text_targets import TABLES as TABLES
+from jtransfer.zoo.text_targets import is_text_table as is_text_table
 from jtransfer.zoo.text_targets import text_target as text_target
 
 

@@ -135,6 +135,15 @@ def _rows(shards: list[Path], name: str) -> Iterator[np.ndarray]:
         raise SourceError(str(error)) from error
 
 
+def npz_rows_of(path: Path, name: str) -> Iterator[np.ndarray]:
+    """Yields the rows of an array `[n, d]` of an `.npz` file, or a folder of them.
+
+    Raises:
+      SourceError: if a file lacks it, or it holds no rows of numbers.
+    """
+    return _rows(shards_of(path), name)
+
+
 def natural_order(path: Path) -> list:
     """Sorts shard-2 before shard-10."""
     parts = re.split(r"(\d+)", path.name)

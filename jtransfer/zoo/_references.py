@@ -19,6 +19,8 @@ from jtransfer.zoo._embedded import embedded_sources
 from jtransfer.zoo._network_sources import is_network, network_source
 from jtransfer.zoo._source_types import Source
 from jtransfer.zoo._targets import Target
+from jtransfer.zoo.extraction import DEFAULT_EXTRACTION, Extraction, model_reference
+from jtransfer.zoo.specs import is_spec, model_spec, unknown_prefix
 
 NUM_IMAGES = 500
 
@@ -38,13 +40,19 @@ class Reference(NamedTuple):
     """How many of the images are used, at most; they are drawn at random."""
 
 
-def named_source(spec: str, target: Target | None = None) -> Source:
+def named_source(
+    spec: str,
+    target: Target | None = None,
+    *,
+    extraction: Extraction = DEFAULT_EXTRACTION,
+) -> Source:
     """Returns the one model that a name stands for.
 
     Args:
       spec: a folder that `jtransfer train` has made, the name of a network inside the
-        package, or `imagenet:efficientnet_lite0`.
+        package, `imagenet:efficientnet_lite0`, or a model of another library.
       target: holds the images that features and logits are of.
+      extraction: how models of other libraries are applied.
 
     Returns:
       A source with a function; the network of a folder has been read.
@@ -52,6 +60,13 @@ def named_source(spec: str, target: Target | None = None) -> Source:
     Raises:
       RequestError: if there is no such model, or its files are damaged.
     """
+    if is_spec(spec):
+        try:
+            return model_reference(model_spec(spec), target, extraction)
+        except SourceError as error:
+            raise RequestError(str(error)) from error
+    if fault := unknown_prefix(spec):
+        raise RequestError(fault)
     path = Path(spec).expanduser()
     if path.is_dir() or is_network(path):
         source = network_source(path, target)

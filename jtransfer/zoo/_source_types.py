@@ -41,6 +41,9 @@ class Source(NamedTuple):
     """Returns a `jtransfer.networks.Network`, which can be trained on."""
     head: Callable | None = None
     """Returns the weights `[d, Z]` of the last layer, from features to logits."""
+    prepare: Callable | None = None
+    """Computes, ahead of their use, features that are kept on disk, and calls its
+    argument with how many more examples are done."""
 
 
 def pieces(batches) -> Iterator[np.ndarray]:

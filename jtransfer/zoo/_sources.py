@@ -1,8 +1,9 @@
 """Sources: pretrained models as files of features, shards, or trained networks."""
 
+import functools
 import glob
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from jtransfer._internal.errors import RequestError
@@ -21,8 +22,13 @@ from jtransfer.zoo._source_types import NUMBERS
 from jtransfer.zoo._source_types import Source as Source
 from jtransfer.zoo._source_types import is_number as is_number
 from jtransfer.zoo._targets import Target
-from jtransfer.zoo.extraction import DEFAULT_EXTRACTION, Extraction, model_source
-from jtransfer.zoo.specs import is_spec, model_spec, unknown_prefix
+from jtransfer.zoo.extraction import (
+    DEFAULT_EXTRACTION,
+    Extraction,
+    model_layer_sources,
+    model_source,
+)
+from jtransfer.zoo.specs import ModelSpec, is_spec, model_spec, unknown_prefix
 
 
 def sources(
@@ -52,14 +58,17 @@ def sources(
       RequestError: if there is no such zoo, or it is empty or names a source twice.
     """
     path = Path(spec).expanduser()
+    model = functools.partial(
+        _model_sources, target=target, extraction=extraction, layers=layers
+    )
     if is_spec(spec):
-        sources = [model_source(model_spec(spec), target, extraction)]
+        sources = model(model_spec(spec))
     elif (fault := unknown_prefix(spec)) and not path.exists():
         raise RequestError(fault)
     elif path.suffix == ".toml":
-        sources = _declared(path, target, extraction)
+        sources = _declared(path, target, model)
     elif path.suffix == ".txt":
-        sources = _listed(path, target, extraction)
+        sources = _listed(path, model)
     elif path.is_dir() and not is_network(path):
         sources = [_source(entry, target) for entry in _entries(path, target)]
     elif path.exists() or is_network(path):
@@ -80,7 +89,7 @@ def sources(
     return sources
 
 
-def _listed(path: Path, target: Target | None, extraction: Extraction) -> list[Source]:
+def _listed(path: Path, model: Callable[..., list[Source]]) -> list[Source]:
     """The models of a text file: a spec a line, or `name = spec`; # begins a remark."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -96,13 +105,21 @@ def _listed(path: Path, target: Target | None, extraction: Extraction) -> list[S
         if not is_spec(spec):
             fault = unknown_prefix(spec) or f"{spec!r} names no model."
             raise RequestError(f"{path}, line {number}: {fault}")
-        source = model_source(model_spec(spec, path.parent), target, extraction)
-        sources.append(source._replace(name=name.strip()) if equals else source)
+        own = name.strip() if equals else None
+        sources += model(model_spec(spec, path.parent), name=own)
     return sources
 
 
+def _model_sources(
+    spec: ModelSpec, *, target, extraction, layers: bool, declared=None, name=None
+) -> list[Source]:
+    made = model_layer_sources if layers else model_source
+    sources = made(spec, target, extraction, declared=declared, name=name)
+    return sources if layers else [sources]
+
+
 def _declared(
-    path: Path, target: Target | None, extraction: Extraction
+    path: Path, target: Target | None, model: Callable[..., list[Source]]
 ) -> list[Source]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("source", [])
@@ -128,13 +145,14 @@ def _declared(
             if not is_spec(place):
                 fault = unknown_prefix(place) or f"{place!r} names no model."
                 raise RequestError(f"{path}: source {number}: {fault}")
+            own = str(table["name"]) if "name" in table else None
             spec = model_spec(place, path.parent)
-            source = model_source(spec, target, extraction, declared=facts)
-        else:
-            place = Path(place).expanduser()
-            inside = place if is_network(place) else path.parent / place
-            source = _source(inside, target)
-            source = source._replace(facts={**source.facts, **facts})
+            sources += model(spec, declared=facts, name=own)
+            continue
+        place = Path(place).expanduser()
+        inside = place if is_network(place) else path.parent / place
+        source = _source(inside, target)
+        source = source._replace(facts={**source.facts, **facts})
         sources.append(source._replace(name=str(table.get("name", source.name))))
     return sources
 

@@ -12,8 +12,9 @@ from jtransfer._internal.provenance import arrays_fingerprint
 from jtransfer.zoo._source_types import Source, source_errors
 from jtransfer.zoo._targets import Target
 from jtransfer.zoo.loaders import _torch
+from jtransfer.zoo.loaders.flax import flax_network
 from jtransfer.zoo.loaders.images import byte_images, rgb
-from jtransfer.zoo.loaders.python import flax_network, function_network
+from jtransfer.zoo.loaders.python import function_network
 from jtransfer.zoo.loaders.types import LoadedModel
 
 _BATCH = 64

@@ -4,11 +4,11 @@ import difflib
 import importlib.util
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jtransfer._internal.errors import RequestError
+from jtransfer._internal.errors import RequestError, SourceError
 
 
 class Library(NamedTuple):
@@ -45,7 +45,7 @@ LIBRARIES: Mapping[str, Library] = {
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch", "torchvision", "safetensors"),
     "timm": ("timm",),
-    "hf": ("transformers",),
+    "hf": ("transformers", "pyarrow"),
     "onnx": ("onnx", "onnxruntime"),
 }
 """What each extra of this package installs, the first one with those below it."""
@@ -183,3 +183,12 @@ def _placed(library, model, options, folder: Path) -> tuple[str, dict[str, str]]
     if "weights" in options:
         options = {**options, "weights": placed(options["weights"])}
     return model, options
+
+
+def check_licence(licence: str | None, wanted: Sequence[str]) -> None:
+    """Raises SourceError unless a licence is among those that are wanted, if any."""
+    licence = licence or "not stated"
+    if wanted and licence.lower() not in wanted:
+        raise SourceError(
+            f"Its licence ({licence}) is none of those asked for: {', '.join(wanted)}."
+        )

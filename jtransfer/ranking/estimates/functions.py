@@ -8,7 +8,13 @@ import jax
 import numpy as np
 
 from jtransfer import pairs
-from jtransfer._internal.errors import DataError, RequestError, SourceError, one_line
+from jtransfer._internal.errors import (
+    DataError,
+    RequestError,
+    SourceError,
+    callback_fault,
+    one_line,
+)
 from jtransfer.intervals import Estimate, dealt_blocks, drawn_examples
 from jtransfer.pairs.measures import estimate_of_sums
 from jtransfer.zoo import Reference, Source, Target
@@ -99,7 +105,11 @@ def function_estimates(
         if "jacobians" in needs:
             reference = comparison.reference.source.function()
             by_need["jacobians"] = pairs.gradients(reference, function, images, blocks)
-    except (MemoryError, jax.errors.JaxRuntimeError):
+    except jax.errors.JaxRuntimeError as error:
+        if (fault := callback_fault(error)) is not None:
+            raise SourceError(fault) from error
+        raise
+    except MemoryError:
         raise
     except (SourceError, DataError) as error:
         raise SourceError(one_line(error)) from error

@@ -1,9 +1,11 @@
 """The process of one model: `python -m jtransfer.zoo.extraction`.
 
-It reads a request as JSON from stdin, writes parts of the features into a folder, and
-says how far it is by JSON lines on stdout. Whatever the library prints goes to stderr.
+It reads a request, a line of JSON, from stdin. Of a request of features it writes parts
+into a folder, and says how far it is by JSON lines on stdout; one of a function it
+serves until stdin ends. Whatever the library prints goes to stderr.
 """
 
+import functools
 import json
 import os
 import sys
@@ -11,6 +13,8 @@ import traceback
 
 from jtransfer._internal.errors import FileError, SourceError, one_line
 from jtransfer.zoo.extraction import worker
+from jtransfer.zoo.extraction.frames import write_frame
+from jtransfer.zoo.extraction.function_server import serve_function
 
 try:
     import resource
@@ -21,17 +25,17 @@ except ImportError:  # Not on this system.
 def serve() -> int:
     """Serves one request; returns the exit code."""
     # From here on what a library prints is no line of the protocol.
-    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    request = json.loads(sys.stdin.read())
-
-    def tell(event: dict) -> None:
-        lines.write(json.dumps(event, default=repr) + "\n")
-        lines.flush()
-
+    requests = sys.stdin.buffer
+    request = json.loads(requests.readline())
+    tell = functools.partial(write_frame, answers)
     try:
         _limit_memory(request["memory"])
-        worker.write_features(request, tell)
+        if request.get("serves"):
+            serve_function(request, requests, answers)
+        else:
+            worker.write_features(request, tell)
     except SourceError as error:
         tell({"failed": str(error)})
         return 1
@@ -40,6 +44,8 @@ def serve() -> int:
         return 1
     except MemoryError:
         tell({"failed": "It is out of memory while it is loaded or tried."})
+        return 1
+    except BrokenPipeError:  # The parent has gone.
         return 1
     except Exception as error:  # Of the library, or of the user's code.
         tell({"failed": f"{type(error).__name__}: {one_line(error)[:300]}"})

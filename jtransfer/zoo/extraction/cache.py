@@ -23,7 +23,7 @@ from jtransfer._internal.provenance import bytes_fingerprint, files_fingerprint
 from jtransfer._internal.versions import installed_version
 from jtransfer.zoo.specs import ModelSpec
 
-VERSION = 1
+VERSION = 2
 """Of extraction itself: raise it when the numbers change."""
 
 
@@ -198,3 +198,24 @@ def remove_features(entries: Iterable[CachedFeatures]) -> int:
             shutil.rmtree(entry.folder)
         free += entry.size
     return free
+
+
+def limit_features(root: Path, limit: int) -> int:
+    """Removes the features read longest ago, until all take no more than a limit.
+
+    Args:
+      root: of the cache.
+      limit: in bytes.
+
+    Returns:
+      The bytes that are free again.
+
+    Raises:
+      FileError: if a folder cannot be removed.
+    """
+    total, surplus = 0, []
+    for entry in cached_features(root):
+        total += entry.size
+        if total > limit:
+            surplus.append(entry)
+    return remove_features(surplus)

@@ -1,4 +1,4 @@
-"""The features of a model of another library for a target's images, as a source.
+"""The features of a model of another library for examples, computed or found again.
 
 They are computed by a process of their own (`jtransfer.zoo.extraction`), which may
 crash, hang or take too much memory without harm to a ranking, and are kept by the
@@ -7,11 +7,12 @@ versions, images. What a name was resolved to the last time is remembered with t
 files' digests: no library is imported to find features that are there.
 """
 
-import functools
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +24,10 @@ from jtransfer._internal.files import (
     json_line,
     write_text_atomically,
 )
+from jtransfer._internal.progress import stage_progress
 from jtransfer._internal.provenance import arrays_fingerprint, bytes_fingerprint
-from jtransfer.zoo._array_sources import npz_source
-from jtransfer.zoo._source_types import Source
-from jtransfer.zoo._targets import Target
 from jtransfer.zoo.extraction.cache import (
+    VERSION,
     features_key,
     file_state,
     held_folder,
@@ -38,7 +38,7 @@ from jtransfer.zoo.extraction.cache import (
 )
 from jtransfer.zoo.extraction.process import run_process
 from jtransfer.zoo.loaders.images import byte_images
-from jtransfer.zoo.specs import ModelSpec
+from jtransfer.zoo.specs import ModelSpec, check_licence
 
 
 class Extraction(NamedTuple):
@@ -46,10 +46,14 @@ class Extraction(NamedTuple):
 
     download: bool = False
     """Whether weights that are not on this machine may be fetched."""
+    licences: tuple[str, ...] = ()
+    """Those that a model may have, in lower case; any if empty."""
     memory: int | None = None
     """The most bytes that a model may take; None is no limit."""
     silence: float = 600.0
     """Seconds without progress after which a model is given up."""
+    jobs: int = 1
+    """Models at a time, which share the processors."""
     cache: Path | None = None
     """Where features are kept; the user's cache by default."""
     progress: bool = True
@@ -58,79 +62,35 @@ class Extraction(NamedTuple):
 
 DEFAULT_EXTRACTION = Extraction()
 """Nothing is fetched, and memory has no limit."""
+Advance = Callable[[int], None]
 
 
-def model_source(
-    spec: ModelSpec,
-    target: Target | None,
-    settings: Extraction,
-    *,
-    declared: Mapping[str, Any] | None = None,
-) -> Source:
-    """Returns a model of another library, applied to the images of a target.
+class KeptFeatures(NamedTuple):
+    """The features of a model for some examples."""
 
-    Args:
-      spec: the model.
-      target: holds the images.
-      settings: how it is applied.
-      declared: facts of its owner, which count for more than its own.
-
-    Returns:
-      The source. Its features are computed when they are first asked for.
-    """
-    declared = declared or {}
-    facts: dict[str, Any] = {"spec": spec.text, **declared}
-
-    @functools.cache
-    def stored(part: str) -> Source:
-        examples = getattr(target, part, None)
-        if examples is None and part == "images":
-            examples = getattr(target, "texts", None)
-        if examples is None:
-            raise SourceError(
-                "It is a model of images or texts: the target must hold these."
-            )
-        folder = extracted(spec, examples, settings)
-        facts.update({**record_of(folder)["facts"], **declared})
-        return npz_source(folder)
-
-    def member(name: str, part: str = "images"):
-        def rows() -> Iterator[np.ndarray]:
-            held = getattr(stored(part), name)
-            if held is None:
-                raise SourceError(f"It needs {name}, which the model does not give.")
-            return held()
-
-        return rows
-
-    has_test = target is not None and target.test_images is not None
-    return Source(
-        name=spec.name,
-        facts=facts,
-        features=member("features"),
-        logits=lambda: _logits(stored("images")),
-        digest=lambda: stored("images").digest(),
-        test_features=member("features", "test_images") if has_test else None,
-        head=member("head"),
-    )
-
-
-def _logits(source: Source):
-    if source.logits is None:
-        raise SourceError("It needs logits, which the model does not give.")
-    return source.logits()
+    folder: Path
+    record: dict[str, Any]
+    """Facts, files, resolved settings, versions, and names of the layers if all."""
 
 
 def extracted(
-    spec: ModelSpec, examples: np.ndarray | Sequence, settings: Extraction
-) -> Path:
-    """Returns the folder of a model's features for examples, computed if need be.
+    spec: ModelSpec,
+    examples: np.ndarray | Sequence,
+    settings: Extraction,
+    *,
+    layers: bool = False,
+    advance: Advance | None = None,
+) -> KeptFeatures:
+    """Returns a model's features for examples, computed if need be.
 
     Args:
       spec: the model.
       examples: images, uint8 or floats in [0, 1], `[n, h, w, c]`; or texts, or pairs
         of these.
       settings: how it is applied.
+      layers: whether all its layers, in one pass.
+      advance: is called with how many more examples are done; by default a bar of its
+        own is shown, if there is to be one.
 
     Raises:
       SourceError: if the model cannot be loaded or applied; the line has the reason.
@@ -138,38 +98,43 @@ def extracted(
     """
     root = models_cache(settings.cache)
     data, file, write = _stored_form(examples)
-    if (folder := kept_features(root, spec, data)) is not None:
-        return folder
-    work = root / "work" / bytes_fingerprint(f"{spec.text} {data}".encode())
+    key = spec._replace(options=(*spec.options, ("layers", "all"))) if layers else spec
+    if (kept := _kept(root, key, data, settings)) is not None:
+        return kept
+    work = root / "work" / bytes_fingerprint(f"{VERSION} {key.text} {data}".encode())
     with held_folder(work):
         # Another run may have made them in the meantime.
-        if (folder := kept_features(root, spec, data)) is not None:
-            return folder
+        if (kept := _kept(root, key, data, settings)) is not None:
+            return kept
         request = {
-            "spec": [spec.library, spec.model, list(spec.options)],
+            **model_request(spec, settings),
             "examples": str(work / file),
             "folder": str(work),
-            "batch": dict(spec.options).get("batch"),
-            "download": settings.download,
-            "memory": settings.memory,
+            "layers": layers,
         }
+        shown = contextlib.nullcontext(lambda name, count: None)
+        if settings.progress and advance is None:
+            shown = stage_progress(len(examples), "examples")
         try:
             write(work / file)
-            loaded = run_process(
-                request,
-                len(examples),
-                settings.silence,
-                work / "log.txt",
-                progress=settings.progress,
-            )
+            with shown as advance_stage:
+                loaded = run_process(
+                    request,
+                    len(examples),
+                    settings.silence,
+                    work / "log.txt",
+                    threads=max(1, (os.cpu_count() or 1) // settings.jobs),
+                    advance=advance or (lambda count: advance_stage("features", count)),
+                    note=_tell if settings.progress else lambda line: None,
+                )
         finally:
             (work / file).unlink(missing_ok=True)
         files = {name: file_state(Path(name)) for name in loaded["files"]}
         for name, digest in loaded["files"].items():
             if files[name]["digest"] != digest:
                 raise SourceError(f"{name} changed while it was read; run it again.")
-        record = {**loaded, "files": files, "spec": spec.text}
-        folder = root / "features" / features_key(record, spec, data)
+        record = {**loaded, "files": files, "spec": key.text}
+        folder = root / "features" / features_key(record, key, data)
         with file_faults(folder):
             for name in ("identity.json", "log.txt"):
                 (work / name).unlink(missing_ok=True)
@@ -178,8 +143,31 @@ def extracted(
             if folder.exists():  # The same content under another name.
                 shutil.rmtree(folder)
             os.replace(work, folder)
-        remember(root, spec, record)
-    return folder
+        remember(root, key, record)
+    return KeptFeatures(folder, record)
+
+
+def model_request(spec: ModelSpec, settings: Extraction) -> dict[str, Any]:
+    """Returns what the process of a model is told of it."""
+    return {
+        "spec": [spec.library, spec.model, list(spec.options)],
+        "batch": dict(spec.options).get("batch"),
+        "download": settings.download,
+        "licences": settings.licences,
+        "memory": settings.memory,
+    }
+
+
+def _kept(root, spec, data, settings: Extraction) -> KeptFeatures | None:
+    if (folder := kept_features(root, spec, data)) is None:
+        return None
+    record = record_of(folder)
+    check_licence(record["facts"].get("licence"), settings.licences)
+    return KeptFeatures(folder, record)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _stored_form(examples) -> tuple[str, str, Callable[[Path], None]]:

@@ -1,201 +1,194 @@
-"""Applies one model to images, batch by batch, and writes its features in parts."""
+"""Applies one model to examples, batch by batch, and writes its features in parts."""
 
-import io
 import json
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jtransfer._internal.errors import SourceError, one_line
-from jtransfer._internal.files import json_line, write_atomically, write_text_atomically
-from jtransfer._internal.provenance import files_fingerprint
-from jtransfer._internal.versions import installed_version
-from jtransfer.zoo.loaders.huggingface import hugging_face_model
-from jtransfer.zoo.loaders.huggingface_texts import hugging_face_text_model
-from jtransfer.zoo.loaders.onnx import onnx_model
-from jtransfer.zoo.loaders.python import flax_model, python_function, torch_model
-from jtransfer.zoo.loaders.timm import timm_model
-from jtransfer.zoo.loaders.torchvision import torchvision_model
+from jtransfer._internal.errors import FileError, SourceError
+from jtransfer._internal.files import json_line
+from jtransfer.zoo.extraction.batches import in_batches
+from jtransfer.zoo.extraction.loading import loaded_event, loaded_model
+from jtransfer.zoo.extraction.parts import (
+    FEATURES,
+    finished,
+    keep_only,
+    place,
+    write_part,
+)
 from jtransfer.zoo.loaders.types import LoadedModel
-from jtransfer.zoo.specs import ModelSpec
 
-try:
-    import resource
-except ImportError:  # Not on this system.
-    resource = None
-
-LOADERS = {
-    "timm": timm_model,
-    "hf": hugging_face_model,
-    "torchvision": torchvision_model,
-    "torch": torch_model,
-    "onnx": onnx_model,
-    "flax": flax_model,
-    "py": python_function,
-}
-LOADERS_OF_TEXTS = {"hf": hugging_face_text_model, "py": python_function}
 PART_ROWS, PART_BYTES = 4096, 2**25
-FIRST_BATCH, NUM_CHECKED = 64, 8
-_OUT_OF_MEMORY = ("DefaultCPUAllocator", "RESOURCE_EXHAUSTED", "out of memory")
+FIRST_BATCH, FIRST_TOKENS, NUM_CHECKED = 64, 16_384, 8
+
+Outputs = tuple[dict[str, np.ndarray], np.ndarray | None]
+"""Features by the names of layers, and logits."""
 
 
 def write_features(request: dict, tell: Callable[[dict], None]) -> None:
     """Serves a request of `features.extracted`.
 
     Args:
-      request: `spec`, `examples` (images in an .npy file, or texts in a .json file),
-        `folder` of the parts, `download`, `batch`.
+      request: that of `loaded_model`; `examples` (images in an .npy file, or texts in a
+        .json file), `folder` of the parts, `batch`, `layers` (whether all of them).
       tell: is called with what the parent is to know.
 
     Raises:
       SourceError: if the model cannot be loaded, or gives no features.
+      FileError: if the disk has no room for them.
     """
-    spec = ModelSpec(*request["spec"][:2], tuple(map(tuple, request["spec"][2])))
     folder, file = Path(request["folder"]), Path(request["examples"])
     of_texts = file.suffix == ".json"
-    loaders = LOADERS_OF_TEXTS if of_texts else LOADERS
-    if spec.library not in loaders:
-        raise SourceError("It is a model of images, and the examples are texts.")
     examples = (
         json.loads(file.read_text()) if of_texts else np.load(file, mmap_mode="r")
     )
-    model = loaders[spec.library](spec, download=request["download"])
-    head = _checked(model, examples)
-    versions = {name: installed_version(name) for name in model.packages}
-    files = {str(path.resolve()): files_fingerprint([path]) for path in model.files}
-    identity = {"resolved": model.resolved, "versions": versions, "files": files}
-    _keep_only(folder, json_line(identity))
-    tell({"loaded": {"facts": model.facts, **identity}})
-    batch = int(request["batch"] or FIRST_BATCH)
-    start, part = _finished(folder)
+    model = loaded_model(request, of_texts=of_texts, tell=tell)
+    apply = _applied(model, all_layers=request["layers"])
+    widths, few, logits = _checked(apply, examples)
+    head = _fitting_head(model.head(), few, logits)
+    loaded = loaded_event(model)
+    if request["layers"]:
+        loaded["layers"] = list(widths)
+    keep_only(folder, json_line({k: v for k, v in loaded.items() if k != "facts"}))
+    row_bytes = 4 * (sum(widths.values()) + (0 if logits is None else logits.shape[1]))
+    _check_space(folder, row_bytes * len(examples))
+    lengths = None
+    if model.num_tokens is not None:
+        lengths = _lengths(model.num_tokens, examples)
+        share = float((lengths > model.max_tokens).mean())
+        loaded["facts"] = {**model.facts, "share_cut": round(share, 4)}
+        lengths = np.minimum(lengths, model.max_tokens)
+    tell({"loaded": loaded})
+    batch = None if request["batch"] is None else int(request["batch"])
+    start, number = finished(folder)
     tell({"rows": start})
-    held: list[tuple[np.ndarray, np.ndarray | None]] = []
-    for rows in _outputs(model, examples, start, batch):
-        _check_finite(rows[0], start)
-        held.append(rows)
-        start += len(rows[0])
-        tell({"rows": start})
-        features = [features for features, _ in held]
-        size, count = sum(f.nbytes for f in features), sum(map(len, features))
-        if start == len(examples) or count >= PART_ROWS or size >= PART_BYTES:
-            _write_part(folder, part, held, head)
-            held, part = [], part + 1
-
-
-def _outputs(
-    model: LoadedModel, examples, start: int, batch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Yields the outputs from an example on; batches that are too large are halved."""
+    part_rows = min(PART_ROWS, max(1, PART_BYTES // row_bytes))
     while start < len(examples):
-        rows = examples[start : start + batch]
-        try:
-            features, logits = model.outputs(_batch(rows))
-        except SourceError:
-            raise
-        except Exception as error:  # Libraries have errors of their own for this.
-            full = isinstance(error, MemoryError) or any(
-                text in str(error) for text in _OUT_OF_MEMORY
-            )
-            reason = one_line(error)[:300]
-        else:
-            yield _arrays(features, logits, len(rows))
-            start += len(rows)
-            continue
-        # Here, outside of the handler, what the batch held is free again.
-        if not full:
-            raise SourceError(f"It fails at row {start}: {reason}")
-        if batch == 1:
-            peak = f"peak {_peak():.1f} GB"
-            raise SourceError(f"It is out of memory at batch 1 ({peak}).")
-        batch = max(1, batch // 2)
-
-
-def _batch(rows):
-    """A batch as models take it: an array of images, or a list of texts."""
-    return rows if isinstance(rows, list) else np.ascontiguousarray(rows)
-
-
-def _arrays(features, logits, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-    features = np.asarray(features, np.float32)
-    if features.ndim != 2 or len(features) != n or not features.shape[1]:
-        raise SourceError(
-            f"{n} examples give features of shape {list(features.shape)}, not [{n}, d]."
+        rows = np.arange(start, min(start + part_rows, len(examples)))
+        arrays: dict[str, np.ndarray] = {"rows": rows}
+        if lengths is not None:
+            # Texts of one length waste little on padding. The longest come first: so
+            # memory ends at once or not at all.
+            rows = rows[np.argsort(-lengths[rows], kind="stable")]
+        batches = in_batches(
+            lambda chosen: apply(_chosen(examples, chosen)),
+            rows,
+            _sizes(rows, lengths, batch),
         )
-    if logits is None:
-        return features, None
-    logits = np.asarray(logits, np.float32)
-    if logits.ndim != 2 or len(logits) != n:
-        raise SourceError(f"{n} examples give logits of shape {list(logits.shape)}.")
-    return features, logits
+        done = start
+        for chosen, (layers, logits) in batches:
+            for features in layers.values():
+                _check_finite(features, chosen)
+            place(arrays, layers, logits, chosen - start, len(rows))
+            done += len(chosen)
+            tell({"rows": done})
+        if head is not None:
+            arrays["classifier"] = head
+        write_part(folder, number, arrays)
+        start, number = done, number + 1
 
 
-def _checked(model: LoadedModel, examples) -> np.ndarray | None:
-    """Makes sure on a few examples that features mean something; returns the head.
+def _applied(model: LoadedModel, *, all_layers: bool) -> Callable[..., Outputs]:
+    """The function from a batch to features by name and logits, checked."""
+    if all_layers and model.layers is None:
+        raise SourceError("It has no layers that can be told apart; name one of them.")
+
+    def apply(batch) -> Outputs:
+        if all_layers:
+            layers, logits = model.layers(batch)
+        else:
+            features, logits = model.outputs(batch)
+            layers = {FEATURES: features}
+        n = len(batch)
+        layers = {name: _rows(x, n, "features") for name, x in layers.items()}
+        return layers, None if logits is None else _rows(logits, n, "logits")
+
+    return apply
+
+
+def _rows(array, n: int, what: str) -> np.ndarray:
+    array = np.asarray(array, np.float32)
+    if array.ndim != 2 or len(array) != n or not array.shape[1]:
+        raise SourceError(
+            f"{n} examples give {what} of shape {list(array.shape)}, not [{n}, d]."
+        )
+    return array
+
+
+def _lengths(num_tokens: Callable[[list], np.ndarray], texts: list) -> np.ndarray:
+    starts = range(0, len(texts), PART_ROWS)
+    return np.concatenate([num_tokens(texts[i : i + PART_ROWS]) for i in starts])
+
+
+def _sizes(
+    rows: np.ndarray, lengths: np.ndarray | None, batch: int | None
+) -> Callable[[int], int]:
+    """How many examples a batch takes from a place on: so many tokens, of texts."""
+    if batch is not None or lengths is None:
+        return lambda start: batch or FIRST_BATCH
+    return lambda start: max(1, FIRST_TOKENS // max(int(lengths[rows[start]]), 1))
+
+
+def _chosen(examples, rows: Sequence[int]):
+    """Some examples as models take them: an array of images, or a list of texts."""
+    if isinstance(examples, list):
+        return [examples[i] for i in rows]
+    return np.ascontiguousarray(examples[rows])
+
+
+def _checked(
+    apply: Callable[..., Outputs], examples
+) -> tuple[dict[str, int], np.ndarray | None, np.ndarray | None]:
+    """Makes sure on a few examples that features mean something.
 
     They must be the same a second time, and of an example alone; and they must differ.
+
+    Returns:
+      Widths of the layers by name; features and logits of these examples.
     """
-    few = _batch(examples[:NUM_CHECKED])
-    features, logits = _arrays(*model.outputs(few), len(few))
-    again, _ = _arrays(*model.outputs(few), len(few))
-    alone, _ = _arrays(*model.outputs(few[:1]), 1)
-    _check_finite(features, 0)
-    size = np.abs(features).max() or 1.0
-    if np.abs(again - features).max() > 1e-5 * size:
-        raise SourceError("It gives other features a second time: is dropout on?")
-    if np.abs(alone - features[:1]).max() > 1e-3 * size:
-        raise SourceError("An example alone has other features than in a batch.")
+    few = _chosen(examples, np.arange(min(NUM_CHECKED, len(examples))))
+    layers, logits = apply(few)
+    again, _ = apply(few)
+    alone, _ = apply(few[:1])
+    for name, features in layers.items():
+        _check_finite(features, np.arange(len(few)))
+        size = np.abs(features).max() or 1.0
+        if np.abs(again[name] - features).max() > 1e-5 * size:
+            raise SourceError("It gives other features a second time: is dropout on?")
+        if np.abs(alone[name] - features[:1]).max() > 1e-3 * size:
+            raise SourceError("An example alone has other features than in a batch.")
     differ = any(not np.array_equal(example, few[0]) for example in few)
-    if differ and not np.ptp(features, axis=0).any():
+    if differ and not any(np.ptp(f, axis=0).any() for f in layers.values()):
         raise SourceError("Its features are the same for all examples.")
-    head = model.head()
-    if head is None or logits is None or head.shape[0] != features.shape[1]:
+    widths = {name: features.shape[1] for name, features in layers.items()}
+    return widths, layers.get(FEATURES), logits
+
+
+def _fitting_head(
+    head: np.ndarray | None, features: np.ndarray | None, logits: np.ndarray | None
+) -> np.ndarray | None:
+    """The weights from features to logits, if those give these but for a bias."""
+    if head is None or logits is None or features is None:
         return None
-    # Of the logits if they differ from it by a constant, the bias, only.
+    if head.shape[0] != features.shape[1]:
+        return None
     gap = logits - features @ head
     return head if np.ptp(gap, axis=0).max() <= 1e-4 * np.abs(logits).max() else None
 
 
-def _check_finite(features: np.ndarray, start: int) -> None:
+def _check_finite(features: np.ndarray, rows: np.ndarray) -> None:
     bad = ~np.isfinite(features)
     if bad.any():
-        row = start + int(bad.any(axis=1).argmax())
+        row = rows[bad.any(axis=1)].min()
         raise SourceError(f"{bad.sum()} values are not finite, first in row {row}.")
 
 
-def _keep_only(folder: Path, identity: str) -> None:
-    """Removes the parts of another model, or of other versions."""
-    file = folder / "identity.json"
-    if not file.exists() or file.read_text(encoding="utf-8") != identity:
-        for part in folder.glob("part-*.npz"):
-            part.unlink()
-        write_text_atomically(file, identity)
-
-
-def _finished(folder: Path) -> tuple[int, int]:
-    """Rows and number of the parts that are whole."""
-    rows, number = 0, 0
-    while (file := folder / f"part-{number:05d}.npz").exists():
-        with np.load(file, allow_pickle=False) as part:
-            rows += len(part["features"])
-        number += 1
-    return rows, number
-
-
-def _write_part(folder: Path, number: int, held, head) -> None:
-    features, logits = zip(*held, strict=True)
-    arrays = {"features": np.concatenate(features)}
-    if logits[0] is not None:
-        arrays["logits"] = np.concatenate(logits)
-    if head is not None:
-        arrays["classifier"] = head
-    stored = io.BytesIO()
-    np.savez(stored, **arrays)
-    write_atomically(folder / f"part-{number:05d}.npz", stored.getvalue())
-
-
-def _peak() -> float:
-    """The most memory that the process has had, in GB."""
-    if resource is None:
-        return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def _check_space(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise FileError(
+            f"{folder} cannot be written: the features take {size / 1e9:.2f} GB, and "
+            f"{free / 1e9:.2f} GB are free."
+        )

@@ -1,8 +1,9 @@
 """What loaders of PyTorch models share: weights, hooks, pooling."""
 
+import contextlib
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,33 +127,110 @@ def hooked_model(
         raise SourceError("It has no linear layer; name one of its layers.")
 
     def outputs(images: np.ndarray):
-        caught: list[Any] = []
-        # The module may be the user's: nothing is left hanging on it.
-        if layer is None:
-            hook = linear[-1].register_forward_pre_hook(
-                lambda _, given: caught.append(given[0])
-            )
-        else:
-            hook = modules[layer].register_forward_hook(
-                lambda *given: caught.append(given[2])
-            )
-        with hook, torch.inference_mode():
-            logits = model(batch_of(images))
-        logits = logits[0] if isinstance(logits, tuple) else logits
-        logits = getattr(logits, "logits", logits)
-        if not caught:
-            raise SourceError("The layer takes no part in what the model computes.")
-        of_classes = logits.numpy() if layer is None and logits.ndim == 2 else None
-        return pooled(caught[-1]), of_classes
+        names = () if layer is None else (layer,)
+        last = linear[-1] if layer is None else None
+        features, logits = caught(model, batch_of(images), names, last)
+        return next(iter(features.values())), logits if layer is None else None
+
+    def layers(images: np.ndarray):
+        return caught(model, batch_of(images), block_names(model), linear[-1])
 
     def head():
         return linear[-1].weight.detach().numpy().T if layer is None else None
 
-    return LoadedModel(outputs=outputs, head=head, **others)
+    return LoadedModel(
+        outputs=outputs, head=head, layers=layers if linear else None, **others
+    )
+
+
+EMBEDDING = "embedding"
+"""The layer that is what the last linear one takes."""
+
+
+def caught(
+    model: "torch.nn.Module",
+    batch: "torch.Tensor",
+    names: Sequence[str],
+    last: "torch.nn.Module | None",
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Returns pooled outputs of modules, what a last one takes, and the logits.
+
+    Args:
+      model: the network.
+      batch: what it takes.
+      names: of the modules.
+      last: a module whose input is `EMBEDDING`, or None.
+
+    Raises:
+      SourceError: if none of them takes part.
+    """
+    import torch
+
+    modules, held = dict(model.named_modules()), {}
+
+    def keep(name, value):
+        value = value[0] if isinstance(value, tuple) and value else value
+        if torch.is_tensor(value) and value.is_floating_point():
+            held[name] = value
+
+    # The module may be the user's: nothing is left hanging on it.
+    with contextlib.ExitStack() as hooks:
+        for name in names:
+            hooks.enter_context(
+                modules[name].register_forward_hook(
+                    lambda *given, name=name: keep(name, given[2])
+                )
+            )
+        if last is not None:
+            hooks.enter_context(
+                last.register_forward_pre_hook(
+                    lambda _, given: keep(EMBEDDING, given[0])
+                )
+            )
+        with torch.inference_mode():
+            logits = logits_of(model(batch))
+    if not held:
+        raise SourceError("The layer takes no part in what the model computes.")
+    few = len(names) + (last is not None) == 1  # Then a wrong shape is the reason.
+    kept = {k: pooled(v) for k, v in held.items() if few or v.ndim in (2, 3, 4)}
+    of_classes = logits.numpy() if logits is not None and logits.ndim == 2 else None
+    return kept, of_classes
+
+
+def logits_of(result):
+    """Returns the logits in what a network of any library returns."""
+    result = result[0] if isinstance(result, tuple) else result
+    return getattr(result, "logits", result)
+
+
+def block_names(model: "torch.nn.Module") -> list[str]:
+    """Returns the names of a network's parts that have weights, in their order.
+
+    Parts of sequences and lists are looked into, and so is a part that is the only one.
+    """
+    import torch
+
+    containers = (torch.nn.Sequential, torch.nn.ModuleList)
+
+    def names(module, prefix: str) -> list[str]:
+        children = list(module.named_children())
+        found = []
+        for name, child in children:
+            has_parts = next(child.children(), None) is not None
+            if has_parts and (isinstance(child, containers) or len(children) == 1):
+                found += names(child, f"{prefix}{name}.")
+            elif next(child.parameters(), None) is not None:
+                found.append(f"{prefix}{name}")
+        return found
+
+    return names(model, "")
 
 
 def pooled(activations) -> np.ndarray:
-    """Averages `[b, c, h, w]` over space and `[b, t, c]` over tokens: `[b, d]`.
+    """Averages maps over space and `[b, t, c]` over tokens: `[b, d]`.
+
+    Maps are `[b, c, h, w]`; `[b, h, w, c]` where the first two axes are equal and the
+    last differs, as of square images.
 
     Raises:
       SourceError: if that is no batch of vectors, tokens or maps.
@@ -161,7 +239,8 @@ def pooled(activations) -> np.ndarray:
         activations = activations[0]
     array = activations.float().numpy()
     if array.ndim == 4:
-        return array.mean(axis=(2, 3))
+        _, first, second, third = array.shape
+        return array.mean(axis=(1, 2) if first == second != third else (2, 3))
     if array.ndim == 3:
         return array.mean(axis=1)
     if array.ndim != 2:

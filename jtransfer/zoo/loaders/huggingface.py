@@ -1,5 +1,8 @@
 """`hf:FOLDER` and `hf:ORG/NAME@REVISION`: models of transformers for images."""
 
+import contextlib
+import fnmatch
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,21 +10,25 @@ import numpy as np
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer._internal.files import json_value
 from jtransfer.zoo.loaders import _torch
+from jtransfer.zoo.loaders._torch_gradients import (
+    hugging_face_preprocessing,
+    pixel_function,
+)
 from jtransfer.zoo.loaders.images import rgb
-from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.loaders.types import Download, Fetching, LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
 _PACKAGES = ("transformers", "torch", "pillow")
 POOLINGS = ("mean", "cls")
 
 
-def hugging_face_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+def hugging_face_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     """Loads an image model in the layout of the Hugging Face hub.
 
     Args:
       spec: a folder, or a repository with `@revision`; `pool` the tokens by their mean
         (the default) or `cls`; `layer` is an index of the hidden states.
-      download: whether files may be fetched.
+      fetching: see `Fetching`.
 
     Returns:
       The model; logits where it was saved with a classifier.
@@ -38,7 +45,7 @@ def hugging_face_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
     if pool not in POOLINGS:
         raise SourceError(f"pool is one of {', '.join(POOLINGS)}, got {pool!r}.")
     place, _, revision = spec.model.partition("@")
-    folder = model_folder(place, revision, download=download)
+    folder = model_folder(place, revision, fetching)
     configuration = checked_configuration(folder)
     named = configuration.get("architectures") or [""]
     has_head = named[0].endswith("ForImageClassification")
@@ -62,29 +69,62 @@ def hugging_face_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
         raise SourceError(f"Its weights lack {absent[0]}, which would be random.")
     model, index = model.eval(), int(options.get("layer", -1))
 
-    def outputs(images: np.ndarray):
+    def states_of(images: np.ndarray):
         given = processor(images=list(rgb(images)), return_tensors="pt")
         with torch.inference_mode():
             result = model(**given)
-        states = result.hidden_states
-        if not -len(states) <= index < len(states):
-            raise SourceError(f"layer is below {len(states)}, got {index}.")
-        state = states[index]
-        features = state[:, 0].numpy() if pool == "cls" and state.ndim == 3 else None
-        features = _torch.pooled(state) if features is None else features
-        keeps_logits = has_head and not absent
-        return features, result.logits.numpy() if keeps_logits else None
+        logits = result.logits.numpy() if has_head and not absent else None
+        return result.hidden_states, logits
+
+    def pooled(state) -> np.ndarray:
+        if pool == "cls" and state.ndim == 3:
+            return state[:, 0].numpy()
+        return _torch.pooled(state)
+
+    def outputs(images: np.ndarray):
+        states, logits = states_of(images)
+        return pooled(states[checked_index(index, len(states))]), logits
+
+    def layers(images: np.ndarray):
+        states, logits = states_of(images)
+        return {str(i): pooled(state) for i, state in enumerate(states)}, logits
+
+    def function():
+        if not has_head or absent:
+            raise SourceError("It needs logits, which the model does not give.")
+        return pixel_function(model, hugging_face_preprocessing(processor))
 
     return LoadedModel(
         outputs=outputs,
-        facts={
-            "parameters": _torch.num_weights(model),
-            "revision": revision or folder.name,
-        },
+        facts=known_facts(folder, revision) | {"parameters": _torch.num_weights(model)},
         files=tuple(sorted(p for p in folder.iterdir() if counts_as_file(p))),
         resolved={"pool": pool, "layer": index},
         packages=_PACKAGES,
+        layers=layers,
+        pixel_function=function,
     )
+
+
+def checked_index(index: int, count: int) -> int:
+    """Returns the index of a hidden state, counted from the end if negative.
+
+    Raises:
+      SourceError: if there is no such state.
+    """
+    if not -count <= index < count:
+        raise SourceError(f"layer is below {count}, got {index}.")
+    return index
+
+
+def known_facts(folder: Path, revision: str) -> dict[str, str]:
+    """Returns the revision and the licence, where its card states it."""
+    licence = "not stated"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        head = card.split("---")[1] if card.startswith("---") else ""
+        stated = re.search(r"^license:\s*['\"]?([\w.+-]+)", head, re.MULTILINE)
+        licence = stated[1] if stated else licence
+    return {"revision": revision or folder.name, "licence": licence}
 
 
 def checked_configuration(folder: Path) -> dict:
@@ -107,8 +147,16 @@ def counts_as_file(path: Path) -> bool:
     return path.suffix in (".json", ".safetensors", ".txt", ".model") and path.is_file()
 
 
-def model_folder(place: str, revision: str, *, download: bool) -> Path:
+_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
+
+
+def model_folder(place: str, revision: str, fetching: Fetching) -> Path:
     """Returns the folder of a saved model, here or in the cache of the hub.
+
+    Args:
+      place: a folder, or the name of a repository.
+      revision: of the repository; the newest if empty.
+      fetching: see `Fetching`.
 
     Raises:
       SourceError: if there is none.
@@ -122,25 +170,41 @@ def model_folder(place: str, revision: str, *, download: bool) -> Path:
         raise SourceError(f"There is no folder {folder}.")
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
-    try:
-        return Path(
-            snapshot_download(
-                place,
-                revision=revision or None,
-                allow_patterns=patterns,
-                local_files_only=not download,
-            )
-        )
-    except Exception as error:  # Of many kinds.
-        if download:
-            raise SourceError(
-                f"{place} cannot be fetched: {one_line(error)[:200]}"
-            ) from error
+    wanted = {"revision": revision or None, "allow_patterns": list(_PATTERNS)}
+    with contextlib.suppress(Exception):  # Of many kinds; then it is not here.
+        held = Path(snapshot_download(place, local_files_only=True, **wanted))
+        if (held / "config.json").is_file() and any(held.glob("*.safetensors")):
+            return held
+    if fetching is None:
         raise SourceError(
             f"{place} is not on this machine, as a folder or in the cache of the hub; "
             "it takes a download."
+        )
+    try:
+        needed = _needed(place, revision)
+        fetching(needed)
+        return Path(snapshot_download(place, **wanted))
+    except SourceError:
+        raise
+    except Exception as error:  # Of many kinds.
+        raise SourceError(
+            f"{place} cannot be fetched: {one_line(error)[:200]}"
         ) from error
+
+
+def _needed(place: str, revision: str) -> Download:
+    """What the hub says of the files that would be fetched."""
+    from huggingface_hub import HfApi
+
+    info = HfApi().model_info(place, revision=revision or None, files_metadata=True)
+    sizes = [
+        file.size or 0
+        for file in info.siblings or []
+        if any(fnmatch.fnmatch(file.rfilename, pattern) for pattern in _PATTERNS)
+    ]
+    card = info.card_data.to_dict() if info.card_data else {}
+    licence = str(card.get("license") or "not stated")
+    return Download(place, info.sha or revision, sum(sizes) / 1e6, licence)
 
 
 def loading_reason(error: Exception) -> str:

@@ -10,25 +10,27 @@ from jtransfer.zoo.loaders import _torch
 from jtransfer.zoo.loaders.huggingface import (
     POOLINGS,
     checked_configuration,
+    checked_index,
     counts_as_file,
+    known_facts,
     loading_reason,
     model_folder,
 )
-from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.loaders.types import Fetching, LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
 _LONGEST = 512
 _UNBOUNDED = 10**6
 
 
-def hugging_face_text_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+def hugging_face_text_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     """Loads a model of texts in the layout of the Hugging Face hub.
 
     Args:
       spec: a folder, or a repository with `@revision`. `pool` is `mean` over the
         tokens, `cls` or `last`; by default what a folder of sentence-transformers says,
         else the mean, of decoders the last token. `layer` is an index of hidden states.
-      download: whether files may be fetched.
+      fetching: see `Fetching`.
 
     Returns:
       The model; logits where it was saved with a classifier of sequences.
@@ -42,7 +44,7 @@ def hugging_face_text_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
 
     options = dict(spec.options)
     place, _, revision = spec.model.partition("@")
-    folder = model_folder(place, revision, download=download)
+    folder = model_folder(place, revision, fetching)
     configuration = checked_configuration(folder)
     named = (configuration.get("architectures") or [""])[0]
     has_head = named.endswith("ForSequenceClassification")
@@ -73,10 +75,14 @@ def hugging_face_text_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
     model, index = model.eval(), int(options.get("layer", -1))
     longest = _longest(tokenizer, model.config)
 
-    def outputs(texts: list) -> tuple[np.ndarray, np.ndarray | None]:
+    def tokens_of(texts: list, **how):
         pairs = isinstance(texts[0], list)
-        batch = tokenizer(
-            *([list(part) for part in zip(*texts, strict=True)] if pairs else [texts]),
+        parts = [list(p) for p in zip(*texts, strict=True)] if pairs else [texts]
+        return tokenizer(*parts, **how)
+
+    def states_of(texts: list):
+        batch = tokens_of(
+            texts,
             padding=True,
             truncation=True,
             max_length=longest,
@@ -84,22 +90,29 @@ def hugging_face_text_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
         )
         with torch.inference_mode():
             result = model(**batch, output_hidden_states=True)
-        states = result.hidden_states
-        if not -len(states) <= index < len(states):
-            raise SourceError(f"layer is below {len(states)}, got {index}.")
-        features = _pooled(states[index], batch["attention_mask"], pool)
         logits = result.logits.numpy() if has_head and not absent else None
-        return features, logits
+        return result.hidden_states, batch["attention_mask"], logits
+
+    def outputs(texts: list) -> tuple[np.ndarray, np.ndarray | None]:
+        states, mask, logits = states_of(texts)
+        return _pooled(states[checked_index(index, len(states))], mask, pool), logits
+
+    def layers(texts: list):
+        states, mask, logits = states_of(texts)
+        return {str(i): _pooled(s, mask, pool) for i, s in enumerate(states)}, logits
+
+    def num_tokens(texts: list) -> np.ndarray:
+        return np.array([len(row) for row in tokens_of(texts, verbose=False).input_ids])
 
     return LoadedModel(
         outputs=outputs,
-        facts={
-            "parameters": _torch.num_weights(model),
-            "revision": revision or folder.name,
-        },
+        facts=known_facts(folder, revision) | {"parameters": _torch.num_weights(model)},
         files=tuple(sorted(p for p in folder.rglob("*") if counts_as_file(p))),
         resolved={"pool": pool, "layer": index, "tokens": longest},
         packages=("transformers", "tokenizers", "torch"),
+        layers=layers,
+        num_tokens=num_tokens,
+        max_tokens=longest,
     )
 
 

@@ -6,21 +6,21 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders.images import normalizing, rgb
-from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.loaders.types import Fetching, LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
 LAYOUTS, ORDERS = ("nchw", "nhwc"), ("rgb", "bgr")
 _PRODUCTS = ("Gemm", "MatMul")
 
 
-def onnx_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+def onnx_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     """Loads an ONNX file of images with one input.
 
     Args:
       spec: `layer` names a value whose output is the features; by default what the last
         matrix product takes. `layout` nchw or nhwc, `order` rgb or bgr; and those of
         `images.normalizing`, channels in the order that the network takes.
-      download: means nothing here.
+      fetching: means nothing here.
 
     Raises:
       SourceError: if the file is absent or damaged, lies partly elsewhere, or has no

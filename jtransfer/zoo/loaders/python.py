@@ -1,28 +1,28 @@
-"""`py:`, `torch:` and `flax:`: the user's own functions and networks."""
+"""`py:` and `torch:`: the user's own functions and networks of PyTorch."""
 
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders import _torch
-from jtransfer.zoo.loaders.images import normalizing
-from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.loaders._torch_gradients import option_preprocessing, pixel_function
+from jtransfer.zoo.loaders.types import Fetching, LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
 
-def python_function(spec: ModelSpec, *, download: bool) -> LoadedModel:
+def python_function(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     """Loads `py:package.module:function`, which does all by itself.
 
     Args:
       spec: the function takes uint8 images `[b, h, w, c]` and returns features
         `[b, d]`, or these and logits `[b, Z]`; `version` names what it depends on.
-      download: means nothing here.
+      fetching: means nothing here.
 
     Raises:
       SourceError: if there is no such function.
@@ -44,13 +44,13 @@ def function_network(function: Callable) -> LoadedModel:
     return LoadedModel(outputs=outputs, facts={}, packages=("numpy",))
 
 
-def torch_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+def torch_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     """Loads `torch:package.module:factory`, a network of PyTorch.
 
     Args:
       spec: the factory takes nothing, or `num_classes`; `weights` a file, `size`,
         `mean`, `std`, `interpolation` of the images; `layer`.
-      download: means nothing here.
+      fetching: means nothing here.
 
     Raises:
       SourceError: if there is no such factory, or the weights do not fit.
@@ -78,64 +78,7 @@ def torch_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
         files=files,
         resolved={**settings, "layer": layer or "last linear"},
         packages=("torch", "pillow"),
-    )
-
-
-def flax_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
-    """Loads `flax:package.module:factory`, a network as those of `jtransfer.models`.
-
-    Args:
-      spec: the factory takes nothing and returns a module of NNX whose call gives
-        logits and a dict with `embedding`; `size`, `interpolation`, `mean` and `std` of
-        the images.
-      download: means nothing here.
-
-    Raises:
-      SourceError: if there is no such factory, or it returns something else.
-    """
-    factory, files = user_object(spec)
-    return flax_network(factory(), dict(spec.options))._replace(files=files)
-
-
-def flax_network(model, options: Mapping[str, str]) -> LoadedModel:
-    """Returns a network of NNX that gives logits and a dict with `embedding`.
-
-    Args:
-      model: the network; it is put into evaluation mode.
-      options: those of `images.normalizing`.
-
-    Raises:
-      SourceError: if it is no such network.
-    """
-    import jax
-    from flax import nnx
-
-    if not isinstance(model, nnx.Module):
-        raise SourceError(f"{type(model).__name__} is no network of Flax NNX.")
-    model.eval()
-    normalized, settings = normalizing(options)
-    graph, state = nnx.split(model)
-
-    @jax.jit
-    def forward(state, x):
-        logits, out = nnx.merge(graph, state)(x)
-        return out["embedding"], logits
-
-    def outputs(images: np.ndarray):
-        try:
-            return tuple(map(np.asarray, forward(state, normalized(images))))
-        except (TypeError, KeyError) as error:
-            raise SourceError(
-                "A network must return logits and a dict with 'embedding': "
-                f"{one_line(error)[:200]}"
-            ) from error
-
-    size = sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
-    return LoadedModel(
-        outputs=outputs,
-        facts={"parameters": size},
-        resolved=settings,
-        packages=("jax", "flax"),
+        pixel_function=lambda: pixel_function(model, option_preprocessing(settings)),
     )
 
 

@@ -7,20 +7,21 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders import _torch
+from jtransfer.zoo.loaders._torch_gradients import pixel_function, timm_preprocessing
 from jtransfer.zoo.loaders.images import rgb
-from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.loaders.types import Download, Fetching, LoadedModel, absent
 from jtransfer.zoo.specs import ModelSpec
 
 _PACKAGES = ("timm", "torch", "pillow")
 
 
-def timm_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+def timm_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     """Loads a model of timm.
 
     Args:
       spec: `weights` a file, or `none` for an untrained network; `match=order`;
         `num_classes`; `size` in place of the model's own; `layer`.
-      download: whether weights may be fetched.
+      fetching: see `Fetching`.
 
     Returns:
       The model; features are what its classifier takes.
@@ -49,7 +50,7 @@ def timm_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
             files = (Path(weights),)
             _torch.load_weights(model, files[0], match=options.get("match"))
     else:
-        model, files = _published(spec.model, classes, download=download)
+        model, files = _published(spec.model, classes, fetching)
     config = timm.data.resolve_model_data_config(model)
     if "size" in options:
         side = int(options["size"])
@@ -75,6 +76,7 @@ def timm_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
         "files": files,
         "resolved": {**resolved, "layer": options.get("layer", "pre-logits")},
         "packages": _PACKAGES,
+        "pixel_function": lambda: pixel_function(model, timm_preprocessing(config)),
     }
     if "layer" in options:
         return _torch.hooked_model(model, batch, layer=options["layer"], **common)
@@ -95,10 +97,15 @@ def timm_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
             else None
         )
 
-    return LoadedModel(outputs=outputs, head=head, **common)
+    def layers(images: np.ndarray):
+        last = model.get_classifier()
+        last = last if isinstance(last, torch.nn.Linear) else None
+        return _torch.caught(model, batch(images), _torch.block_names(model), last)
+
+    return LoadedModel(outputs=outputs, head=head, layers=layers, **common)
 
 
-def _published(name: str, classes: dict, *, download: bool):
+def _published(name: str, classes: dict, fetching: Fetching):
     """The model with its own weights, and the file they were read from."""
     import timm
     from huggingface_hub import try_to_load_from_cache
@@ -108,13 +115,15 @@ def _published(name: str, classes: dict, *, download: bool):
     if not repository and not (model.pretrained_cfg or {}).get("url"):
         raise SourceError(f"There are no weights of {name}; weights=none is untrained.")
     cached = repository and try_to_load_from_cache(repository, "model.safetensors")
-    if not download and not isinstance(cached, str):
-        licence = model.pretrained_cfg.get("license") or "not stated"
-        size = 4 * _torch.num_weights(model) / 1e6
-        raise SourceError(
-            f"The weights are not on this machine; a download would fetch {size:.0f} "
-            f"MB of {repository or name} (licence: {licence})."
+    if not isinstance(cached, str):
+        needed = Download(
+            repository or name,
+            megabytes=4 * _torch.num_weights(model) / 1e6,
+            licence=model.pretrained_cfg.get("license") or "not stated",
         )
+        if fetching is None:
+            raise SourceError(absent(needed))
+        fetching(needed)
     try:
         model = timm.create_model(name, pretrained=True, **classes)
     except Exception as error:  # Of many kinds.

@@ -7,18 +7,19 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders import _torch
+from jtransfer.zoo.loaders._torch_gradients import Preprocessing, pixel_function
 from jtransfer.zoo.loaders.images import rgb
-from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.loaders.types import Download, Fetching, LoadedModel, absent
 from jtransfer.zoo.specs import ModelSpec
 
 
-def torchvision_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
+def torchvision_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     """Loads a classifier of torchvision with its default weights.
 
     Args:
       spec: `weights` a file, or `none` for an untrained network; `layer`.
-      download: whether weights may be fetched: without it they are looked for where
-        torch keeps them, for the library itself would fetch them at once.
+      fetching: see `Fetching`; weights are looked for where torch keeps them, for the
+        library itself would fetch them at once.
 
     Raises:
       SourceError: if there is no such model, or its weights are not here.
@@ -36,17 +37,16 @@ def torchvision_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
     torch.manual_seed(0)
     model = torchvision.models.get_model(spec.model, weights=None)
     weights, files = options.get("weights"), ()
-    facts = {"parameters": _torch.num_weights(model)}
+    facts = {"parameters": _torch.num_weights(model), "licence": "not stated"}
     if weights != "none":
         place = Path(torch.hub.get_dir()) / "checkpoints" / Path(default.url).name
         files = (Path(weights) if weights else place,)
         if not weights and not place.is_file():
-            size = default.meta.get("_file_size", 0)
-            if not download:
-                raise SourceError(
-                    "The weights are not on this machine; a download would fetch "
-                    f"{size:.0f} MB of {default}."
-                )
+            size = default.meta.get("_file_size")
+            needed = Download(str(default), megabytes=size)
+            if fetching is None:
+                raise SourceError(absent(needed))
+            fetching(needed)
             fetch_weights(default.url, place)
         _torch.load_weights(model, files[0])
         measured = default.meta.get("_metrics", {}).get("ImageNet-1K", {})
@@ -66,7 +66,24 @@ def torchvision_model(spec: ModelSpec, *, download: bool) -> LoadedModel:
         files=files,
         resolved={"transform": str(transform), "layer": layer or "last linear"},
         packages=("torchvision", "torch", "pillow"),
+        pixel_function=lambda: pixel_function(model, _steps(transform)),
     )
+
+
+def _steps(transform) -> Preprocessing:
+    """The steps of the transform that its classifiers have."""
+    try:
+        return Preprocessing(
+            tuple(transform.mean),
+            tuple(transform.std),
+            resize=transform.resize_size[0],
+            crop=(transform.crop_size[0],) * 2,
+            interpolation=transform.interpolation.value,
+        )
+    except AttributeError as error:
+        raise SourceError(
+            "It needs gradients, which its transform does not give."
+        ) from error
 
 
 def fetch_weights(url: str, place: Path) -> None:

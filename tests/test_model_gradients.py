@@ -1,0 +1,323 @@
+"""Outside models as JAX functions with derivatives, and all their layers."""
+
+import json
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+
+from jtransfer import jacobians, ranking, zoo
+from jtransfer._internal.errors import RequestError, SourceError
+from jtransfer.pairs import summary
+from jtransfer.zoo import specs
+from jtransfer.zoo.extraction import features, function_process, sources
+
+N, SIDE, CLASSES = 12, 6, 3
+
+OWN = """
+import os
+import time
+
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Net(nnx.Module):
+    def __init__(self, seed=0):
+        rngs = nnx.Rngs(seed)
+        self.first = nnx.Linear(SIDE * SIDE * 3, 5, rngs=rngs)
+        self.last = nnx.Linear(5, CLASSES, rngs=rngs)
+
+    def __call__(self, x):
+        maps = jnp.tanh(x[:, :2, :2])
+        hidden = jnp.tanh(self.first(x.reshape(len(x), -1)))
+        out = {"maps": maps, "hidden": [hidden, 2 * hidden], "embedding": hidden}
+        return self.last(hidden), out
+
+
+def other():
+    return Net(1)
+
+
+def third():
+    return Net(2)
+
+
+def features(images):
+    return images.reshape(len(images), -1)[:, :5] / 255.0
+
+
+def dies(images):
+    os._exit(3)
+
+
+def waits(images):
+    time.sleep(0.3)
+    return features(images)
+"""
+
+
+@pytest.fixture
+def images():
+    x = np.random.default_rng(0).integers(0, 255, (N, SIDE, SIDE, 3))
+    return x.astype(np.uint8)
+
+
+@pytest.fixture
+def target(images):
+    labels = np.arange(N) % CLASSES
+    return zoo.labelled_target("t", labels, digest="")._replace(images=images)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    code = OWN.replace("SIDE", str(SIDE)).replace("CLASSES", str(CLASSES))
+    (tmp_path / "own_gradients.py").write_text(textwrap.dedent(code))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    function_process._close_all()
+
+
+def settings(folder, **changes):
+    return features.Extraction(cache=folder / "cache", progress=False, **changes)
+
+
+def named(folder, spec, target, **changes):
+    return zoo.named_source(spec, target, extraction=settings(folder, **changes))
+
+
+SPEC = "flax:own_gradients:Net?mean=.4,.5,.6&std=.2"
+
+
+def own_function(seed=0):
+    import own_gradients
+
+    net = own_gradients.Net(seed)
+    mean = np.float32([0.4, 0.5, 0.6])
+    return lambda x: net(((x - mean[None, None]) / np.float32(0.2))[None])[0][0]
+
+
+def test_values_and_derivatives_are_those_of_the_model(folder, images, target):
+    function, own = named(folder, SPEC, target).function(), own_function()
+    x = images.astype(np.float32) / 255
+    close = {"rtol": 1e-4, "atol": 1e-6}
+    np.testing.assert_allclose(jax.vmap(function)(x), jax.vmap(own)(x), **close)
+    expected = jax.vmap(jax.jacrev(own))(x)
+    jacobian = jax.jit(jax.vmap(jax.jacrev(function)))(x)
+    np.testing.assert_allclose(jacobian, expected, **close)
+    rows = jax.vmap(jacobians.jacobian(function, reverse_only=True))(x)
+    np.testing.assert_allclose(rows, expected.reshape(N, CLASSES, -1), **close)
+    slopes = jax.lax.map(jax.grad(lambda x: function(x)[1]), x)
+    np.testing.assert_allclose(slopes, expected[:, 1], **close)
+    nested = jax.vmap(jax.vmap(jax.grad(lambda x: function(x).sum())))(
+        x.reshape(3, 4, *x.shape[1:])
+    )
+    np.testing.assert_allclose(
+        nested.reshape(x.shape), expected.sum(axis=1), rtol=1e-4, atol=1e-5
+    )
+    with jax.enable_x64(True):
+        wide = jax.grad(lambda x: function(x)[0])(x[0].astype(np.float64))
+        assert wide.dtype == np.float64
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(function, (x[0],), (x[0],))
+
+
+def test_a_jacobian_of_a_batch_is_one_call(folder, images, target, monkeypatch):
+    function = named(folder, SPEC, target).function()
+    calls = []
+    real = function_process.FunctionProcess._answer
+
+    def counted(self, *arrays):
+        calls.append([array.shape for array in arrays])
+        return real(self, *arrays)
+
+    monkeypatch.setattr(function_process.FunctionProcess, "_answer", counted)
+    x = images.astype(np.float32) / 255
+    jax.block_until_ready(jax.jit(jax.vmap(jax.jacrev(function)))(x))
+    image = (SIDE, SIDE, 3)
+    pulls = [shapes for shapes in calls if len(shapes) == 2]
+    assert pulls == [[(N, *image), (N, CLASSES, CLASSES)]]
+
+
+def test_more_models_than_processes(folder, images, target):
+    x = images.astype(np.float32) / 255
+    functions = [
+        named(folder, f"flax:own_gradients:{name}", target).function()
+        for name in ("Net", "other", "third")
+    ]
+    assert len(function_process.FunctionProcess._running) == 2
+    first = [np.asarray(jax.vmap(f)(x)) for f in functions]
+    again = [np.asarray(jax.vmap(f)(x)) for f in functions]
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.allclose(first[0], first[1])
+    function_process._close_all()
+    assert not function_process.FunctionProcess._running
+
+
+def test_the_scores_of_functions(folder, target):
+    extraction = settings(folder)
+    kept = [
+        zoo.model_source(specs.model_spec(text), target, extraction)
+        for text in (f"{SPEC}&name=same", "py:own_gradients:features")
+    ]
+    reference = zoo.reference(named(folder, SPEC, target), target)
+    names = ["alpha1", "alpha2", "gradient_matching"]
+    rows = ranking.rank(kept, target, names, reference=reference)
+    same = {r["score"]: r for r in rows if r["source"] == "same"}
+    assert same["alpha1"]["value"] == pytest.approx(1, abs=1e-4)
+    assert same["gradient_matching"]["value"] == pytest.approx(0, abs=1e-3)
+    (lacking,) = [
+        r for r in rows if r["source"].endswith("features") and r["score"] == "alpha1"
+    ]
+    assert lacking["reason"] == "It needs gradients, which functions do not give."
+
+
+def test_a_pair(folder, images):
+    from jtransfer.data import Images
+
+    held = Images(images, np.arange(N) % CLASSES, tuple("abc"))
+    pair = summary.pair_networks(
+        SPEC, "flax:own_gradients:other", held, extraction=settings(folder)
+    )
+    shown = summary.pair_summary(
+        pair,
+        held,
+        name="t",
+        num_images=N,
+        epsilon=0.1,
+        num_steps=2,
+        seed=0,
+        advance=lambda stage, count: None,
+    )
+    assert shown.source.num_outputs == shown.target.num_outputs == CLASSES
+    assert len({shown.source.hash, shown.target.hash}) == 2
+
+
+def test_what_has_no_gradients_says_so(folder, target, monkeypatch):
+    for spec, words in [
+        ("py:own_gradients:features", "It needs gradients, which functions do not"),
+        ("flax:own_gradients:absent", "no function 'absent'"),
+        (f"{SPEC}&size=4&interpolation=box", "box resampling does not give"),
+    ]:
+        with pytest.raises(RequestError, match=words):
+            named(folder, spec, target)
+    with pytest.raises(RequestError, match="images"):
+        named(folder, SPEC, None)
+    monkeypatch.setattr(sources, "compiler_fault", lambda: "Do not trust jaxlib.")
+    with pytest.raises(RequestError, match="Do not trust jaxlib"):
+        named(folder, SPEC, target)
+
+
+def test_a_process_that_ends_costs_a_row(folder, images, target):
+    function = named(folder, SPEC, target).function()
+    (process,) = function_process.FunctionProcess._running.values()
+    process._process.kill()
+    process._process.wait()
+    with pytest.raises(SourceError, match="most likely out of memory"):
+        process.logits(images.astype(np.float32))
+    assert np.isfinite(function(images[0].astype(np.float32) / 255)).all()
+
+
+def test_resizing_in_floats_is_that_of_pictures(folder, target):
+    smooth = np.linspace(0, 255, 64)[None, :, None, None] * np.ones((N, 1, 64, 3))
+    smooth[:, :, :, 1] = smooth[:, :, :, 1].transpose(0, 2, 1)
+    large = target._replace(images=smooth.astype(np.uint8))
+    for how in ("bilinear", "bicubic"):
+        spec = f"{SPEC}&size={SIDE}&interpolation={how}"
+        function = named(folder, spec, large).function()
+        source = zoo.model_source(specs.model_spec(spec), large, settings(folder))
+        own = np.concatenate(list(source.logits()))
+        logits = jax.vmap(function)(large.images.astype(np.float32) / 255)
+        np.testing.assert_allclose(logits, own, atol=0.02 * np.abs(own).max())
+
+
+def test_layers_in_one_pass(folder, images, target):
+    extraction = settings(folder)
+    kept = zoo.sources(SPEC, target, layers=True, extraction=extraction)
+    names = ["embedding", "hidden.0", "hidden.1", "maps"]
+    assert sorted(s.name.rpartition(":")[2] for s in kept) == names
+    by_name = {
+        s.name.rpartition(":")[2]: np.concatenate(list(s.features())) for s in kept
+    }
+    (whole,) = zoo.sources(SPEC, target, extraction=extraction)
+    own = np.concatenate(list(whole.features()))
+    np.testing.assert_allclose(by_name["embedding"], own, rtol=1e-5)
+    np.testing.assert_allclose(by_name["hidden.1"], 2 * own, rtol=1e-5)
+    x = (images / 255.0 - [0.4, 0.5, 0.6]) / 0.2
+    maps = np.tanh(x[:, :2, :2]).mean(axis=(1, 2))
+    np.testing.assert_allclose(by_name["maps"], maps, rtol=1e-4)
+    assert len({source.digest() for source in kept}) == 4
+    records = (folder / "cache" / "features").glob("*/complete.json")
+    assert len([r for r in records if "layers" in json.loads(r.read_text())]) == 1
+    (plain,) = zoo.sources(
+        "py:own_gradients:features", target, layers=True, extraction=extraction
+    )
+    assert plain.name == "own_gradients:features"
+    (failed,) = zoo.sources(
+        "flax:own_gradients:absent", target, layers=True, extraction=extraction
+    )
+    (row, *_) = ranking.rank([failed], target, ["logme"])
+    assert "no function 'absent'" in row["reason"]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_several_models_at_a_time(folder, target, capfd, jobs):
+    extraction = settings(folder, jobs=jobs)._replace(progress=True)
+    kept = [
+        zoo.model_source(specs.model_spec(f"py:own_gradients:{f}"), target, extraction)
+        for f in ("features", "dies", "waits")
+    ]
+    zoo.prepare(kept, N, extraction)
+    shown = capfd.readouterr().err
+    for line in ("features (1/3): 12/12 examples", "waits (3/3): 12/12 examples"):
+        assert line in shown
+    first, failed, last = kept
+    np.testing.assert_array_equal(
+        *(np.concatenate(list(s.features())) for s in (first, last))
+    )
+    with pytest.raises(SourceError, match="ended with code 3"):
+        failed.digest()
+
+
+def test_an_error_ends_all_models(folder, target):
+    extraction = settings(folder, jobs=2)
+    (folder / "cache").write_text("")
+    source = zoo.model_source(
+        specs.model_spec("py:own_gradients:features"), target, extraction
+    )
+    with pytest.raises(RequestError, match="cache"):
+        zoo.prepare([source], N, extraction)
+
+
+def test_licences(folder, target):
+    spec = specs.model_spec("py:own_gradients:features")
+    for wanted, words in [
+        (("mit",), "Its licence \\(not stated\\) is none of"),
+        ((), ""),
+    ]:
+        source = zoo.model_source(spec, target, settings(folder, licences=wanted))
+        if words:
+            with pytest.raises(SourceError, match=words):
+                source.digest()
+        else:
+            source.digest()
+    source = zoo.model_source(spec, target, settings(folder, licences=("mit",)))
+    with pytest.raises(SourceError, match="none of those asked for"):
+        source.digest()  # Found in the cache, and refused all the same.
+
+
+def test_the_cache_has_a_limit(folder, target):
+    root = folder / "cache"
+    for name in ("features", "waits"):
+        spec = specs.model_spec(f"py:own_gradients:{name}?version={name}")
+        zoo.model_source(spec, target, settings(folder)).digest()
+    sizes = [entry.size for entry in zoo.extraction.cached_features(root)]
+    assert len(sizes) == 2
+    assert zoo.limit_features(root, sum(sizes)) == 0
+    assert zoo.limit_features(root, sizes[0]) == sizes[1]
+    (left,) = zoo.extraction.cached_features(root)
+    assert "waits" in left.spec
+    assert zoo.limit_features(root, 0) == sizes[0]
