@@ -321,3 +321,53 @@ def test_the_cache_has_a_limit(folder, target):
     (left,) = zoo.extraction.cached_features(root)
     assert "waits" in left.spec
     assert zoo.limit_features(root, 0) == sizes[0]
+
+
+def test_a_zoo_of_kept_features(folder, images, target, capsys):
+    from jtransfer.commands.extract import extract_command
+    from jtransfer.commands.options import ModelOptions
+
+    labels = np.arange(60) % CLASSES
+    many = np.concatenate([images] * 5)
+    many[:, 0, 0, 0] = np.arange(60)
+    np.savez(
+        folder / "t.npz",
+        images=many,
+        labels=labels,
+        test_images=images,
+        test_labels=labels[:N],
+    )
+    (folder / "z.txt").write_text(
+        f"a/b = {SPEC}\nplain = py:own_gradients:features\ndead = py:own_gradients:dies"
+    )
+    options = {"zoo": "z.txt", "target": "npz:t.npz", "out": folder / "kept"}
+    assert extract_command(**options) == 1
+    printed = capsys.readouterr().out
+    assert "2 sources" in printed
+    assert "Failed: dead: It ended with code 3" in printed
+    kept = zoo.target(str(folder / "kept" / "labels.npz"))
+    first, second = zoo.sources(str(folder / "kept" / "zoo.toml"), kept)
+    assert (first.name, second.name) == ("a/b", "plain")
+    assert first.facts["parameters"] > 500
+    assert first.facts["model"] == SPEC
+    assert first.head().shape == (5, CLASSES) if first.head else True
+    assert np.concatenate(list(first.test_features())).shape == (N, 5)
+    assert np.concatenate(list(first.logits())).shape == (60, CLASSES)
+    assert second.logits is None
+    rows = ranking.rank([first, second], kept, ["logme"])
+    direct = zoo.image_target("npz:t.npz", per_class=None, num_test=None, seed=0)
+    (own,) = zoo.sources(SPEC, direct, extraction=settings(folder))
+    (expected, *_) = ranking.rank([own], direct, ["logme"])
+    (value,) = [
+        r["value"] for r in rows if r["source"] == "a/b" and r["score"] == "logme"
+    ]
+    assert value == pytest.approx(expected["value"], rel=1e-6)
+    for wrong, words in [
+        ({"source": folder}, "Give --source and --data"),
+        ({"layer": "x"}, "--layer does nothing with --zoo"),
+        ({"label_column": "x"}, "--label-column does nothing for npz:t.npz"),
+    ]:
+        with pytest.raises(RequestError, match=words):
+            extract_command(**{**options, **wrong})
+    with pytest.raises(RequestError, match="--memory must be positive"):
+        extract_command(**options, models=ModelOptions(memory=-1.0))

@@ -8,7 +8,7 @@ from flax import nnx
 
 import jtransfer
 from jtransfer import models, ranking, zoo
-from jtransfer._internal.errors import RequestError
+from jtransfer._internal.errors import FileError, RequestError
 
 LABELS = np.arange(60) % 3
 NOISE = np.random.default_rng(0).normal(size=(60, 4))
@@ -152,14 +152,22 @@ def test_outputs_of_a_model_are_computed_once(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_folder_that_cannot_be_written_loses_nothing(tmp_path):
-    (tmp_path / "out").write_text("")
-    with pytest.warns(RuntimeWarning, match="out"):
+def test_a_folder_that_cannot_be_written_loses_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="out is not writable"):
+        jtransfer.rank(ARRAYS, LABELS, out=tmp_path / "file", progress=False)
+
+    def full(self, folder):
+        raise FileError(f"{folder} cannot be written: no space")
+
+    monkeypatch.setattr(jtransfer.Ranking, "save", full)
+    with pytest.warns(RuntimeWarning, match="out cannot be written"):
         result = jtransfer.rank(
             ARRAYS, LABELS, scores="h_score", out=tmp_path / "out", progress=False
         )
     assert result.best == "useful"
     assert result[0].score == "h_score"
+    assert "no space" in str(result.unkept[0])
 
 
 @pytest.mark.parametrize(
@@ -172,7 +180,12 @@ def test_a_folder_that_cannot_be_written_loses_nothing(tmp_path):
         (("a", NOISE, 1, 2), {}, "give a name, a model and its transform"),
         (ARRAYS, {"scores": ["logm"]}, "logm"),
         (ARRAYS, {"verify": True, "fine_tune": True}, "exclude each other"),
-        (ARRAYS, {"images": NOISE[:3]}, "3 images and 60 labels"),
+        (ARRAYS, {"images": NOISE[:3]}, "images: 3 images and 60 labels"),
+        (ARRAYS, {"text_column": "a"}, "text_column does nothing for labels"),
+        (ARRAYS, {"num_examples": 20}, "num_examples does nothing without a ref"),
+        (ARRAYS, {"jobs": 2}, "jobs does nothing for a zoo without models of other"),
+        (ARRAYS, {"data_dir": "d"}, "data_dir does nothing for labels"),
+        (None, {}, "sources: it is missing beside target"),
     ],
 )
 def test_a_wrong_request_is_one_line(sources, options, words):

@@ -16,8 +16,7 @@ from tasks import NUM_CLASSES, gaussian_task
 
 from jtransfer import attacks, data, distillation, ranking, zoo
 from jtransfer._internal.files import json_line
-from jtransfer.commands import rank as rank_command
-from jtransfer.report import read_pair, read_ranking, read_tasks, write_ranking
+from jtransfer.report import inputs, read_pair, read_ranking, read_tasks, write_ranking
 from jtransfer.transfer._run_folder import run_folder
 
 FEATURES, LABELS = gaussian_task(0, 60, 8)
@@ -120,8 +119,8 @@ def test_odd_paths(tmp_path, monkeypatch):
     folder.mkdir()
     np.savez(folder / "labels.npz", labels=LABELS)
     np.savez(folder / "s.npz", features=FEATURES)
-    assert rank_command._is_file_of_labels(str(folder / "labels.npz"))
-    assert not rank_command._is_file_of_labels("npz:images.npz")
+    assert inputs._is_file_of_labels(str(folder / "labels.npz"))
+    assert not inputs._is_file_of_labels("npz:images.npz")
     assert len(zoo.sources(str(folder / "s.npz"))) == 1
     monkeypatch.setenv("HOME", str(folder))
     assert zoo.target("~/labels.npz").num_classes == NUM_CLASSES

@@ -5,6 +5,15 @@ class RequestError(ValueError):
     """A request that cannot be served."""
 
 
+class ArgumentError(RequestError):
+    """A request of which one argument is wrong."""
+
+    def __init__(self, argument: str, text: str):
+        """Takes the argument's name, and what follows it in the message."""
+        super().__init__(f"{argument}{text}")
+        self.argument, self.text = argument, text
+
+
 class FileError(RequestError):
     """A file or folder that cannot be made or written."""
 
@@ -26,8 +35,8 @@ def callback_fault(error: Exception) -> str | None:
 
     Of such an error XLA keeps the text alone, behind that of its own.
     """
-    _, found, text = str(error).rpartition(f"{SourceError.__name__}: ")
-    return " ".join(text.split()) if found else None
+    _, mark, text = str(error).rpartition(f"{SourceError.__name__}: ")
+    return " ".join(text.split()) if mark else None
 
 
 def one_line(error: BaseException) -> str:

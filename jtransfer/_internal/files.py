@@ -54,6 +54,17 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
 
 
+def check_folder(folder: Path) -> None:
+    """Makes a folder if it is absent and tries to write in it.
+
+    Raises:
+      FileError: if that fails.
+    """
+    make_folder(folder)
+    with file_faults(folder), tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder if it is absent, and removes what killed runs left in it.
 

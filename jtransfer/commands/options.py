@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -70,13 +69,6 @@ class ModelOptions:
             silence=self.source_timeout,
             jobs=self.jobs,
         )
-
-    def limit_cache(self) -> None:
-        """Removes features that were read longest ago, if there is a limit."""
-        from jtransfer.zoo import limit_features, models_cache
-
-        if self.cache_limit is not None:
-            limit_features(models_cache(None), int(self.cache_limit * 1e9))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -167,12 +159,10 @@ def check_writable(folder: Path) -> None:
       RequestError: if that fails.
     """
     from jtransfer._internal.errors import FileError
-    from jtransfer._internal.files import file_faults, make_folder
+    from jtransfer._internal.files import check_folder
 
     try:
-        make_folder(folder)
-        with file_faults(folder), tempfile.TemporaryFile(dir=folder):
-            pass
+        check_folder(folder)
     except FileError as error:
         raise FileError(f"--out is not writable: {error}") from error
 
@@ -212,6 +202,22 @@ def naming(flag: str) -> Iterator[None]:
         yield
     except (RequestError, DataError) as error:
         raise RequestError(f"{flag}: {error}") from error
+
+
+@contextlib.contextmanager
+def flags(**renamed: str) -> Iterator[None]:
+    """Turns the name of an argument of the library into that of a flag.
+
+    Args:
+      **renamed: flags, without dashes, of arguments that are called otherwise.
+    """
+    from jtransfer._internal.errors import ArgumentError, RequestError
+
+    try:
+        yield
+    except ArgumentError as error:
+        flag = _flag(renamed.get(error.argument, error.argument))
+        raise RequestError(f"{flag}{error.text}") from error
 
 
 def split_images(

@@ -100,6 +100,8 @@ def pair_command(
         raise RequestError("--data: models of other libraries need images.")
     if not (is_spec(source) or is_spec(target)):
         refuse("without models of other libraries", models=models)
+    refuse("for a pair, of which no features are kept", cache_limit=models.cache_limit)
+    refuse("for a pair", jobs=None if models.jobs == 1 else models.jobs)
     networks = summary.pair_networks(
         source, target, images, extraction=models.settings()
     )

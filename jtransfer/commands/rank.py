@@ -1,8 +1,8 @@
 """`jtransfer rank`: the sources of a zoo in order for a target."""
 
+import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jtransfer.commands.options import (
     ModelOptions,
@@ -10,15 +10,9 @@ from jtransfer.commands.options import (
     check_kept,
     check_positive,
     check_seed,
-    check_writable,
-    keeping,
-    naming,
+    flags,
     refuse,
-    target_of_images,
 )
-
-if TYPE_CHECKING:
-    from jtransfer.zoo import Reference, Source, Target
 
 
 def rank_command(
@@ -68,8 +62,9 @@ def rank_command(
     Args:
       target: An .npz file with labels [n], optionally class_names, test_labels and
         groups [n] (of examples that belong together, such as images of a patient); or a
-        data set of images (a TFDS name, imagefolder:DIR or npz:FILE) for networks; or
-        texts, a .csv, .jsonl or .parquet file, for models of texts.
+        data set of images (a TFDS name, imagefolder:DIR, saved:DIR or npz:FILE) for
+        networks; or texts, a .csv, .jsonl or .parquet file or a saved data set of
+        Hugging Face, for models of texts.
       zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z],
         test_features and classifier [d, Z], the weights of the logits), of folders of
         .npz shards or of networks that jtransfer train has made; or a .toml file naming
@@ -108,10 +103,11 @@ def rank_command(
     Raises:
       FileError: if results could not be kept; they are shown before.
     """
+    import warnings
+
+    import jtransfer
     from jtransfer import ranking, report
-    from jtransfer._internal.errors import FileError, RequestError
-    from jtransfer._internal.progress import source_progress
-    from jtransfer.ranking import verification
+    from jtransfer._internal.errors import RequestError
 
     if (target is None) != (zoo is None):
         given, missing = ("zoo", "target") if target is None else ("target", "zoo")
@@ -128,46 +124,29 @@ def rank_command(
     reading.check()
     if reference is None:
         refuse("without --reference", data=data, num_examples=num_examples)
-    for name in scores:
-        if name not in ranking.SCORES:
-            raise RequestError(f"--scores: {ranking.unknown_score(name)}")
-    examples, sources = _target_and_zoo(
-        target,
-        zoo,
-        layers,
-        models,
-        per_class,
-        num_test,
-        text_column,
-        label_column,
-        seed,
-        reading,
-        reads_data=bool(data),
-    )
-    compared = None
-    if reference is not None:
-        compared = _reference(reference, examples, data, num_examples, reading)
-    if out is not None:
-        check_writable(out)
-    faults: list[FileError] = []
-    heads = verification.head_accuracy if verify else None
-    with naming("--reference"), source_progress(len(sources)) as announce:
-        rows = ranking.rank_sources(
-            sources,
-            examples,
-            scores,
+    with flags(sources="zoo"), warnings.catch_warnings():
+        # What could not be written is told at the end.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        ranked = jtransfer.rank(
+            zoo,
+            target,
+            scores=scores,
+            verify=verify,
+            fine_tune=fine_tune,
+            layers=layers,
+            reference=reference,
+            data=data,
+            num_examples=num_examples,
+            per_class=per_class,
+            num_test=num_test,
+            text_column=text_column,
+            label_column=label_column,
             seed=seed,
-            verify=verification.fine_tuned_accuracy if fine_tune else heads,
-            reference=compared,
-            folder=out,
-            announce=announce,
-            unkept=faults.append,
+            out=out,
+            **dataclasses.asdict(reading),
+            **dataclasses.asdict(models),
         )
-    paths = []
-    if out is not None:
-        with keeping(faults):
-            paths += report.write_ranking(rows, out)
-            paths += report.draw_pages(out)
+    rows = list(ranked)
     if json:
         print("\n".join(report.json_line(ranking.to_json(row)) for row in rows))
     else:
@@ -176,100 +155,7 @@ def rank_command(
         print(f"Not computed: {line}", file=sys.stderr)
     if not models.download and any("a download" in str(row) for row in rows):
         print("Weights that are not here: --download fetches them.", file=sys.stderr)
-    for path in paths:
+    for path in ranked.files:
         print(f"Wrote {path}", file=sys.stderr)
-    check_kept(faults)
+    check_kept(list(ranked.unkept))
     return 1 if report.failure_lines(rows) else 0
-
-
-def _target_and_zoo(
-    target: str | None,
-    zoo: str | None,
-    layers: bool,
-    models: ModelOptions,
-    per_class: int | None,
-    num_test: int | None,
-    text_column: tuple[str, ...],
-    label_column: str | None,
-    seed: int,
-    reading: ReadingOptions,
-    *,
-    reads_data: bool,
-) -> "tuple[Target, list[Source]]":
-    """Reads both, and refuses options of images where there are none."""
-    from jtransfer import zoo as zoos
-
-    has_texts = target is not None and target.endswith(zoos.TABLES)
-    if not has_texts:
-        name = "the digits inside the package" if target is None else target
-        why = f"for {name}, which is no file of texts"
-        refuse(why, text_column=text_column or None, label_column=label_column)
-    has_images = not (target is None or has_texts or _is_file_of_labels(target))
-    if has_texts:
-        refuse(f"for {target}, which holds texts", num_test=num_test)
-        if not reads_data:
-            refuse(f"for {target}, which holds texts", reading=reading)
-    elif not has_images:
-        name = "the digits inside the package" if target is None else target
-        why = f"for {name}, which is no data set of images"
-        refuse(why, per_class=per_class, num_test=num_test)
-        if not reads_data:
-            refuse(why, reading=reading)
-    if target is None or zoo is None:
-        return zoos.embedded_target(), zoos.embedded_sources()
-    if has_images:
-        examples = target_of_images(
-            target, reading, per_class=per_class, num_test=num_test, seed=seed
-        )
-    elif has_texts:
-        with naming("--target"):
-            examples = zoos.text_target(
-                Path(target),
-                text_columns=text_column or ("text",),
-                label_column=label_column or "label",
-                per_class=per_class,
-                seed=seed,
-            )
-    else:
-        with naming("--target"):
-            examples = zoos.target(target)
-    with naming("--zoo"):
-        sources = zoos.sources(
-            zoo, examples, layers=layers, extraction=models.settings()
-        )
-    if not any("spec" in source.facts for source in sources):
-        refuse("for a zoo without models of other libraries", models=models)
-    return examples, sources
-
-
-def _is_file_of_labels(target: str) -> bool:
-    if not target.endswith((".npz", ".npy")):
-        return False
-    return ":" not in target or Path(target).is_file()
-
-
-def _reference(
-    reference: str,
-    examples: "Target",
-    data: str | None,
-    num_examples: int | None,
-    reading: ReadingOptions,
-) -> "Reference":
-    from jtransfer import zoo as zoos
-
-    with naming("--reference"):
-        source = zoos.named_source(reference, examples)
-    if data is None:
-        images = None
-    else:
-        with naming("--data"):
-            images = zoos.held_out_images(
-                data, data_dir=reading.data_dir, image_size=reading.image_size
-            )
-    with naming("--reference"):
-        return zoos.reference(
-            source,
-            examples,
-            images=images,
-            num_images=zoos.NUM_IMAGES if num_examples is None else num_examples,
-        )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jtransfer import ranking
-from jtransfer._internal.errors import RequestError
+from jtransfer._internal.errors import FileError, RequestError
 from jtransfer._internal.files import make_folder, write_text_atomically
 from jtransfer.ranking import Failed, Row, Scored
 from jtransfer.report.folder import draw_pages
@@ -22,6 +22,10 @@ class Ranking(Sequence):
 
     rows: tuple[Row, ...]
     """A row a source and score, in the order of the first score."""
+    files: tuple[Path, ...] = ()
+    """What was written of it."""
+    unkept: tuple[FileError, ...] = ()
+    """What could not be written of it."""
 
     def __len__(self) -> int:
         """The number of rows."""

@@ -34,6 +34,7 @@ from jtransfer.zoo.extraction import limit_features as limit_features
 from jtransfer.zoo.extraction import model_source as model_source
 from jtransfer.zoo.extraction import models_cache as models_cache
 from jtransfer.zoo.extraction import prepare as prepare
+from jtransfer.zoo.kept_zoo import write_zoo as write_zoo
 from jtransfer.zoo.objects import object_source as object_source
 from jtransfer.zoo.text_targets import TABLES as TABLES
 from jtransfer.zoo.text_targets import is_text_table as is_text_table

@@ -185,10 +185,10 @@ def _placed(library, model, options, folder: Path) -> tuple[str, dict[str, str]]
     return model, options
 
 
-def check_licence(licence: str | None, wanted: Sequence[str]) -> None:
-    """Raises SourceError unless a licence is among those that are wanted, if any."""
+def check_licence(licence: str | None, allowed: Sequence[str]) -> None:
+    """Raises SourceError unless a licence is among those that are allowed, if any."""
     licence = licence or "not stated"
-    if wanted and licence.lower() not in wanted:
+    if allowed and licence.lower() not in allowed:
         raise SourceError(
-            f"Its licence ({licence}) is none of those asked for: {', '.join(wanted)}."
+            f"Its licence ({licence}) is none of those asked for: {', '.join(allowed)}."
         )

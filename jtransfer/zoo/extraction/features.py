@@ -148,7 +148,7 @@ def extracted(
 
 
 def model_request(spec: ModelSpec, settings: Extraction) -> dict[str, Any]:
-    """Returns what the process of a model is told of it."""
+    """Returns a request of a model's process, without its examples."""
     return {
         "spec": [spec.library, spec.model, list(spec.options)],
         "batch": dict(spec.options).get("batch"),

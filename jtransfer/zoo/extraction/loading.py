@@ -47,21 +47,21 @@ def loaded_model(
     loaders = LOADERS_OF_TEXTS if of_texts else LOADERS
     if spec.library not in loaders:
         raise SourceError("It is a model of images, and the examples are texts.")
-    wanted: Sequence[str] = request["licences"]
+    allowed: Sequence[str] = request["licences"]
 
     def fetching(download: Download) -> None:
-        check_licence(download.licence, wanted)
+        check_licence(download.licence, allowed)
         tell({"fetching": f"{spec.name}: fetching {download}"})
 
     model = loaders[spec.library](
         spec, fetching=fetching if request["download"] else None
     )
-    check_licence(model.facts.get("licence"), wanted)
+    check_licence(model.facts.get("licence"), allowed)
     return model
 
 
 def loaded_event(model: LoadedModel) -> dict:
-    """Returns what the parent is to know of a model: facts, and what numbers need."""
+    """Returns facts of a model, its files, settings and versions, for the parent."""
     return {
         "facts": model.facts,
         "resolved": model.resolved,

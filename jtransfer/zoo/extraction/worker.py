@@ -23,7 +23,7 @@ from jtransfer.zoo.loaders.types import LoadedModel
 PART_ROWS, PART_BYTES = 4096, 2**25
 FIRST_BATCH, FIRST_TOKENS, NUM_CHECKED = 64, 16_384, 8
 
-Outputs = tuple[dict[str, np.ndarray], np.ndarray | None]
+LayerOutputs = tuple[dict[str, np.ndarray], np.ndarray | None]
 """Features by the names of layers, and logits."""
 
 
@@ -90,12 +90,12 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
         start, number = done, number + 1
 
 
-def _applied(model: LoadedModel, *, all_layers: bool) -> Callable[..., Outputs]:
+def _applied(model: LoadedModel, *, all_layers: bool) -> Callable[..., LayerOutputs]:
     """The function from a batch to features by name and logits, checked."""
     if all_layers and model.layers is None:
         raise SourceError("It has no layers that can be told apart; name one of them.")
 
-    def apply(batch) -> Outputs:
+    def apply(batch) -> LayerOutputs:
         if all_layers:
             layers, logits = model.layers(batch)
         else:
@@ -125,7 +125,7 @@ def _lengths(num_tokens: Callable[[list], np.ndarray], texts: list) -> np.ndarra
 def _sizes(
     rows: np.ndarray, lengths: np.ndarray | None, batch: int | None
 ) -> Callable[[int], int]:
-    """How many examples a batch takes from a place on: so many tokens, of texts."""
+    """Returns the size of a batch that begins at a place: so many tokens, of texts."""
     if batch is not None or lengths is None:
         return lambda start: batch or FIRST_BATCH
     return lambda start: max(1, FIRST_TOKENS // max(int(lengths[rows[start]]), 1))
@@ -139,7 +139,7 @@ def _chosen(examples, rows: Sequence[int]):
 
 
 def _checked(
-    apply: Callable[..., Outputs], examples
+    apply: Callable[..., LayerOutputs], examples
 ) -> tuple[dict[str, int], np.ndarray | None, np.ndarray | None]:
     """Makes sure on a few examples that features mean something.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders.images import normalizing
-from jtransfer.zoo.loaders.types import LoadedModel
+from jtransfer.zoo.loaders.types import EMBEDDING, LoadedModel
 from jtransfer.zoo.specs import unsafe_torch
 
 if TYPE_CHECKING:
@@ -143,10 +143,6 @@ def hooked_model(
     )
 
 
-EMBEDDING = "embedding"
-"""The layer that is what the last linear one takes."""
-
-
 def caught(
     model: "torch.nn.Module",
     batch: "torch.Tensor",
@@ -214,14 +210,14 @@ def block_names(model: "torch.nn.Module") -> list[str]:
 
     def names(module, prefix: str) -> list[str]:
         children = list(module.named_children())
-        found = []
+        kept = []
         for name, child in children:
             has_parts = next(child.children(), None) is not None
             if has_parts and (isinstance(child, containers) or len(children) == 1):
-                found += names(child, f"{prefix}{name}.")
+                kept += names(child, f"{prefix}{name}.")
             elif next(child.parameters(), None) is not None:
-                found.append(f"{prefix}{name}")
-        return found
+                kept.append(f"{prefix}{name}")
+        return kept
 
     return names(model, "")
 

@@ -8,10 +8,13 @@ import numpy as np
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders.images import normalizing
 from jtransfer.zoo.loaders.python import user_object
-from jtransfer.zoo.loaders.types import Fetching, LoadedModel, PixelFunction
+from jtransfer.zoo.loaders.types import (
+    EMBEDDING,
+    Fetching,
+    LoadedModel,
+    PixelFunction,
+)
 from jtransfer.zoo.specs import ModelSpec
-
-EMBEDDING = "embedding"
 
 
 def flax_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:

@@ -170,9 +170,9 @@ def model_folder(place: str, revision: str, fetching: Fetching) -> Path:
         raise SourceError(f"There is no folder {folder}.")
     from huggingface_hub import snapshot_download
 
-    wanted = {"revision": revision or None, "allow_patterns": list(_PATTERNS)}
+    options = {"revision": revision or None, "allow_patterns": list(_PATTERNS)}
     with contextlib.suppress(Exception):  # Of many kinds; then it is not here.
-        held = Path(snapshot_download(place, local_files_only=True, **wanted))
+        held = Path(snapshot_download(place, local_files_only=True, **options))
         if (held / "config.json").is_file() and any(held.glob("*.safetensors")):
             return held
     if fetching is None:
@@ -183,7 +183,7 @@ def model_folder(place: str, revision: str, fetching: Fetching) -> Path:
     try:
         needed = _needed(place, revision)
         fetching(needed)
-        return Path(snapshot_download(place, **wanted))
+        return Path(snapshot_download(place, **options))
     except SourceError:
         raise
     except Exception as error:  # Of many kinds.
@@ -193,7 +193,7 @@ def model_folder(place: str, revision: str, fetching: Fetching) -> Path:
 
 
 def _needed(place: str, revision: str) -> Download:
-    """What the hub says of the files that would be fetched."""
+    """Revision, size and licence, as the hub states them."""
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(place, revision=revision or None, files_metadata=True)

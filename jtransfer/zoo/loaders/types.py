@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+EMBEDDING = "embedding"
+"""The layer that is what the last linear one takes."""
+
 
 class Download(NamedTuple):
-    """What is about to be fetched."""
+    """Weights that are about to be fetched."""
 
     name: str
     revision: str = ""

@@ -1,0 +1,231 @@
+"""What a call of `jtransfer.rank` names: target, sources and reference."""
+
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jtransfer import zoo
+from jtransfer._internal.errors import ArgumentError, DataError, FileError, RequestError
+from jtransfer._internal.names import repeated_name
+from jtransfer._internal.provenance import arrays_fingerprint
+
+
+class Reading(NamedTuple):
+    """Options of reading a target; None is not given."""
+
+    per_class: int | None = None
+    num_test: int | None = None
+    text_column: str | Sequence[str] | None = None
+    label_column: str | None = None
+    data_dir: str | None = None
+    image_size: int | None = None
+
+    def images(self) -> dict[str, Any]:
+        """Returns the options of reading images."""
+        return {"data_dir": self.data_dir, "image_size": self.image_size}
+
+
+@contextlib.contextmanager
+def argument_named(argument: str) -> Iterator[None]:
+    """Names the argument that is at fault."""
+    try:
+        yield
+    except (ArgumentError, FileError):
+        raise
+    except (RequestError, DataError) as error:
+        raise ArgumentError(argument, f": {error}") from error
+
+
+def refuse_argument(why: str, **arguments: Any) -> None:
+    """Raises ArgumentError if an argument was given that would change nothing.
+
+    Args:
+      why: what it does nothing for.
+      **arguments: by name; None, False and what is empty are not given.
+    """
+    for name, value in arguments.items():
+        if value is not None and value is not False and value != ():
+            raise ArgumentError(name, f" does nothing {why}; leave it out.")
+
+
+def read_target(
+    target: Any,
+    images: np.ndarray | None,
+    reading: Reading,
+    *,
+    seed: int,
+    reads_data: bool,
+) -> zoo.Target:
+    """Returns the target that a caller has named, or given.
+
+    Args:
+      target: as `jtransfer.rank` takes it; None stands for the digits inside.
+      images: the examples of labels.
+      reading: how it is read.
+      seed: of the draw.
+      reads_data: whether other images are read beside it.
+
+    Raises:
+      ArgumentError: if it cannot be read, or an argument is of no use for it.
+    """
+    is_name = isinstance(target, str | Path)
+    text = str(target) if is_name else "labels"
+    if target is None:
+        text = "the digits inside the package"
+    of_images = {} if reads_data else reading.images()
+    of_texts = {
+        "text_column": reading.text_column or None,
+        "label_column": reading.label_column,
+    }
+    if is_name and zoo.is_text_table(target):
+        refuse_argument(f"for {text}, which holds texts", num_test=reading.num_test)
+        refuse_argument(f"for {text}, which holds texts", images=images, **of_images)
+        columns = reading.text_column or "text"
+        with argument_named("target"):
+            return zoo.text_target(
+                Path(target).expanduser(),
+                text_columns=(columns,) if isinstance(columns, str) else tuple(columns),
+                label_column=reading.label_column or "label",
+                per_class=reading.per_class,
+                seed=seed,
+            )
+    refuse_argument(f"for {text}, which is no file of texts", **of_texts)
+    if is_name and not _is_file_of_labels(text):
+        refuse_argument(f"for {text}, which has images of its own", images=images)
+        with argument_named("target"):
+            return zoo.image_target(
+                text,
+                per_class=reading.per_class,
+                num_test=reading.num_test,
+                seed=seed,
+                **reading.images(),
+            )
+    refuse_argument(
+        f"for {text}, which is no data set of images",
+        per_class=reading.per_class,
+        num_test=reading.num_test,
+        **of_images,
+    )
+    if target is None:
+        return zoo.embedded_target()
+    with argument_named("target"):
+        return _with_images(_labels(target, images), images)
+
+
+def _labels(target: Any, images: np.ndarray | None) -> zoo.Target:
+    if isinstance(target, zoo.Target):
+        return target
+    if isinstance(target, str | Path):
+        return zoo.target(str(target))
+    labels = np.asarray(target)
+    digest = arrays_fingerprint(labels, *(() if images is None else (images,)))
+    return zoo.labelled_target("labels", labels, digest=digest)
+
+
+def _with_images(target: zoo.Target, images: np.ndarray | None) -> zoo.Target:
+    if images is None:
+        return target
+    if len(images) != len(target.labels):
+        raise ArgumentError(
+            "images", f": {len(images)} images and {len(target.labels)} labels."
+        )
+    return target._replace(images=images)
+
+
+def _is_file_of_labels(target: str) -> bool:
+    if not target.endswith((".npz", ".npy")):
+        return False
+    return ":" not in target or Path(target).is_file()
+
+
+def read_sources(
+    given: Any, target: zoo.Target, *, layers: bool, extraction: zoo.Extraction
+) -> list[zoo.Source]:
+    """Returns the sources that a caller has named, or given.
+
+    Args:
+      given: as `jtransfer.rank` takes them; None stands for the networks inside.
+      target: of the request.
+      layers: whether each layer of a network is a source of its own.
+      extraction: how models of other libraries are applied.
+
+    Raises:
+      ArgumentError: if there is none, or two have one name.
+    """
+    if given is None:
+        return zoo.embedded_sources()
+    read = functools.partial(zoo.sources, layers=layers, extraction=extraction)
+    with argument_named("sources"):
+        kept = list(_sources(given, target, read))
+        if not kept:
+            raise RequestError("There is no source.")
+        if (repeated := repeated_name(source.name for source in kept)) is not None:
+            raise RequestError(f"Two sources are called {repeated!r}.")
+    return kept
+
+
+def _sources(given, target: zoo.Target, read) -> Iterable[zoo.Source]:
+    if isinstance(given, zoo.Source):
+        yield given
+    elif isinstance(given, str | Path):
+        yield from read(str(given), target)
+    elif isinstance(given, Mapping):
+        for name, model in given.items():
+            yield _named(name, (model,), target, read)
+    elif isinstance(given, tuple) and given and isinstance(given[0], str):
+        if len(given) not in (2, 3):
+            raise RequestError(f"{given[0]}: give a name, a model and its transform.")
+        yield _named(given[0], given[1:], target, read)
+    elif isinstance(given, list | tuple):
+        for part in given:
+            yield from _sources(part, target, read)
+    else:
+        yield zoo.object_source(type(given).__name__, given, target)
+
+
+def _named(name: str, model: tuple, target: zoo.Target, read) -> zoo.Source:
+    """An object, and perhaps its transform, or the name of a model, under a name."""
+    if not isinstance(model[0], str):
+        return zoo.object_source(name, model[0], target, *model[1:])
+    sources = read(model[0], target)
+    if len(sources) != 1:
+        raise RequestError(f"{name}: {model[0]} stands for {len(sources)} sources.")
+    return sources[0]._replace(name=name)
+
+
+def read_reference(
+    reference: str | zoo.Source,
+    target: zoo.Target,
+    data: str | None,
+    num_examples: int | None,
+    reading: Reading,
+    *,
+    extraction: zoo.Extraction,
+) -> zoo.Reference:
+    """Returns the model of the target's task, and images where sources meet it.
+
+    Args:
+      reference: as `zoo.named_source` takes it, or a source.
+      target: of the request.
+      data: a data set of images; those of the target if None.
+      num_examples: of these images, at most.
+      reading: how they are read.
+      extraction: how models of other libraries are applied.
+
+    Raises:
+      ArgumentError: if there is no such model, or there are no images.
+    """
+    images, examples = None, target
+    if data is not None:
+        with argument_named("data"):
+            images = zoo.held_out_images(data, **reading.images())
+            examples = target._replace(images=images.images)
+    with argument_named("reference"):
+        if isinstance(reference, str):
+            reference = zoo.named_source(reference, examples, extraction=extraction)
+        number = zoo.NUM_IMAGES if num_examples is None else num_examples
+        return zoo.reference(reference, target, images=images, num_images=number)
