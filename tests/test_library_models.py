@@ -13,9 +13,11 @@ import textwrap
 import threading
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from jtransfer import zoo
 from jtransfer._internal.errors import SourceError
 from jtransfer.zoo import specs
 from jtransfer.zoo.extraction import features
@@ -360,3 +362,132 @@ def test_onnx(folder):
         size_threshold=0,
     )
     assert "weights in other files" in reason(folder, "onnx:outside.onnx", x)
+
+
+def target_of(x):
+    labels = np.arange(len(x)) % 2
+    return zoo.labelled_target("t", labels, digest="")._replace(images=x)
+
+
+def function_of(folder, spec, x):
+    settings = features.Extraction(cache=folder / "cache", progress=False)
+    return zoo.named_source(spec, target_of(x), extraction=settings).function()
+
+
+def test_gradients_are_those_of_torch(folder, torch, network):
+    torch.save(network.state_dict(), folder / "w.pt")
+    x = images(4, side=12)
+    function = function_of(
+        folder, "torch:own_torch:net?weights=w.pt&mean=.5&std=.25", x
+    )
+    pixels = x.astype(np.float32) / 255
+
+    def own(image):
+        return network(((image.permute(2, 0, 1) - 0.5) / 0.25)[None])[0]
+
+    for parameter in network.parameters():
+        parameter.requires_grad_(requires_grad=False)
+    expected = torch.func.vmap(torch.func.jacrev(own))(torch.tensor(pixels)).numpy()
+    jacobian = jax.jit(jax.vmap(jax.jacrev(function)))(pixels)
+    np.testing.assert_allclose(jacobian, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "side"),
+    [
+        ("timm:test_vit?weights=none", 40),
+        ("timm:test_efficientnet?weights=none", 200),
+        ("torchvision:mobilenet_v3_small?weights=none", 40),
+        ("hf:vit", 24),
+    ],
+)
+def test_smooth_preprocessing_is_the_models_own(folder, torch, spec, side):
+    library = {"hf": "transformers"}.get(spec.partition(":")[0], spec.partition(":")[0])
+    pytest.importorskip(library, reason=WHY)
+    if library == "transformers":
+        small_vit(folder, torch)
+    rng = np.random.default_rng(0)
+    small = rng.integers(256, size=(4, 6, 6, 3)).astype(np.uint8)
+    from PIL import Image
+
+    x = np.stack([np.asarray(Image.fromarray(s).resize((side, side))) for s in small])
+    function = function_of(folder, spec, x)
+    logits = jax.vmap(function)(x.astype(np.float32) / 255)
+    own = extracted(folder, spec, x)["logits"]
+    assert np.linalg.norm(logits - own) < 0.03 * np.linalg.norm(own)
+    slope = jax.grad(lambda x: function(x)[0])(x[0].astype(np.float32) / 255)
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 0
+
+
+def small_vit(folder, torch):
+    import transformers
+
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=8,
+        num_labels=4,
+    )
+    torch.manual_seed(0)
+    model = transformers.ViTForImageClassification(config).eval()
+    model.save_pretrained(folder / "vit")
+    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
+    processor.save_pretrained(folder / "vit")
+
+
+def layers_of(folder, spec, target):
+    settings = features.Extraction(cache=folder / "cache", progress=False)
+    kept = zoo.sources(spec, target, layers=True, extraction=settings)
+    return {s.name.rpartition(":")[2]: np.concatenate(list(s.features())) for s in kept}
+
+
+def test_all_layers_in_one_pass(folder, torch, network):
+    torch.save(network.state_dict(), folder / "w.pt")
+    x, spec = images(12), "torch:own_torch:net?weights=w.pt"
+    held = layers_of(folder, spec, target_of(x))
+    assert list(held) == ["0", "1", "embedding", "5"]
+    for name in ("0", "1"):
+        alone = extracted(folder, f"{spec}&layer={name}", x)["features"]
+        np.testing.assert_allclose(held[name], alone, rtol=1e-5, atol=1e-6)
+    whole = extracted(folder, spec, x)
+    np.testing.assert_allclose(held["embedding"], whole["features"], rtol=1e-5)
+    np.testing.assert_allclose(held["5"], whole["logits"], rtol=1e-5)
+
+
+def test_layers_of_maps_with_channels_last(folder, torch):
+    pytest.importorskip("torchvision", reason=WHY)
+    from jtransfer.zoo.loaders import _torch
+
+    maps = torch.randn(2, 7, 7, 3)
+    np.testing.assert_allclose(_torch.pooled(maps), maps.mean(dim=(1, 2)), 1e-5, 1e-6)
+    maps = torch.randn(2, 3, 7, 7)
+    np.testing.assert_allclose(_torch.pooled(maps), maps.mean(dim=(2, 3)), 1e-5, 1e-6)
+
+
+def test_all_layers_of_texts(folder, torch, bert):
+    texts = ["good", "a much longer text than others, cut at its end", "bad one"] * 4
+    target = target_of(np.zeros((12, 1)))._replace(images=None, texts=tuple(texts))
+    held = layers_of(folder, "hf:bert", target)
+    assert list(held) == ["0", "1", "2"]
+    for name in held:
+        alone = extracted(folder, f"hf:bert?layer={name}", texts)["features"]
+        np.testing.assert_allclose(held[name], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_texts_are_taken_by_their_length(folder, torch, bert):
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdef"), 3)) for _ in range(30)]
+    texts = [" ".join(rng.permutation(words)[: 1 + i * 7 % 30]) for i in range(40)]
+    settings = features.Extraction(cache=folder / "cache", progress=False)
+    spec = specs.model_spec("hf:bert")
+    kept = features.extracted(spec, texts, settings)
+    share = kept.record["facts"]["share_cut"]
+    assert 0.5 < share < 0.9  # Of up to 30 words of 3 tokens, at most 24 tokens.
+    held = extracted(folder, "hf:bert", texts)["features"]
+    for i in (0, 7, 21, 39):
+        alone = extracted(folder, "hf:bert", texts[i : i + 2])["features"][0]
+        np.testing.assert_allclose(held[i], alone, rtol=1e-4, atol=1e-5)

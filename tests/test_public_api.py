@@ -45,6 +45,7 @@ HEAVY = {
     "orbax",
     "safetensors",
     "timm",
+    "tokenizers",
     "torch",
     "torchvision",
     "transformers",
