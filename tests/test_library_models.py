@@ -8,6 +8,7 @@ import functools
 import hashlib
 import http.server
 import itertools
+import json
 import pickle
 import textwrap
 import threading
@@ -362,6 +363,23 @@ def test_onnx(folder):
         size_threshold=0,
     )
     assert "weights in other files" in reason(folder, "onnx:outside.onnx", x)
+    # As constants, and with a path to any file of this machine.
+    constant = onnx.numpy_helper.from_array(weights)
+    graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=constant))
+    del graph.initializer[:]
+    inner = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    onnx.save(inner, folder / "constant.onnx")
+    held = extracted(folder, "onnx:constant.onnx?mean=.5&std=.25", x)
+    np.testing.assert_allclose(held["logits"], hidden @ weights, rtol=1e-4, atol=1e-4)
+    records = (folder / "cache" / "features").glob("*/complete.json")
+    facts = [json.loads(record.read_text())["facts"] for record in records]
+    assert {fact["parameters"] for fact in facts} == {36}
+    tensor = inner.graph.node[0].attribute[0].t
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    (folder / "evil.onnx").write_bytes(inner.SerializeToString())
+    assert "weights in other files" in reason(folder, "onnx:evil.onnx", x)
 
 
 def target_of(x):

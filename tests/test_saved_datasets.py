@@ -499,3 +499,20 @@ def test_images_that_are_not_there(tmp_path):
     assert "it needs dataset_dict.json, or dataset_info.json and state.json" in line
     with pytest.raises(ValueError, match="label_key is for TensorFlow data sets"):
         data.load(f"saved:{folder}", "train", label_key="label")
+
+
+def test_the_split_test_of_texts(tmp_path):
+    train, (test, features) = texts(30), texts(12, start=100)
+    test["text"] = [f"{text} {i}" for i, text in enumerate(test["text"])]
+    save_splits(tmp_path / "set", train=train, test=(test, features))
+    target = zoo.text_target(tmp_path / "set")
+    assert target.test_texts == tuple(test["text"])
+    assert target.test_labels.tolist() == test["label"]
+    few = zoo.text_target(tmp_path / "set", num_test=5, seed=1)
+    assert len(few.test_texts) == len(few.test_labels) == 5
+    for text, label in zip(few.test_texts, few.test_labels, strict=True):
+        assert test["label"][test["text"].index(text)] == label
+    hidden = {**test, "label": [-1] * 12}
+    save_splits(tmp_path / "hidden", train=train, test=(hidden, features))
+    with pytest.warns(RuntimeWarning, match="The split test is not used"):
+        assert zoo.text_target(tmp_path / "hidden").test_texts is None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jtransfer import data as library
 from jtransfer import zoo
 from jtransfer._internal.errors import ArgumentError, DataError, FileError, RequestError
 from jtransfer._internal.names import repeated_name
@@ -82,7 +83,9 @@ def read_target(
         "label_column": reading.label_column,
     }
     if is_name and zoo.is_text_table(target):
-        refuse_argument(f"for {text}, which holds texts", num_test=reading.num_test)
+        if not library.is_saved_dataset(target):
+            why = f"for {text}, which holds texts without a split of tests"
+            refuse_argument(why, num_test=reading.num_test)
         refuse_argument(f"for {text}, which holds texts", images=images, **of_images)
         columns = reading.text_column or "text"
         with argument_named("target"):
@@ -91,6 +94,7 @@ def read_target(
                 text_columns=(columns,) if isinstance(columns, str) else tuple(columns),
                 label_column=reading.label_column or "label",
                 per_class=reading.per_class,
+                num_test=reading.num_test,
                 seed=seed,
             )
     refuse_argument(f"for {text}, which is no file of texts", **of_texts)

@@ -47,6 +47,8 @@ class Target(NamedTuple):
     groups: np.ndarray | None = None
     """Which examples belong together, such as images of one patient: integers from 0,
     `[n]`. No group is parted by blocks and test parts; None if each is alone."""
+    test_texts: tuple | None = None
+    """The further examples, if they are texts."""
 
 
 def target(spec: str) -> Target:

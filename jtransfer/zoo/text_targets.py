@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from jtransfer import data
 from jtransfer._internal.errors import DataError, RequestError
 from jtransfer._internal.files import json_value, printable_name
 from jtransfer._internal.provenance import bytes_fingerprint
+from jtransfer.data.image_folder import usual_split
 from jtransfer.intervals import copies
 from jtransfer.zoo._targets import Target, labelled_target
 
@@ -50,6 +52,7 @@ def text_target(
     text_columns: Sequence[str] = ("text",),
     label_column: str = "label",
     per_class: int | None = None,
+    num_test: int | None = None,
     seed: int = 0,
 ) -> Target:
     """Reads labelled texts, for sources that are models of texts.
@@ -62,10 +65,13 @@ def text_target(
       label_column: the column of the classes, numbers or names; numbers of a
         ClassLabel become its names.
       per_class: examples of each class, drawn at random; all if None.
-      seed: of the draw.
+      num_test: examples of the split test of a saved data set, drawn at random; all if
+        None.
+      seed: of the draws.
 
     Returns:
-      The target; equal texts are a group.
+      The target; equal texts are a group. A saved data set whose test labels are hidden
+      has no test examples, with a warning.
 
     Raises:
       RequestError: if the file cannot be read, lacks a column, or an example has no
@@ -74,21 +80,12 @@ def text_target(
     if len(text_columns) not in (1, 2):
         raise RequestError(f"Texts are one column or two, got {len(text_columns)}.")
     names = (*text_columns, label_column)
-    rows = _rows(path, names)
-    if not rows:
-        raise RequestError(f"{path} holds no examples.")
-    texts: list[str | list[str]] = []
-    labels = []
-    for number, (*parts, label) in enumerate(rows, 1):
-        if not all(isinstance(part, str) and part.strip() for part in parts):
-            raise RequestError(f"{path}: example {number} has no text.")
-        if label is None or label == "":
-            raise RequestError(f"{path}: example {number} has no label.")
-        texts.append(parts[0] if len(parts) == 1 else list(parts))
-        labels.append(label)
+    texts, labels = _labelled_texts(path, _rows(path, names))
+    test_texts, test_labels = _test_texts(path, names, num_test, seed=seed)
     target = labelled_target(
         printable_name(path.absolute().name if path.is_dir() else path.stem),
         np.array([str(label) for label in labels]),
+        test_labels=test_labels and np.array([str(label) for label in test_labels]),
         digest=bytes_fingerprint(json.dumps([texts, labels], default=str).encode()),
     )
     if per_class is not None:
@@ -109,7 +106,48 @@ def text_target(
         for text in texts
     ]
     groups = copies(np.frombuffer(b"".join(hashes), np.uint64))
-    return target._replace(texts=tuple(texts), groups=groups, path=path)
+    return target._replace(
+        texts=tuple(texts),
+        test_texts=test_texts and tuple(test_texts),
+        groups=groups,
+        path=path,
+    )
+
+
+def _labelled_texts(path: Path, rows: Sequence[tuple]) -> tuple[list, list]:
+    """Texts, or pairs of them, and labels."""
+    if not rows:
+        raise RequestError(f"{path} holds no examples.")
+    texts: list[str | list[str]] = []
+    for number, (*parts, label) in enumerate(rows, 1):
+        if not all(isinstance(part, str) and part.strip() for part in parts):
+            raise RequestError(f"{path}: example {number} has no text.")
+        if label is None or label == "":
+            raise RequestError(f"{path}: example {number} has no label.")
+        texts.append(parts[0] if len(parts) == 1 else list(parts))
+    return texts, [label for *_, label in rows]
+
+
+def _test_texts(
+    path: Path, names: Sequence[str], num_test: int | None, *, seed: int
+) -> tuple[list | None, list | None]:
+    """Those of the split test of a saved data set, None of anything else."""
+    if not data.is_saved_dataset(path):
+        return None, None
+    try:
+        splits = data.saved_splits(path)
+        if len(splits) < 2 or "test" not in map(usual_split, splits):
+            return None, None
+        rows = _saved_rows(path, names, "test")
+    except (DataError, RequestError) as error:
+        warnings.warn(
+            f"The split test is not used: {error}", RuntimeWarning, stacklevel=3
+        )
+        return None, None
+    if num_test is not None:
+        order = np.random.default_rng(seed).permutation(len(rows))[:num_test]
+        rows = [rows[i] for i in order]
+    return _labelled_texts(path, rows)
 
 
 def _rows(path: Path, names: Sequence[str]) -> list[tuple]:
@@ -159,9 +197,11 @@ def _parquet_rows(path: Path, names: Sequence[str]) -> list[tuple]:
     return list(zip(*(table[name].to_pylist() for name in names), strict=True))
 
 
-def _saved_rows(path: Path, names: Sequence[str]) -> list[tuple]:
+def _saved_rows(
+    path: Path, names: Sequence[str], split: str | None = None
+) -> list[tuple]:
     try:
-        saved = data.saved_columns(path, data.example_split(path), names)
+        saved = data.saved_columns(path, split or data.example_split(path), names)
     except DataError as error:
         raise RequestError(str(error)) from error
     columns = [

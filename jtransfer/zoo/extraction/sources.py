@@ -42,7 +42,7 @@ class _Applied:
         self._held: dict[str, KeptFeatures | SourceError] = {}
 
     def kept(self, part: str = "images", advance: Advance | None = None):
-        """Returns the features of the target's `images` (or texts) or `test_images`."""
+        """Returns features of the target's `images` or `test_images`, or its texts."""
         with self._lock:
             if part not in self._held:
                 try:
@@ -56,8 +56,9 @@ class _Applied:
 
     def _extracted(self, part: str, advance) -> KeptFeatures:
         examples = getattr(self._target, part, None)
-        if examples is None and part == "images":
-            examples = getattr(self._target, "texts", None)
+        if examples is None:
+            of_texts = {"images": "texts", "test_images": "test_texts"}[part]
+            examples = getattr(self._target, of_texts, None)
         if examples is None:
             raise SourceError(
                 "It is a model of images or texts: the target must hold these."
@@ -65,6 +66,12 @@ class _Applied:
         return extracted(
             self._spec, examples, self._settings, layers=self._layers, advance=advance
         )
+
+
+def _has_test(target: Target | None) -> bool:
+    if target is None:
+        return False
+    return not (target.test_images is None and target.test_texts is None)
 
 
 def model_source(
@@ -106,7 +113,7 @@ def model_source(
 
         return rows
 
-    has_test = target is not None and target.test_images is not None
+    has_test = _has_test(target)
     process = functools.cache(lambda: _process(spec, target, settings))
     return Source(
         name=name or spec.name,
@@ -201,7 +208,7 @@ def model_layer_sources(
         return [whole._replace(features=failing, logits=None, digest=failing)]
     facts = {**kept.record["facts"], **(declared or {})}
     facts = {k: v for k, v in facts.items() if k not in NUMBERS}
-    has_test = target.test_images is not None
+    has_test = _has_test(target)
 
     def layer(number: int, of: str) -> Source:
         def rows(part: str) -> Callable:

@@ -1,5 +1,7 @@
 """`onnx:FILE`: networks in the Open Neural Network Exchange format."""
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +61,9 @@ def onnx_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
         own = logits if name != layer and logits.ndim == 2 else None
         return features.reshape(len(images), -1), own
 
-    size = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
-    facts = {"parameters": size}
-    facts |= {p.key: p.value for p in graph.metadata_props if p.key == "licence"}
+    stated = {p.key.lower(): p.value for p in graph.metadata_props}
+    licence = stated.get("licence") or stated.get("license") or "not stated"
+    facts = {"parameters": _num_parameters(graph), "licence": licence}
     return LoadedModel(
         outputs=outputs,
         facts=facts,
@@ -69,6 +71,30 @@ def onnx_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
         resolved={**resolved, "layer": layer},
         packages=("onnxruntime", "onnx", "pillow"),
     )
+
+
+def _num_parameters(graph) -> int:
+    """Numbers in initializers, and in constants, as which some libraries write them."""
+    return sum(math.prod(tensor.dims) for tensor in _tensors(graph.graph))
+
+
+def _tensors(graph) -> Iterator:
+    """All tensors of a graph, of its nodes and of the graphs in these."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _tensors_of_nodes([graph])
+
+
+def _tensors_of_nodes(graphs) -> Iterator:
+    attributes = (a for graph in graphs for node in graph.node for a in node.attribute)
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        inner = [attribute.g] if attribute.HasField("g") else []
+        for graph in [*inner, *attribute.graphs]:
+            yield from _tensors(graph)
 
 
 def _checked(path: Path):
@@ -79,7 +105,7 @@ def _checked(path: Path):
         graph = onnx.load(path, load_external_data=False)
     except Exception as error:  # Of many kinds.
         raise SourceError(f"{path.name} is damaged: {one_line(error)[:200]}") from error
-    for tensor in graph.graph.initializer:
+    for tensor in [*_tensors(graph.graph), *_tensors_of_nodes(graph.functions)]:
         if tensor.external_data:
             raise SourceError(
                 f"{path.name} keeps weights in other files; save it as one file."
