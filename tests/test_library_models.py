@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from jtransfer import zoo
-from jtransfer._internal.errors import SourceError
+from jtransfer._internal.errors import RequestError, SourceError
+from jtransfer.commands.ls import ls_command
 from jtransfer.zoo import specs
 from jtransfer.zoo.extraction import features
 from jtransfer.zoo.loaders import torchvision
@@ -509,3 +510,42 @@ def test_texts_are_taken_by_their_length(folder, torch, bert):
     for i in (0, 7, 21, 39):
         alone = extracted(folder, "hf:bert", texts[i : i + 2])["features"][0]
         np.testing.assert_allclose(held[i], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_patterns_stand_for_what_is_here(folder, torch, capsys):
+    pytest.importorskip("torchvision", reason=WHY)
+    pytest.importorskip("timm", reason=WHY)
+    import torchvision
+
+    place = folder / "TORCH_HOME" / "hub" / "checkpoints"
+    place.mkdir(parents=True)
+    weights = torchvision.models.get_model_weights("mobilenet_v3_small").DEFAULT
+    (place / Path(weights.url).name).write_bytes(b"")
+    (one,) = zoo.sources("torchvision:mobilenet_v3_*")
+    assert one.facts["spec"] == "torchvision:mobilenet_v3_small"
+    with pytest.raises(RequestError, match="no such model are on this.*; 1 others"):
+        zoo.sources("timm:test_vit.*")
+    with pytest.raises(RequestError, match="models match, more than 200"):
+        zoo.sources("timm:*")
+    assert ls_command("torchvision:mobilenet_v3_*") == 0
+    printed = capsys.readouterr().out
+    assert "2 models match; 1 are on this machine" in printed
+    with pytest.raises(RequestError, match="none of timm:PATTERN"):
+        ls_command("py:a:b")
+
+
+def test_patterns_of_files(folder):
+    for name in ("one", "two"):
+        (folder / "models" / name).mkdir(parents=True)
+        (folder / "models" / name / "config.json").write_text("{}")
+        (folder / f"{name}.onnx").write_bytes(b"")
+    for package, pattern in (("transformers", "hf:models/*"), ("onnx", "onnx:*.onnx")):
+        pytest.importorskip(package, reason=WHY)
+        kept = zoo.sources(pattern)
+        assert [Path(source.name).stem for source in kept] == ["one", "two"]
+    with pytest.raises(RequestError, match="no file matches"):
+        zoo.sources("onnx:a*.onnx")
+    with pytest.raises(RequestError, match="several models cannot have one name"):
+        zoo.sources("onnx:*.onnx?name=x")
+    with pytest.raises(RequestError, match=r"\* is for models of"):
+        zoo.sources("py:a:b*")

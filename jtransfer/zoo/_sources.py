@@ -28,6 +28,7 @@ from jtransfer.zoo.extraction import (
     model_layer_sources,
     model_source,
 )
+from jtransfer.zoo.globs import expanded_spec
 from jtransfer.zoo.specs import ModelSpec, is_spec, model_spec, unknown_prefix
 
 
@@ -113,9 +114,16 @@ def _listed(path: Path, model: Callable[..., list[Source]]) -> list[Source]:
 def _model_sources(
     spec: ModelSpec, *, target, extraction, layers: bool, declared=None, name=None
 ) -> list[Source]:
-    made = model_layer_sources if layers else model_source
-    sources = made(spec, target, extraction, declared=declared, name=name)
-    return sources if layers else [sources]
+    specs = expanded_spec(spec)
+    if name is not None and len(specs) > 1:
+        raise RequestError(f"{spec.text} stands for {len(specs)} models, not {name!r}.")
+    options = {"declared": declared, "name": name}
+    if not layers:
+        return [model_source(one, target, extraction, **options) for one in specs]
+    by_model = (
+        model_layer_sources(one, target, extraction, **options) for one in specs
+    )
+    return [layer for layers_of in by_model for layer in layers_of]
 
 
 def _declared(

@@ -2,7 +2,8 @@
 
 It reads a request, a line of JSON, from stdin. Of a request of features it writes parts
 into a folder, and says how far it is by JSON lines on stdout; one of a function it
-serves until stdin ends. Whatever the library prints goes to stderr.
+serves until stdin ends; one of a list it answers at once. Whatever the library prints
+goes to stderr.
 """
 
 import functools
@@ -15,6 +16,7 @@ from jtransfer._internal.errors import FileError, SourceError, one_line
 from jtransfer.zoo.extraction import worker
 from jtransfer.zoo.extraction.frames import write_frame
 from jtransfer.zoo.extraction.function_server import serve_function
+from jtransfer.zoo.extraction.listing import described_models
 
 try:
     import resource
@@ -32,7 +34,9 @@ def serve() -> int:
     tell = functools.partial(write_frame, answers)
     try:
         _limit_memory(request["memory"])
-        if request.get("serves"):
+        if "lists" in request:
+            tell({"models": described_models(*request["lists"])})
+        elif request.get("serves"):
             serve_function(request, requests, answers)
         else:
             worker.write_features(request, tell)
