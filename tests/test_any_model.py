@@ -546,3 +546,11 @@ def test_models_of_texts_are_ranked(folder, monkeypatch, capsys):
         progress=False,
     )
     assert result.best == "of_texts:lengths"
+
+
+@pytest.mark.parametrize("spec", ["flax:a:b", "flax:a:*"])
+def test_models_of_images_are_refused_for_texts(spec):
+    target = zoo.labelled_target("t", np.arange(4) % 2, digest="")
+    target = target._replace(texts=("a", "b", "c", "d"))
+    with pytest.raises(RequestError, match="holds texts; give hf: or py:|\\* is for"):
+        zoo.sources(spec, target)

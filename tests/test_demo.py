@@ -43,10 +43,11 @@ def hidden(monkeypatch):
 def test_texts_are_balanced_distinct_and_the_same_again(texts):
     counts = np.bincount(texts.labels)
     assert texts.class_names == docstrings.TOPICS
-    assert counts.min() == counts.max() >= 40
+    assert counts.min() == counts.max() >= 25
     assert len(texts.texts) == len(texts.labels)
-    letters = {docstrings._letters(text) for text in texts.texts}
-    assert len(letters) == len(texts.texts)
+    every = texts.texts + texts.test_texts
+    letters = {docstrings._letters(text) for text in every}
+    assert len(letters) == len(every)
     again = docstrings.docstring_target()
     assert again.texts == texts.texts
     assert again.digest == texts.digest
@@ -93,9 +94,9 @@ def test_copies_and_common_sentences_are_in_no_text():
 
 
 def test_hashed_words():
-    # zlib.crc32(b"matrix") % 512 and that of b"the", computed once.
+    # zlib.crc32(b"matrix") % 128 and that of b"the", computed once.
     rows = baselines.hashed_words(["Matrix matrix, the!", "THE", "..."])
-    matrix, the = 463, 486
+    matrix, the = 463 % 128, 486 % 128
     np.testing.assert_allclose(rows[0, [matrix, the]], [2 / 5**0.5, 1 / 5**0.5])
     assert rows[1].argmax() == the
     assert np.count_nonzero(rows) == 3

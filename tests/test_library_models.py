@@ -549,3 +549,14 @@ def test_patterns_of_files(folder):
         zoo.sources("onnx:*.onnx?name=x")
     with pytest.raises(RequestError, match=r"\* is for models of"):
         zoo.sources("py:a:b*")
+
+
+def test_devices(folder, torch, network):
+    torch.save(network.state_dict(), folder / "w.pt")
+    x, spec = images(), "torch:own_torch:net?weights=w.pt"
+    named = extracted(folder, f"{spec}&device=cpu", x)
+    np.testing.assert_array_equal(
+        named["features"], extracted(folder, spec, x)["features"]
+    )
+    absent = reason(folder, f"{spec}&device=nonsense", x)
+    assert "There is no device 'nonsense' here" in absent

@@ -29,7 +29,7 @@ from jtransfer.zoo.extraction import (
     model_source,
 )
 from jtransfer.zoo.globs import expanded_spec
-from jtransfer.zoo.specs import ModelSpec, is_spec, model_spec, unknown_prefix
+from jtransfer.zoo.specs import OF_TEXTS, ModelSpec, is_spec, model_spec, unknown_prefix
 
 
 def sources(
@@ -115,6 +115,11 @@ def _model_sources(
     spec: ModelSpec, *, target, extraction, layers: bool, declared=None, name=None
 ) -> list[Source]:
     specs = expanded_spec(spec)
+    if target is not None and target.texts is not None and spec.library not in OF_TEXTS:
+        raise RequestError(
+            f"{spec.text} is a model of images, and {target.name} holds texts; give "
+            f"{' or '.join(f'{library}:' for library in OF_TEXTS)} for these."
+        )
     if name is not None and len(specs) > 1:
         raise RequestError(f"{spec.text} stands for {len(specs)} models, not {name!r}.")
     options = {"declared": declared, "name": name}

@@ -26,12 +26,14 @@ _INPUTS = ("size", "interpolation", "mean", "std")
 COMMON_OPTIONS = ("name", "batch")
 LIBRARIES: Mapping[str, Library] = {
     "timm": Library(
-        ("timm",), "timm", ("weights", "num_classes", "match", "size", "layer")
+        ("timm",),
+        "timm",
+        ("weights", "num_classes", "match", "size", "layer", "device"),
     ),
-    "hf": Library(("transformers", "torch"), "hf", ("pool", "layer")),
-    "torchvision": Library(("torchvision",), "torch", ("weights", "layer")),
+    "hf": Library(("transformers", "torch"), "hf", ("pool", "layer", "device")),
+    "torchvision": Library(("torchvision",), "torch", ("weights", "layer", "device")),
     "torch": Library(
-        ("torch",), "torch", ("weights", "num_classes", "layer", *_INPUTS)
+        ("torch",), "torch", ("weights", "num_classes", "layer", "device", *_INPUTS)
     ),
     "onnx": Library(
         ("onnx", "onnxruntime"), "onnx", ("layer", "scale", "layout", "order", *_INPUTS)
@@ -42,6 +44,8 @@ LIBRARIES: Mapping[str, Library] = {
 """By the prefix of a spec. `weights=none` asks for an untrained network."""
 
 
+OF_TEXTS = ("hf", "py")
+"""Libraries that have models of texts."""
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch", "torchvision", "safetensors"),
     "timm": ("timm",),

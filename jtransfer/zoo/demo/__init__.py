@@ -55,7 +55,9 @@ def text_task() -> DemoTask:
     """Returns docstrings of SciPy by topic, and models of sentences."""
     target = docstring_target()
     specs, lines = available_specs(TEXT_MODELS)
-    baseline = array_source("hashed-words", hashed_words(target.texts))
+    baseline = array_source(
+        "hashed-words", hashed_words(target.texts), hashed_words(target.test_texts)
+    )
     title = "Texts: docstrings of SciPy by the part that they are from"
     return DemoTask(title, target, [*specs, baseline], lines)
 

@@ -25,19 +25,20 @@ def pixel_rows(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32) / 255
 
 
-def hashed_words(texts: Sequence[str], *, num_columns: int = 512) -> np.ndarray:
+def hashed_words(texts: Sequence[str], *, num_columns: int = 128) -> np.ndarray:
     """Returns how often words occur in texts, the words dealt to columns by a hash.
 
     Args:
       texts: `n` of them.
-      num_columns: words of one column count as one word.
+      num_columns: words of one column count as one word. As many columns as texts
+        would fit whatever labels these have.
 
     Returns:
       float32 `[n, num_columns]`, rows of length one; of a text without words zeros.
 
     Example:
       >>> rows = hashed_words(["Solve it", "solve", ""])
-      >>> rows[1].argmax() == zlib.crc32(b"solve") % 512, float(rows[2].sum())
+      >>> rows[1].argmax() == zlib.crc32(b"solve") % 128, float(rows[2].sum())
       (np.True_, 0.0)
 
     References:

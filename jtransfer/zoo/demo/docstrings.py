@@ -34,7 +34,8 @@ def docstring_target(*, seed: int = 0) -> Target:
       seed: of the draw of the texts of a topic that has more than are used.
 
     Returns:
-      The target: equally many texts a topic, none of them twice.
+      The target: equally many texts a topic, none of them twice; a third are test
+      examples.
 
     Example:
       >>> target = docstring_target()
@@ -42,14 +43,21 @@ def docstring_target(*, seed: int = 0) -> Target:
       (('linalg', 'ndimage'), True)
     """
     texts_of = balanced({topic: _docstrings(topic) for topic in TOPICS}, seed=seed)
-    texts = [text for topic in TOPICS for text in texts_of[topic]]
-    labels = [topic for topic in TOPICS for _ in texts_of[topic]]
+    num_test = len(texts_of[TOPICS[0]]) // 3
+    texts, labels = _of_all(texts_of, slice(num_test, None))
+    test_texts, test_labels = _of_all(texts_of, slice(num_test))
     target = labelled_target(
         "docstrings",
         np.array(labels),
-        digest=bytes_fingerprint("\n".join(labels + texts).encode()),
+        test_labels=np.array(test_labels),
+        digest=bytes_fingerprint("\n".join(labels + texts + test_texts).encode()),
     )
-    return target._replace(texts=tuple(texts))
+    return target._replace(texts=tuple(texts), test_texts=tuple(test_texts))
+
+
+def _of_all(texts_of: Mapping[str, list[str]], part: slice) -> tuple[list, list]:
+    texts = [text for topic in TOPICS for text in texts_of[topic][part]]
+    return texts, [topic for topic in TOPICS for _ in texts_of[topic][part]]
 
 
 def balanced(
@@ -82,7 +90,7 @@ def balanced(
     size = min(MAX_PER_TOPIC, *map(len, unique.values()))
     rng = np.random.default_rng(seed)
     return {
-        topic: [texts[i] for i in np.sort(rng.permutation(len(texts))[:size])]
+        topic: [texts[i] for i in rng.permutation(len(texts))[:size]]
         for topic, texts in unique.items()
     }
 

@@ -98,11 +98,30 @@ def load_weights(
     model.load_state_dict(held)
 
 
+def torch_device(name: str | None) -> "torch.device":
+    """Returns the device of an option, the processors by default.
+
+    Raises:
+      SourceError: if there is no such device here.
+    """
+    import torch
+
+    try:
+        device = torch.device(name or "cpu")
+        torch.zeros(1, device=device)
+    except Exception as error:  # Of many kinds.
+        raise SourceError(
+            f"There is no device {name!r} here: {_short(error)}"
+        ) from error
+    return device
+
+
 def hooked_model(
     model: "torch.nn.Module",
     batch_of: "Callable[[np.ndarray], torch.Tensor]",
     *,
     layer: str | None,
+    device: str | None = None,
     **others: Any,
 ) -> LoadedModel:
     """Returns a network whose features are what its last linear layer takes.
@@ -111,6 +130,7 @@ def hooked_model(
       model: from a batch to logits.
       batch_of: from images `[b, h, w, c]` to what the model takes.
       layer: a name of `named_modules()` whose output is taken instead.
+      device: where it runs; on the processors if None.
       **others: fields of `LoadedModel`.
 
     Raises:
@@ -118,7 +138,8 @@ def hooked_model(
     """
     import torch
 
-    model = model.eval()
+    place = torch_device(device)
+    model = model.eval().to(place)
     modules = dict(model.named_modules())
     linear = [m for m in modules.values() if isinstance(m, torch.nn.Linear)]
     if layer is not None and layer not in modules:
@@ -129,14 +150,15 @@ def hooked_model(
     def outputs(images: np.ndarray):
         names = () if layer is None else (layer,)
         last = linear[-1] if layer is None else None
-        features, logits = caught(model, batch_of(images), names, last)
+        features, logits = caught(model, batch_of(images).to(place), names, last)
         return next(iter(features.values())), logits if layer is None else None
 
     def layers(images: np.ndarray):
-        return caught(model, batch_of(images), block_names(model), linear[-1])
+        batch = batch_of(images).to(place)
+        return caught(model, batch, block_names(model), linear[-1])
 
     def head():
-        return linear[-1].weight.detach().numpy().T if layer is None else None
+        return linear[-1].weight.detach().cpu().numpy().T if layer is None else None
 
     return LoadedModel(
         outputs=outputs, head=head, layers=layers if linear else None, **others
@@ -189,8 +211,9 @@ def caught(
         raise SourceError("The layer takes no part in what the model computes.")
     few = len(names) + (last is not None) == 1  # Then a wrong shape is the reason.
     kept = {k: pooled(v) for k, v in held.items() if few or v.ndim in (2, 3, 4)}
-    of_classes = logits.numpy() if logits is not None and logits.ndim == 2 else None
-    return kept, of_classes
+    if logits is None or logits.ndim != 2:
+        return kept, None
+    return kept, logits.cpu().numpy()
 
 
 def logits_of(result):
@@ -233,7 +256,7 @@ def pooled(activations) -> np.ndarray:
     """
     if isinstance(activations, tuple):
         activations = activations[0]
-    array = activations.float().numpy()
+    array = activations.float().cpu().numpy()
     if array.ndim == 4:
         _, first, second, third = array.shape
         return array.mean(axis=(1, 2) if first == second != third else (2, 3))

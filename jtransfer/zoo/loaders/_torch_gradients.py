@@ -61,7 +61,7 @@ def prepared(x: "torch.Tensor", steps: Preprocessing) -> "torch.Tensor":
     if steps.crop is not None:
         x = _cropped(x, *steps.crop)
     mean, std = (
-        torch.tensor(part, dtype=x.dtype).reshape(1, -1, 1, 1)
+        torch.tensor(part, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
         for part in (steps.mean, steps.std)
     )
     return (x * steps.scale - mean) / std
@@ -117,6 +117,7 @@ def pixel_function(model: "torch.nn.Module", steps: Preprocessing) -> PixelFunct
         )
     for parameter in model.parameters():
         parameter.requires_grad_(requires_grad=False)
+    place = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def logits_at(x: "torch.Tensor") -> "torch.Tensor":
         logits = logits_of(model(prepared(x, steps)))
@@ -127,18 +128,18 @@ def pixel_function(model: "torch.nn.Module", steps: Preprocessing) -> PixelFunct
     def logits(images: np.ndarray) -> np.ndarray:
         # Not in inference mode: what a network keeps is not to lack gradients later.
         with torch.no_grad():
-            return logits_at(torch.from_numpy(images)).numpy()
+            return logits_at(torch.from_numpy(images).to(place)).cpu().numpy()
 
     def pullback(images: np.ndarray, cotangents: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(images).requires_grad_()
-        values, given = logits_at(x), torch.from_numpy(cotangents)
+        x = torch.from_numpy(images).to(place).requires_grad_()
+        values, given = logits_at(x), torch.from_numpy(cotangents).to(place)
         count = given.shape[1]
         # One pass forward serves all cotangents.
         rows = [
             torch.autograd.grad(values, x, given[:, i], retain_graph=i + 1 < count)[0]
             for i in range(count)
         ]
-        return torch.stack(rows, dim=1).numpy()
+        return torch.stack(rows, dim=1).cpu().numpy()
 
     return PixelFunction(logits, pullback)
 

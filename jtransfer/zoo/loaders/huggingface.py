@@ -67,18 +67,19 @@ def hugging_face_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     absent = [name for name in absent if not name.startswith("pooler.")]
     if any(not name.startswith(("classifier", "head")) for name in absent):
         raise SourceError(f"Its weights lack {absent[0]}, which would be random.")
-    model, index = model.eval(), int(options.get("layer", -1))
+    place = _torch.torch_device(options.get("device"))
+    model, index = model.eval().to(place), int(options.get("layer", -1))
 
     def states_of(images: np.ndarray):
-        given = processor(images=list(rgb(images)), return_tensors="pt")
+        given = processor(images=list(rgb(images)), return_tensors="pt").to(place)
         with torch.inference_mode():
             result = model(**given)
-        logits = result.logits.numpy() if has_head and not absent else None
+        logits = result.logits.cpu().numpy() if has_head and not absent else None
         return result.hidden_states, logits
 
     def pooled(state) -> np.ndarray:
         if pool == "cls" and state.ndim == 3:
-            return state[:, 0].numpy()
+            return state[:, 0].cpu().numpy()
         return _torch.pooled(state)
 
     def outputs(images: np.ndarray):

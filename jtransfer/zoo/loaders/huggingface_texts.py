@@ -72,7 +72,8 @@ def hugging_face_text_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedMod
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         model.config.pad_token_id = tokenizer.pad_token_id
-    model, index = model.eval(), int(options.get("layer", -1))
+    place = _torch.torch_device(options.get("device"))
+    model, index = model.eval().to(place), int(options.get("layer", -1))
     longest = _longest(tokenizer, model.config)
 
     def tokens_of(texts: list, **how):
@@ -88,9 +89,10 @@ def hugging_face_text_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedMod
             max_length=longest,
             return_tensors="pt",
         )
+        batch = batch.to(place)
         with torch.inference_mode():
             result = model(**batch, output_hidden_states=True)
-        logits = result.logits.numpy() if has_head and not absent else None
+        logits = result.logits.cpu().numpy() if has_head and not absent else None
         return result.hidden_states, batch["attention_mask"], logits
 
     def outputs(texts: list) -> tuple[np.ndarray, np.ndarray | None]:
@@ -118,12 +120,13 @@ def hugging_face_text_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedMod
 
 def _pooled(states, mask, pool: str) -> np.ndarray:
     if pool == "cls":
-        return states[:, 0].numpy()
+        return states[:, 0].cpu().numpy()
     if pool == "last":
         last = mask.sum(dim=1) - 1
-        return states[range(len(states)), last].numpy()
+        return states[range(len(states)), last].cpu().numpy()
     weights = mask[..., None].to(states.dtype)
-    return ((states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)).numpy()
+    sums = (states * weights).sum(dim=1)
+    return (sums / weights.sum(dim=1).clamp(min=1)).cpu().numpy()
 
 
 def _declared_pooling(folder: Path) -> str | None:

@@ -74,6 +74,7 @@ def torch_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
         model,
         batch,
         layer=layer,
+        device=options.get("device"),
         facts={"parameters": _torch.num_weights(model)},
         files=files,
         resolved={**settings, "layer": layer or "last linear"},

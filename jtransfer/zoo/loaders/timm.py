@@ -79,20 +79,24 @@ def timm_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
         "pixel_function": lambda: pixel_function(model, timm_preprocessing(config)),
     }
     if "layer" in options:
-        return _torch.hooked_model(model, batch, layer=options["layer"], **common)
-    model = model.eval()
+        return _torch.hooked_model(
+            model, batch, layer=options["layer"], device=options.get("device"), **common
+        )
+    place = _torch.torch_device(options.get("device"))
+    model = model.eval().to(place)
 
     def outputs(images: np.ndarray):
         with torch.inference_mode():
-            maps = model.forward_features(batch(images))
+            maps = model.forward_features(batch(images).to(place))
             features = model.forward_head(maps, pre_logits=True)
             logits = model.forward_head(maps)
-        return _torch.pooled(features), logits.numpy() if logits.shape[1] else None
+        of_classes = logits.cpu().numpy() if logits.shape[1] else None
+        return _torch.pooled(features), of_classes
 
     def head():
         last = model.get_classifier()
         return (
-            last.weight.detach().numpy().T
+            last.weight.detach().cpu().numpy().T
             if isinstance(last, torch.nn.Linear)
             else None
         )
@@ -100,7 +104,8 @@ def timm_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     def layers(images: np.ndarray):
         last = model.get_classifier()
         last = last if isinstance(last, torch.nn.Linear) else None
-        return _torch.caught(model, batch(images), _torch.block_names(model), last)
+        names = _torch.block_names(model)
+        return _torch.caught(model, batch(images).to(place), names, last)
 
     return LoadedModel(outputs=outputs, head=head, layers=layers, **common)
 

@@ -62,6 +62,7 @@ def torchvision_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
         model,
         batch,
         layer=layer,
+        device=options.get("device"),
         facts=facts,
         files=files,
         resolved={"transform": str(transform), "layer": layer or "last linear"},
