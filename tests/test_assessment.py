@@ -207,10 +207,16 @@ def test_fictitious_assessment_is_the_score_of_the_fictitious_student():
     )
     expected = assessment.sinkhorn_assessment(
         *(jax.nn.softmax(jnp.asarray(x) / 2) for x in (logits[kept], student)),
-        sinkhorn.cost_matrix(*map(sinkhorn.normalized_centers, (head, means))),
+        sinkhorn.cost_matrix(
+            *(
+                sinkhorn.normalized_centers(x - x.mean(axis=0))
+                for x in map(np.asarray, (head, means))
+            )
+        ),
         epsilon=0.2,
     )
     np.testing.assert_allclose(result.score, expected.score, atol=1e-4)
+    np.testing.assert_allclose(result.transport, expected.transport, atol=1e-4)
     np.testing.assert_allclose(result.plan, expected.plan, atol=1e-3)
     assert result.converged == 1
     explicit = assessment.fictitious_assessment(
@@ -234,3 +240,31 @@ def test_fictitious_assessment_is_the_score_of_the_fictitious_student():
     )
     assert nothing.score == 0
     assert nothing.converged == 0
+    padded = assessment.fictitious_assessment(
+        features,
+        np.pad(logits, ((0, 0), (0, 2)), constant_values=-np.inf),
+        np.pad(head, ((0, 2), (0, 0))),
+        shown,
+        num_classes=NUM_CLASSES,
+        teacher_counts=np.array([1, 1, 1, 0, 0]),
+        settings=chosen,
+    )
+    np.testing.assert_allclose(padded.score, result.score, atol=1e-5)
+    np.testing.assert_allclose(padded.plan[:3], result.plan, atol=1e-5)
+
+
+def test_an_assessment_does_not_see_what_a_network_would_not():
+    """Features that are moved or turned, and a vector in all columns of the head."""
+    features, labels = task(4)
+    rng = np.random.default_rng(1)
+    head = rng.normal(size=(3, features.shape[1])).astype(np.float32)
+    logits = features @ head.T
+    turn, _ = np.linalg.qr(rng.normal(size=(features.shape[1],) * 2))
+    moved = (features @ turn + 7).astype(np.float32)
+    also = ((head + rng.normal(size=(1, head.shape[1]))) @ turn).astype(np.float32)
+    same = [
+        assessment.fictitious_assessment(x, logits, h, labels, num_classes=NUM_CLASSES)
+        for x, h in ((features, head), (moved, also))
+    ]
+    np.testing.assert_allclose(same[0].score, same[1].score, atol=2e-4)
+    np.testing.assert_allclose(same[0].plan, same[1].plan, atol=2e-3)

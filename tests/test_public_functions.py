@@ -367,6 +367,12 @@ CALLS = {
     sinkhorn.class_centers: labelled(sinkhorn.class_centers, num_classes=C),
     sinkhorn.classifier_centers: lambda i: sinkhorn.classifier_centers(i.weights),
     sinkhorn.normalized_centers: lambda i: sinkhorn.normalized_centers(i.weights),
+    sinkhorn.centred_centers: lambda i: sinkhorn.centred_centers(i.weights),
+    sinkhorn.centred_cost: lambda i: sinkhorn.centred_cost(i.weights, i.other_weights),
+    sinkhorn.transported_probs: lambda i: sinkhorn.transported_probs(
+        probs(i)[0], i.cost, epsilon=0.1
+    ),
+    sinkhorn.cost_contrast: lambda i: sinkhorn.cost_contrast(i.cost, epsilon=0.1),
     sinkhorn.cost_matrix: lambda i: sinkhorn.cost_matrix(i.weights, i.other_weights),
     sinkhorn.constant_cost: lambda i: sinkhorn.constant_cost([0, 1], [1, 2]),
     sinkhorn.superclass_cost: lambda i: sinkhorn.superclass_cost([0, 1], [1, 1]),

@@ -611,3 +611,127 @@ def gradients_of(teacher, student, num_iterations=1):
 def test_rejects(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def centres(seed, num_classes=5, width=7, offset=0.0):
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(num_classes, width)) + offset).astype(np.float32)
+
+
+def test_centred_cost_agrees_with_definition():
+    teacher, student = centres(0, offset=3), centres(1, num_classes=4, offset=-2)
+    unit = []
+    for x in (teacher.astype(np.float64), student.astype(np.float64)):
+        x = x - x.mean(axis=0)
+        unit.append(x / np.linalg.norm(x, axis=1, keepdims=True))
+    expected = scipy.spatial.distance.cdist(*unit)
+    cost = sinkhorn.centred_cost(teacher, student)
+    np.testing.assert_allclose(cost, expected, atol=1e-6)
+    assert cost.max() <= 2
+
+
+def test_centred_cost_does_not_see_offsets_rotations_and_scales():
+    teacher, student = centres(2), centres(3)
+    expected = sinkhorn.centred_cost(teacher, student)
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(7, 7)))
+    turn = turn.astype(np.float32)
+    for other in (
+        (teacher + 5, student),
+        (teacher, student - 3),
+        (teacher @ turn, student @ turn),
+        (1e6 * teacher, 1e-6 * student),
+    ):
+        cost = sinkhorn.centred_cost(*other)
+        np.testing.assert_allclose(cost, expected, atol=2e-5)
+
+
+def test_classes_without_examples_are_neither_near_nor_far():
+    teacher, student = centres(4), centres(5)
+    counts = np.array([3, 0, 1, 2, 0])
+    cost = np.asarray(sinkhorn.centred_cost(teacher, student, student_counts=counts))
+    known = sinkhorn.centred_cost(teacher, student[counts > 0])
+    np.testing.assert_allclose(cost[:, counts > 0], known, atol=1e-6)
+    np.testing.assert_allclose(cost[:, counts == 0], np.mean(known), atol=1e-6)
+    nothing = sinkhorn.centred_cost(teacher, student, student_counts=np.zeros(5))
+    np.testing.assert_array_equal(nothing, np.zeros((5, 5)))
+    alike = sinkhorn.centred_cost(np.ones((3, 2), np.float32), student[:3, :2])
+    assert np.isfinite(alike).all()
+    slopes = jax.grad(lambda x: sinkhorn.centred_cost(x, student).sum())
+    assert np.isfinite(slopes(jnp.ones_like(teacher))).all()
+    with pytest.raises(ValueError, match="counts must be one a class"):
+        sinkhorn.centred_cost(teacher, student, student_counts=np.ones(3))
+
+
+def test_transported_probs_are_the_optimum_of_the_distance():
+    """No prediction is nearer to the teacher's; the gradient is zero there."""
+    teacher, _, cost = problem(6)
+    optimum = sinkhorn.transported_probs(teacher, cost, epsilon=0.1)
+    np.testing.assert_allclose(optimum.sum(axis=1), 1, rtol=1e-5)
+
+    def distance(logits):
+        student = jax.nn.softmax(logits)
+        return sinkhorn.sinkhorn_distances(
+            jnp.asarray(teacher), student, cost, epsilon=0.1, threshold=1e-6
+        ).distance
+
+    logits = jnp.log(optimum)
+    least = distance(logits)
+    for seed in range(5):
+        step = 0.1 * np.random.default_rng(seed).normal(size=logits.shape)
+        assert (distance(logits + step.astype(np.float32)) >= least - 1e-5).all()
+    slope = jax.grad(lambda x: distance(x).sum())(logits)
+    np.testing.assert_allclose(slope, 0, atol=1e-3)
+    kernel = np.exp(-cost.astype(np.float64) / 0.1)
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(optimum, teacher @ kernel, rtol=1e-5)
+    # Printed costs of length 153 / epsilon: rows of the kernel stay finite.
+    far = sinkhorn.transported_probs(teacher, 150 * cost, epsilon=0.1)
+    assert np.isfinite(far).all()
+
+
+def test_what_is_paid_for_a_class_is_added_to_the_distance():
+    """S(M + 1 c^T) = S(M) + <c, p_S>: long centres would sell their classes."""
+    teacher, student, cost = problem(7)
+    paid = np.random.default_rng(0).uniform(size=cost.shape[1]).astype(np.float32)
+    settings = {"epsilon": 0.1, "threshold": 1e-6}
+    plain = sinkhorn.sinkhorn_distances(teacher, student, cost, **settings)
+    other = sinkhorn.sinkhorn_distances(teacher, student, cost + paid, **settings)
+    np.testing.assert_allclose(
+        other.distance, plain.distance + student @ paid, atol=1e-5
+    )
+
+
+def test_cost_contrast_agrees_with_definition():
+    cost = np.random.default_rng(8).uniform(size=(4, 6)).astype(np.float32)
+    same = np.zeros((4, 6), bool)
+    same[0, 3] = same[2, 1] = True
+    own = np.where(same.any(axis=1), same.argmax(axis=1), cost.argmin(axis=1))
+    gaps, masses = [], []
+    for row, i in zip(cost.astype(np.float64), own, strict=True):
+        gaps.append(np.delete(row, i).mean() - row[i])
+        kernel = np.exp(-row / 0.1)
+        masses.append(kernel[i] / kernel.sum())
+    contrast = sinkhorn.cost_contrast(cost, epsilon=0.1, same=same)
+    np.testing.assert_allclose(contrast.gap, np.mean(gaps) / 0.1, rtol=1e-5)
+    np.testing.assert_allclose(contrast.own_mass, np.mean(masses), rtol=1e-5)
+    single = sinkhorn.cost_contrast(cost[:, :1], epsilon=0.1)
+    assert (float(single.gap), float(single.own_mass)) == (0, 1)
+    with pytest.raises(ValueError, match="must agree"):
+        sinkhorn.cost_contrast(cost, epsilon=0.1, same=same[:2])
+    with pytest.raises(ValueError, match="one number"):
+        sinkhorn.transported_probs(cost, cost, epsilon=0.1)
+
+
+def test_centring_tells_classes_apart_that_share_a_mean():
+    """Features after a ReLU: their classes' means lie on top of each other."""
+    rng = np.random.default_rng(9)
+    means = np.maximum(rng.normal(size=(20, 40)) * 0.3 + 1, 0).astype(np.float32)
+    head = means - means.mean(axis=0) + 0.05 * rng.normal(size=means.shape)
+    head = head.astype(np.float32)
+    same = np.eye(20, dtype=bool)
+    scaled = sinkhorn.cost_matrix(*map(sinkhorn.normalized_centers, (head, means)))
+    without = sinkhorn.cost_contrast(scaled, epsilon=0.1, same=same)
+    centred = sinkhorn.centred_cost(head, means)
+    contrast = sinkhorn.cost_contrast(centred, epsilon=0.1, same=same)
+    assert contrast.gap > 3 * without.gap
+    assert contrast.own_mass > 0.9 > without.own_mass

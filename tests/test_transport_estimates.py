@@ -49,7 +49,8 @@ def expected(features, labels, kept, kernel=KERNEL):
     """Minus Eq. (24) over the examples kept, from its definition; and the mean plan."""
     x, y = features[kept], labels[kept]
     means = np.stack([x[y == c].mean(axis=0) for c in range(NUM_CLASSES)])
-    unit = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in (kernel.T, means)]
+    centred = [c - c.mean(axis=0) for c in (kernel.T, means)]
+    unit = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in centred]
     cost = scipy.spatial.distance.cdist(*unit)
     # What differs is the number of examples in the penalty: that of all of them.
     decay = np.var(features, axis=0).mean() / len(features)

@@ -10,12 +10,7 @@ from jtransfer._internal import checks
 from jtransfer._internal.linalg import matmul
 from jtransfer.assessment._scores import Assessment
 from jtransfer.scores import softmax_classifier
-from jtransfer.sinkhorn import (
-    class_centers,
-    cost_matrix,
-    normalized_centers,
-    sinkhorn_distances,
-)
+from jtransfer.sinkhorn import centred_cost, class_centers, sinkhorn_distances
 
 
 class AssessmentSettings(NamedTuple):
@@ -43,6 +38,7 @@ def fictitious_assessment(
     labels: ArrayLike,
     *,
     num_classes: int,
+    teacher_counts: ArrayLike | None = None,
     settings: AssessmentSettings = DEFAULT_ASSESSMENT,
 ) -> Assessment:
     r"""Assesses a teacher by its own outputs, without any training of networks.
@@ -51,9 +47,8 @@ def fictitious_assessment(
 
     with the teacher's logits :math:`t`, those :math:`s` of `fictitious_student` and the
     distances :math:`M` between the teacher's class centres and the mean features of the
-    student's classes. All centres are scaled to length one, so that costs lie in
-    ``[0, 2]`` and teachers of different features compare; the paper leaves the mean
-    features as they are.
+    student's classes. Both are centred, then scaled to length one, see
+    `sinkhorn.centred_cost`; the paper leaves the mean features as they are.
 
     Args:
       features: floating-point features of the teacher, shape ``[n, d]``.
@@ -61,6 +56,8 @@ def fictitious_assessment(
         infinity is a class without probability.
       teacher_centers: centres of the teacher's classes, shape ``[Ct, d]``: the columns
         of its last layer, or mean features.
+      teacher_counts: which of the teacher's classes have a centre, where it is
+        positive, shape ``[Ct]``; all if None.
       labels: integer classes of the student, shape ``[n]``; an example with a label
         outside ``[0, num_classes)`` is left out of centres, fit and mean.
       num_classes: number ``Cs`` of the student's classes; static.
@@ -98,21 +95,26 @@ def fictitious_assessment(
     student_logits = fictitious_student(
         features, labels, num_classes=num_classes, weight_decay=weight_decay
     )
+    used = ((labels >= 0) & (labels < num_classes)).astype(features.dtype)
+    cost = centred_cost(
+        jnp.asarray(teacher_centers, features.dtype),
+        centers,
+        teacher_counts=teacher_counts,
+        student_counts=used @ jax.nn.one_hot(labels, num_classes, dtype=used.dtype),
+    )
     result = sinkhorn_distances(
         jax.nn.softmax(teacher_logits / temperature),
         jax.nn.softmax(student_logits / temperature),
-        cost_matrix(
-            normalized_centers(jnp.asarray(teacher_centers, features.dtype)),
-            normalized_centers(centers),
-        ),
+        cost,
         epsilon=epsilon,
     )
-    used = ((labels >= 0) & (labels < num_classes)).astype(features.dtype)
     n = jnp.maximum(used.sum(), 1)
+    plan = jnp.sum(result.plan * used[:, None, None], axis=0) / n
     return Assessment(
         score=-jnp.sum(result.distance * used) / n,
-        plan=jnp.sum(result.plan * used[:, None, None], axis=0) / n,
+        plan=plan,
         converged=jnp.sum(jnp.where(result.converged, used, 0)) / n,
+        transport=jnp.sum(plan * cost),
     )
 
 

@@ -18,6 +18,8 @@ class Assessment(NamedTuple):
     """Mean transport plan between classes, `[Ct, Cs]`; its entries sum to one."""
     converged: jax.Array
     """The share of the examples whose plan converged, in `[0, 1]`, `[]`."""
+    transport: jax.Array
+    """Mean cost of the plans, `<T, M>`, without the entropy, `[]`; lower is better."""
 
 
 @jax.jit(static_argnames=("max_iterations",))
@@ -124,8 +126,10 @@ def sinkhorn_assessment(
         max_iterations=max_iterations,
     )
     n = max(len(result.distance), 1)
+    plan = jnp.sum(result.plan, axis=0) / n
     return Assessment(
         score=-jnp.sum(result.distance) / n,
-        plan=jnp.sum(result.plan, axis=0) / n,
+        plan=plan,
         converged=jnp.sum(result.converged.astype(result.distance.dtype)) / n,
+        transport=jnp.sum(plan * jnp.asarray(cost)),
     )

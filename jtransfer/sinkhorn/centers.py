@@ -1,22 +1,17 @@
-"""Class centres, and the costs between a teacher's and a student's classes.
+"""Centres of classes in the space of a network's features.
 
-The cost of Eq. (7) of the paper is `cost_matrix` of two sets of centres. Where these
-come from decides the variant: features of the teacher with `class_centers` (Eq. 6), its
-classifier with `classifier_centers` (Eq. 8), and for the ablations of Table 8 features
-of a network that was never trained, or of a shallower one. Eq. (8) has unit length and
-Eq. (6) has not, so the length of the features dominates the cost between the two; with
-`normalized_centers` of both, costs lie in ``[0, 2]``.
+Features of the teacher give them by `class_centers` (Eq. 6 of the paper), its
+classifier by `classifier_centers` (Eq. 8), and for the ablations of Table 8 features of
+a network that was never trained, or of a shallower one. What becomes of their mean and
+length before distances are taken is said in `costs`.
 """
-
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from jtransfer._internal import checks
-from jtransfer._internal.linalg import root, unit
+from jtransfer._internal.linalg import unit
 from jtransfer.moments import class_moments
 
 
@@ -110,113 +105,58 @@ def normalized_centers(centers: ArrayLike) -> jax.Array:
 
 
 @jax.jit
-def cost_matrix(teacher_centers: ArrayLike, student_centers: ArrayLike) -> jax.Array:
-    r"""Computes the Euclidean distances between two sets of class centres.
+def centred_centers(
+    centers: ArrayLike, *, counts: ArrayLike | None = None
+) -> jax.Array:
+    r"""Subtracts the mean of the class centres, then scales them to length one.
 
-    .. math:: M_{mn} = \|e_{T,m} - e_{S,n}\|_2.
+    .. math:: \bar e_m = \frac{e_m - \mu}{\|e_m - \mu\|_2}, \quad
+              \mu = \frac1C \sum_m e_m.
 
-    From differences, not from products, so that near centres keep their distance and
-    equal ones have distance zero; only its gradient takes ``O(Ct Cs d)`` memory. What
-    matters to `sinkhorn_distance` is ``max(M) / epsilon``: report it.
+    A network's answers stay the same if a vector is added to all its features, for the
+    bias takes it back, and if one is added to all columns of its last layer, for
+    softmax does; so do these centres, which the printed ones do not. After a ReLU all
+    class means share one large mean: scaled alone they lie on top of each other, and a
+    cost cannot tell the classes apart.
 
     Args:
-      teacher_centers: centres of the teacher's classes, shape ``[Ct, d]``.
-      student_centers: centres of the student's classes, shape ``[Cs, d]``.
+      centers: floating-point centres, shape ``[C, d]``.
+      counts: examples of each class, shape ``[C]``: classes without any take no part
+        in the mean, whose classes weigh alike. All take part if None.
 
     Returns:
-      The distances, shape ``[Ct, Cs]``. The gradient of a zero distance is zero.
+      The centres, shape ``[C, d]``; zero where a centre is the mean, and for classes
+      without examples.
 
     Raises:
-      ValueError: if the centres are not matrices of one number of features.
-      TypeError: if they are not floating-point.
+      ValueError: if `centers` is not a matrix, or `counts` not one a class.
+      TypeError: if it is not floating-point.
 
     Example:
-      >>> cost_matrix(jnp.array([[0.0, 0.0]]), jnp.array([[3.0, 4.0], [0.0, 0.0]]))
-      Array([[5., 0.]], dtype=float32)
-
-    References:
-      Lu, Ye and Zhan, "Selective Cross-Task Distillation", Eq. (7).
+      >>> centers = jnp.array([[101.0, 0.0], [99.0, 0.0]])
+      >>> centred_centers(centers).tolist(), normalized_centers(centers).tolist()
+      ([[1.0, 0.0], [-1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]])
     """
-    teacher_centers = jnp.asarray(teacher_centers)
-    student_centers = jnp.asarray(student_centers)
-    for name, array in (
-        ("teacher_centers", teacher_centers),
-        ("student_centers", student_centers),
-    ):
-        checks.num_axes(name, array, 2)
-        checks.floating(name, array)
-    if teacher_centers.shape[1] != student_centers.shape[1]:
+    centers = jnp.asarray(centers)
+    checks.num_axes("centers", centers, 2)
+    checks.floating("centers", centers)
+    occurs = occurring_classes(counts, len(centers))
+    weights = occurs.astype(centers.dtype)[:, None]
+    mean = jnp.sum(centers * weights, axis=0) / jnp.maximum(jnp.sum(weights), 1)
+    return unit((centers - mean[None]) * weights)
+
+
+def occurring_classes(counts: ArrayLike | None, num_classes: int) -> jax.Array:
+    """Returns whether classes have examples, shape ``[C]``; all if `counts` is None.
+
+    Raises:
+      ValueError: if `counts` is not one a class.
+    """
+    if counts is None:
+        return jnp.ones(num_classes, bool)
+    counts = jnp.asarray(counts)
+    if counts.shape != (num_classes,):
         raise ValueError(
-            "Centres must have one number of features, got shapes "
-            f"{teacher_centers.shape} and {student_centers.shape}."
+            f"counts must be one a class, [{num_classes}], got {counts.shape}."
         )
-    differences = teacher_centers[:, None, :] - student_centers[None, :, :]
-    return root(jnp.sum(differences**2, axis=2))
-
-
-def constant_cost(
-    teacher_classes: Sequence[str | int], student_classes: Sequence[str | int]
-) -> jax.Array:
-    """Computes the cost that knows only which classes are the same.
-
-    Args:
-      teacher_classes: names or identifiers of the teacher's classes, length ``Ct``.
-      student_classes: names or identifiers of the student's, length ``Cs``. The two
-        must come from one list: the same class has the same name whatever its index.
-
-    Returns:
-      0 where the classes are the same and 1 elsewhere, shape ``[Ct, Cs]``.
-
-    Raises:
-      ValueError: if one of them is not a list.
-      TypeError: if one holds names and the other numbers.
-
-    Example:
-      >>> constant_cost(["cat", "dog"], ["dog", "tiger"]).tolist()
-      [[1.0, 1.0], [0.0, 1.0]]
-
-    References:
-      Lu, Ye and Zhan, "Selective Cross-Task Distillation", section 6.1.6, I.
-    """
-    teacher_classes, student_classes = map(
-        np.asarray, (teacher_classes, student_classes)
-    )
-    for name, array in (
-        ("teacher_classes", teacher_classes),
-        ("student_classes", student_classes),
-    ):
-        checks.num_axes(name, array, 1)
-        if array.dtype.kind not in "iuU":
-            raise TypeError(f"{name} must hold names or integers, got {array.dtype}.")
-    if (teacher_classes.dtype.kind == "U") != (student_classes.dtype.kind == "U"):
-        raise TypeError("Classes must be names on both sides or integers on both.")
-    different = teacher_classes[:, None] != student_classes[None, :]
-    return jnp.asarray(different, jnp.result_type(float))
-
-
-def superclass_cost(
-    teacher_superclasses: Sequence[str | int],
-    student_superclasses: Sequence[str | int],
-) -> jax.Array:
-    """Computes the cost that knows only which classes share a superclass.
-
-    Args:
-      teacher_superclasses: superclass of each of the teacher's classes, ``Ct`` names
-        or identifiers.
-      student_superclasses: superclass of each of the student's classes, length ``Cs``.
-
-    Returns:
-      0 within a superclass and 1 elsewhere, shape ``[Ct, Cs]``.
-
-    Raises:
-      ValueError: if one of them is not a list.
-      TypeError: if one holds names and the other numbers.
-
-    Example:
-      >>> superclass_cost(["pets", "cars"], ["pets", "pets"]).tolist()
-      [[0.0, 0.0], [1.0, 1.0]]
-
-    References:
-      Lu, Ye and Zhan, "Selective Cross-Task Distillation", section 6.1.6, III.
-    """
-    return constant_cost(teacher_superclasses, student_superclasses)
+    return counts > 0

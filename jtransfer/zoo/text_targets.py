@@ -131,7 +131,7 @@ def _labelled_texts(path: Path, rows: Sequence[tuple]) -> tuple[list, list]:
 def _test_texts(
     path: Path, names: Sequence[str], num_test: int | None, *, seed: int
 ) -> tuple[list | None, list | None]:
-    """Those of the split test of a saved data set, None of anything else."""
+    """Texts and labels of the split test of a saved data set; else None."""
     if not data.is_saved_dataset(path):
         return None, None
     try:

@@ -88,6 +88,7 @@ def transport_estimate(
         np.pad(outputs, unused, constant_values=-np.inf).astype(np.float32),
         np.pad(weights, unused).T.astype(np.float32),
         np.concatenate(variants).astype(np.int32),
+        np.pad(np.ones(outputs.shape[1], np.float32), unused[1]),
         num_classes=target.num_classes,
     )
     scores, converged, plan = (np.asarray(x, np.float64) for x in assessed)
@@ -206,18 +207,22 @@ def _flatness(outputs: np.ndarray) -> list[str]:
 
 
 @jax.jit(static_argnames=("num_classes",))
-def _assessments(features, logits, teacher_centers, labels, *, num_classes):
-    """Scores, shares of converged examples, by row of labels, and the first plan."""
+def _assessments(features, logits, centers, labels, counts, *, num_classes):
+    """Scores, shares of converged examples, by row of labels, and the first plan.
+
+    The centres are of the source's classes, those with a count.
+    """
 
     def assessment(labels):
         return fictitious_assessment(
             features,
             logits,
-            teacher_centers,
+            centers,
             labels,
             num_classes=num_classes,
+            teacher_counts=counts,
             settings=DEFAULT_ASSESSMENT,
         )
 
-    scores, plans, converged = jax.lax.map(assessment, labels)
-    return scores, converged, plans[0]
+    assessed = jax.lax.map(assessment, labels)
+    return assessed.score, assessed.converged, assessed.plan[0]
