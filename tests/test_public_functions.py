@@ -510,6 +510,9 @@ CALLS = {
     distillation.sinkhorn_matches: lambda i: distillation.sinkhorn_matches(
         i.logits, i.other_logits, i.cost, temperature=3.0, **SINKHORN
     ),
+    distillation.transported_targets: lambda i: distillation.transported_targets(
+        i.logits, i.other_logits, i.cost, temperature=3.0, epsilon=0.1
+    ),
     batch_jacobians.selected_jacobians: lambda i: batch_jacobians.selected_jacobians(
         jax.vmap(teacher(i)), i.features, LABELS[:, None], chunk_size=1
     ),

@@ -11,8 +11,12 @@ import scipy.special
 from flax import nnx
 from transport import references
 
-from jtransfer import data, models, networks, ranking, transfer, zoo
-from jtransfer.commands.distill import StudentOptions, sinkhorn_command
+from jtransfer import data, distillation, models, networks, ranking, transfer, zoo
+from jtransfer.commands.distill import (
+    StudentOptions,
+    sinkhorn_command,
+    transported_targets_command,
+)
 from jtransfer.commands.options import RecipeOptions
 from jtransfer.commands.select import select_command
 from jtransfer.ranking import score_table, selection
@@ -66,14 +70,14 @@ def test_class_cost_agrees_with_definition(folder):
     train = data.Images(train.images, train.labels, (*OWN, "never seen"))
     result = [features for features, _ in networks.outputs(network, train.images)]
     features = np.concatenate(result).astype(np.float64)
-    means = [features[train.labels == c].mean(axis=0) for c in range(3)]
-    kernel = np.asarray(network.variables.params["classifier"]["kernel"])
-    centers = [kernel.T, np.stack([*means, features.mean(axis=0)])]
+    means = np.stack([features[train.labels == c].mean(axis=0) for c in range(3)])
+    kernel = np.asarray(network.variables.params["classifier"]["kernel"], np.float64)
+    centers = [c - c.mean(axis=0) for c in (kernel.T, means)]
     unit = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in centers]
+    cost = scipy.spatial.distance.cdist(*unit)
+    neutral = np.full((len(cost), 1), cost.mean())
     np.testing.assert_allclose(
-        transfer.class_cost(network, train),
-        scipy.spatial.distance.cdist(*unit),
-        atol=1e-5,
+        transfer.class_cost(network, train), np.hstack([cost, neutral]), atol=1e-4
     )
 
 
@@ -165,6 +169,7 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
         "student": "vgg4",
         "recipe": RecipeOptions(width=2, epochs=2, batch_size=16),
         "out": folder / "chosen",
+        "score": "sinkhorn",
     }
     assert select_command(**arguments, num_teachers=2) == 0
     output = capsys.readouterr()
@@ -180,6 +185,12 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     np.testing.assert_allclose(weights[0] / weights[1], ratio, rtol=1e-6)
     np.testing.assert_allclose(sum(weights), 1, rtol=1e-6)
     assert all(0 < result["largest_cost"] <= 2 for result in chosen["teachers"])
+    assert all(0 < result["own_mass"] <= 1 for result in chosen["teachers"])
+    shaky = [r["name"] for r in chosen["teachers"] if r["gap"] < selection.LEAST_GAP]
+    lines = selection.contrast_warnings(folder / "chosen")
+    assert [line.partition(":")[0] for line in lines] == shaky
+    for line in lines:
+        assert f"Warning: {line}" in output.err
     student = networks.read_network(folder / "chosen" / "student")
     assert student.class_names == OWN
     assert student.facts["source_accuracy"] == chosen["accuracy"]
@@ -251,3 +262,59 @@ def test_sources_without_networks_teach_nothing():
     sources = [zoo.Source("file", {}, features=lambda: np.ones((3, 2)))]
     with pytest.raises(zoo.RequestError, match="No network"):
         selection.selected_teachers(rows, sources)
+
+
+def test_transported_targets_agree_with_definition():
+    rng = np.random.default_rng(3)
+    teacher, student = (2 * rng.normal(size=(8, n)).astype(np.float32) for n in (4, 6))
+    cost = rng.uniform(size=(4, 6)).astype(np.float32)
+    kernel = np.exp(-cost.astype(np.float64) / 0.2)
+    targets = scipy.special.softmax(teacher / 3.0, axis=1) @ (
+        kernel / kernel.sum(axis=1, keepdims=True)
+    )
+    own = scipy.special.softmax(student.astype(np.float64) / 3, axis=1)
+    expected = np.sum(scipy.special.rel_entr(targets, own), axis=1).mean()
+    settings = {"temperature": 3.0, "epsilon": 0.2}
+    loss = distillation.transported_targets(teacher, student, cost, **settings)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    slope = jax.grad(
+        lambda s: distillation.transported_targets(teacher, s, cost, **settings)
+    )(student)
+    np.testing.assert_allclose(slope, (own - targets) / 3 / 8, atol=1e-6)
+    huge = distillation.transported_targets(1e30 * teacher, student, cost, **settings)
+    assert np.isfinite(huge)
+    method = transfer.transported_targets_method(
+        cost, label_weight=0.5, targets_weight=4.0, epsilon=0.2
+    )
+    labels = np.arange(8, dtype=np.int32) % 6
+    batch = {"labels": labels, "teacher_logits": teacher, **method.constants}
+    value, parts = method.loss(
+        transfer.Student(jnp.asarray(student), {}, None, None), batch
+    )
+    np.testing.assert_allclose(parts["transported_targets"], expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        value, 0.5 * parts["cross_entropy"] + 4 * expected, rtol=1e-4
+    )
+    for wrong in ({"epsilon": 0.0}, {"targets_weight": -1.0}):
+        with pytest.raises(ValueError, match="positive|negative"):
+            transfer.transported_targets_method(cost, **wrong)
+    with pytest.raises(ValueError, match="student_logits must be"):
+        distillation.transported_targets(teacher, teacher, cost, **settings)
+
+
+def test_distill_by_transported_targets(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    run = StudentOptions(
+        teacher=folder / "zoo" / "first",
+        student="vgg4",
+        data="npz:colours.npz",
+        out=folder / "carried",
+        recipe=RecipeOptions(width=2, epochs=2, batch_size=16),
+    )
+    assert transported_targets_command(run=run, targets_weight=3.0) == 0
+    student = networks.read_network(folder / "carried")
+    assert student.facts["method"] == "transported-targets"
+    logged = (folder / "carried/log.jsonl").read_text().splitlines()
+    assert {"transported_targets", "cross_entropy"} <= set(json.loads(logged[-1]))
+    with pytest.raises(zoo.RequestError, match="--epsilon must be positive"):
+        transported_targets_command(run=run, epsilon=0.0)

@@ -232,11 +232,53 @@ def sinkhorn_command(
     return _distil(run, "sinkhorn", method)
 
 
+def transported_targets_command(
+    *,
+    run: StudentOptions,
+    label_weight: float = 1.0,
+    targets_weight: float = 10.0,
+    temperature: float = 3.0,
+    epsilon: float = 0.1,
+) -> int:
+    """Learn soft targets that a cost of classes carries over to the student's.
+
+    Try these:
+      jtransfer distill transported-targets --teacher zoo/resnet18 --student wrn-16-1
+      --data cifar10 --out students/targets
+
+    Args:
+      run: Who learns what from whom, and where to.
+      label_weight: Weight of the cross-entropy with the labels.
+      targets_weight: Weight of the soft targets.
+      temperature: Of the predictions.
+      epsilon: Strength of the entropy: the larger, the more classes share a target.
+
+    Returns:
+      0.
+    """
+    from jtransfer import transfer
+
+    check_weights(label_weight=label_weight, targets_weight=targets_weight)
+    check_positive(temperature=temperature, epsilon=epsilon)
+
+    def method(lesson: _Lesson) -> "Method":
+        return transfer.transported_targets_method(
+            transfer.class_cost(lesson.teacher, lesson.train),
+            label_weight=label_weight,
+            targets_weight=targets_weight,
+            temperature=temperature,
+            epsilon=epsilon,
+        )
+
+    return _distil(run, "transported-targets", method)
+
+
 METHODS = {
     "activations-and-jacobians": activations_and_jacobians_command,
     "attention-and-jacobians": attention_and_jacobians_command,
     "lwf": lwf_command,
     "sinkhorn": sinkhorn_command,
+    "transported-targets": transported_targets_command,
 }
 
 

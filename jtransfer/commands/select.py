@@ -24,7 +24,7 @@ def select_command(
     target: str,
     student: str,
     out: Path,
-    score: str = "sinkhorn",
+    score: str = "logme",
     num_teachers: int = 1,
     label_weight: float = 1.0,
     transport_weight: float = 10.0,
@@ -38,15 +38,16 @@ def select_command(
 
     The networks of the zoo are ranked by a score that needs no training; the student
     then learns from the first with the Sinkhorn distance as a part of its loss,
-    whatever classes the teacher knows. The score of the paper is that distance, too. It
-    favours teachers that are unsure: compare only networks of one kind by it. In our
-    experiments with two kinds logme went with the accuracy of the students.
+    whatever classes the teacher knows. The score of the paper is that distance, too
+    (--score sinkhorn). It favours teachers that are unsure: compare only networks of
+    one kind by it. In our experiments with two kinds logme went with the accuracy of
+    the students, and decides here.
 
     Try these:
       jtransfer select --zoo zoo/ --target cifar10 --student wrn-16-1 --out chosen
 
       jtransfer select --zoo zoo/ --target cifar10 --student vgg4 --per-class 20
-      --score logme --out chosen
+      --score sinkhorn --out chosen
 
       jtransfer select --zoo zoo/ --target imagefolder:pets --student vgg4
       --num-teachers 2 --out chosen
@@ -133,6 +134,8 @@ def select_command(
         folder=out,
         seed=seed,
     )
+    for line in selection.contrast_warnings(out):
+        print(f"Warning: {line}", file=sys.stderr)
     print(f"{out / 'student'}: test accuracy {network.facts['source_accuracy']:.4f}")
     for path in pages:
         print(f"Wrote {path}", file=sys.stderr)

@@ -72,6 +72,7 @@ from jtransfer.distillation.relations import match_angles as match_angles
 from jtransfer.distillation.relations import match_distances as match_distances
 from jtransfer.distillation.transport import sinkhorn_matches as sinkhorn_matches
 from jtransfer.distillation.transport import sinkhorn_matching as sinkhorn_matching
+from jtransfer.distillation.transport import transported_targets as transported_targets
 from jtransfer.distillation.vid import Predictor as Predictor
 from jtransfer.distillation.vid import vid_loss as vid_loss
 from jtransfer.distillation.vid import vid_predictors as vid_predictors

@@ -5,7 +5,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jtransfer.distillation import _vectors
-from jtransfer.sinkhorn import SinkhornResult, sinkhorn_distances
+from jtransfer.sinkhorn import (
+    SinkhornResult,
+    sinkhorn_distances,
+    transported_probs,
+)
 
 
 @jax.jit(static_argnames=("max_iterations",))
@@ -131,3 +135,65 @@ def sinkhorn_matches(
         threshold=threshold,
         max_iterations=max_iterations,
     )
+
+
+@jax.jit
+def transported_targets(
+    teacher_logits: ArrayLike,
+    student_logits: ArrayLike,
+    cost: ArrayLike,
+    *,
+    temperature: ArrayLike,
+    epsilon: ArrayLike,
+) -> jax.Array:
+    r"""Computes soft targets for classes that the teacher does not know.
+
+    .. math:: \frac1n \sum_x \mathrm{KL}(P^T \rho_\tau(T(x)) \,\|\,
+              \rho_\tau(S(x))), \quad P_{mn} \propto e^{-M_{mn} / \epsilon}
+              \text{ over each row.}
+
+    The target is where a Sinkhorn distance of the same cost would lead the student, in
+    closed form: no iterations, and the pull of soft targets, which is stronger than
+    that of the distance while the student is unsure.
+
+    Args:
+      teacher_logits: outputs of the teacher, shape ``[n, Ct]``.
+      student_logits: outputs of the student, shape ``[n, Cs]``.
+      cost: costs between classes, shape ``[Ct, Cs]``; see `jtransfer.sinkhorn`.
+      temperature: ``tau``, positive.
+      epsilon: strength of the entropy, positive.
+
+    Returns:
+      The loss, shape ``[]``, at least 0.
+
+    Raises:
+      ValueError: if the shapes do not agree or there is no example.
+      TypeError: if an array is not floating-point.
+
+    Example:
+      >>> teacher = jnp.array([[9.0, 0.0]])
+      >>> cost = jnp.array([[0.0, 9.0, 9.0], [9.0, 0.0, 9.0]])
+      >>> settings = {"temperature": 1.0, "epsilon": 0.1}
+      >>> near, far = jnp.array([[9.0, 0.0, 0.0]]), jnp.array([[0.0, 0.0, 9.0]])
+      >>> round(float(transported_targets(teacher, near, cost, **settings)), 3)
+      0.0
+      >>> round(float(transported_targets(teacher, far, cost, **settings)), 1)
+      9.0
+
+    References:
+      Ours, from the optimum of Lu, Ye and Zhan, "Selective Cross-Task Distillation",
+      Eq. (11), by the student's probabilities.
+    """
+    (teacher,) = _vectors.checked_vectors(2, teacher_logits=teacher_logits)
+    (student,) = _vectors.checked_vectors(2, student_logits=student_logits)
+    targets = transported_probs(
+        jax.nn.softmax(_vectors.tempered(teacher, temperature)), cost, epsilon=epsilon
+    )
+    if targets.shape != student.shape:
+        raise ValueError(
+            f"student_logits must be {targets.shape} for these teacher_logits and "
+            f"cost, got {student.shape}."
+        )
+    log_student = jax.nn.log_softmax(_vectors.tempered(student, temperature))
+    terms = jax.scipy.special.xlogy(targets, targets) - targets * log_student
+    return jnp.mean(jnp.sum(terms, axis=1))

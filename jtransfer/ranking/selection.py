@@ -1,9 +1,9 @@
 """Selective distillation: assess the teachers of a zoo, choose, and distil.
 
-Algorithm 1 of "Selective Cross-Task Distillation" in three steps: `rank_sources` with
-the score `sinkhorn`, `selected_teachers`, and `distil_selection`. Two things go beyond
-the paper: other scores than its own, and several teachers, for which its section 7
-leaves the weights open.
+Algorithm 1 of "Selective Cross-Task Distillation" in three steps: `rank_sources`,
+`selected_teachers`, and `distil_selection`. Two things go beyond the paper: other
+scores than its own, `sinkhorn`, and several teachers, for which its section 7 leaves
+the weights open.
 """
 
 import json
@@ -16,15 +16,18 @@ import scipy.special
 
 from jtransfer import networks, transfer
 from jtransfer._internal.errors import RequestError
-from jtransfer._internal.files import write_text_atomically
+from jtransfer._internal.files import json_value, write_text_atomically
 from jtransfer.assessment import DEFAULT_ASSESSMENT
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
 from jtransfer.ranking.rows import Row, Scored
+from jtransfer.sinkhorn import cost_contrast
 from jtransfer.transfer import StudentRecipe, teacher_outputs
 from jtransfer.zoo import Source, Target
 
 SELECTION_FILE = "selection.json"
+LEAST_GAP = 4.0
+"""Of a cost's contrast, in units of epsilon; below it plans say little."""
 
 
 class Teacher(NamedTuple):
@@ -32,7 +35,7 @@ class Teacher(NamedTuple):
 
     name: str
     score: float
-    """By `sinkhorn` minus Eq. (24)."""
+    """By the score that decides."""
     weight: float
     """Its part of the Sinkhorn term of the student's loss; all have the sum one."""
     network: Network
@@ -42,7 +45,7 @@ def selected_teachers(
     rows: Iterable[Row],
     sources: Sequence[Source],
     *,
-    score: str = "sinkhorn",
+    score: str = "logme",
     num_teachers: int = 1,
 ) -> list[Teacher]:
     r"""Chooses the networks with the best scores.
@@ -69,7 +72,9 @@ def selected_teachers(
       >>> rows = [Scored(source="a", score="sinkhorn", value=-1.1),
       ...         Scored(source="b", score="sinkhorn", value=-1.0)]
       >>> sources = [zoo.Source(name, {}, network=lambda: None) for name in "ab"]
-      >>> teachers = selected_teachers(rows, sources, num_teachers=2)
+      >>> teachers = selected_teachers(
+      ...     rows, sources, score="sinkhorn", num_teachers=2
+      ... )
       >>> [(teacher.name, round(teacher.weight, 2)) for teacher in teachers]
       [('b', 0.73), ('a', 0.27)]
 
@@ -199,6 +204,7 @@ def distil_selection(
                 "score": teacher.score,
                 "weight": teacher.weight,
                 "largest_cost": float(cost.max()),
+                **_contrast(teacher.network, cost, target.class_names),
             }
             for teacher, cost in zip(teachers, costs, strict=True)
         ],
@@ -207,6 +213,30 @@ def distil_selection(
     }
     write_text_atomically(folder / SELECTION_FILE, json.dumps(chosen, indent=1) + "\n")
     return network
+
+
+def _contrast(network: Network, cost, class_names: Sequence[str]) -> dict[str, float]:
+    """Contrast of the cost; names say which classes are the same."""
+    names = np.array(network.class_names, object)
+    same = names[:, None] == np.array(class_names, object)[None]
+    contrast = cost_contrast(cost, epsilon=DEFAULT_ASSESSMENT.epsilon, same=same)
+    return {"gap": float(contrast.gap), "own_mass": float(contrast.own_mass)}
+
+
+def contrast_warnings(folder: Path) -> list[str]:
+    """Returns a line for each teacher whose cost hardly tells the classes apart.
+
+    Args:
+      folder: that of `distil_selection`.
+    """
+    held = json_value((folder / SELECTION_FILE).read_text(encoding="utf-8"))
+    return [
+        f"{teacher['name']}: another class costs {teacher['gap']:.1f} epsilon more "
+        f"than the nearest, and {teacher['own_mass']:.0%} of a class stays on it: below "
+        f"{LEAST_GAP:g} its plans spread over all classes."
+        for teacher in held["teachers"]
+        if teacher.get("gap", LEAST_GAP) < LEAST_GAP
+    ]
 
 
 def _images(target: Target) -> tuple[Images, Images]:

@@ -23,7 +23,6 @@ _MODULE_OF = {
     "activations_and_jacobians_method": "methods",
     "attention_and_jacobians_method": "methods",
     "lwf_method": "methods",
-    "sinkhorn_method": "methods",
     "STUDENT_PRESETS": "student_recipes",
     "Adam": "student_recipes",
     "Momentum": "student_recipes",
@@ -31,6 +30,8 @@ _MODULE_OF = {
     "TRAINING_PRESETS": "train",
     "Recipe": "train",
     "train_network": "train",
+    "sinkhorn_method": "transport_methods",
+    "transported_targets_method": "transport_methods",
     "teacher_outputs": "teacher_outputs",
 }
 

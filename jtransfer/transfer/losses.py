@@ -230,47 +230,6 @@ def _recall(student: Student, batch: Batch) -> jax.Array:
     return error / batch["teacher_logits"].shape[1]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TransportLoss:
-    """The loss of `methods.sinkhorn_method`."""
-
-    label_weight: float
-    transport_weight: float
-    temperature: float
-    epsilon: float
-    max_iterations: int
-
-    def __call__(self, student: Student, batch: Batch) -> tuple[jax.Array, Parts]:
-        """Returns the value and its parts, the share of solved problems among them."""
-        matches = [
-            distillation.sinkhorn_matches(
-                batch[teacher_name(i)],
-                student.logits,
-                cost,
-                temperature=self.temperature,
-                epsilon=self.epsilon,
-                max_iterations=self.max_iterations,
-            )
-            for i, cost in enumerate(batch["costs"] if self.transport_weight else ())
-        ]
-
-        def transport():
-            distances = jnp.stack([jnp.mean(match.distance) for match in matches])
-            return jnp.sum(batch["weights"] * distances)
-
-        terms = {"sinkhorn": (self.transport_weight, transport)}
-        value, parts = weighted_loss(student, batch, self.label_weight, terms)
-        if matches:
-            converged = jnp.stack([match.converged for match in matches])
-            parts["converged"] = jnp.mean(converged.astype(value.dtype))
-        return value, parts
-
-
-def teacher_name(i: int) -> str:
-    """Returns the name of the logits of the i-th teacher in a batch."""
-    return f"teacher_logits_{i + 1}" if i else "teacher_logits"
-
-
 def weighted_loss(
     student: Student,
     batch: Batch,
@@ -295,3 +254,12 @@ def weighted_loss(
     value = sum(terms[name][0] * part for name, part in parts.items())
     hits = jnp.argmax(student.logits, axis=1) == batch["labels"]
     return value, {**parts, "accuracy": jnp.mean(hits.astype(student.logits.dtype))}
+
+
+def check_term_weights(**weights: float) -> None:
+    """Raises ValueError unless weights are at least 0 and not all of them 0."""
+    if min(weights.values()) < 0 or not any(weights.values()):
+        raise ValueError(
+            f"{', '.join(weights)} must not be negative and not all zero, got "
+            f"{', '.join(f'{weight:g}' for weight in weights.values())}."
+        )

@@ -8,11 +8,7 @@ same for both.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-
-import jax.numpy as jnp
-import numpy as np
-from jax.typing import ArrayLike
+from collections.abc import Callable
 
 from jtransfer.transfer import losses, teacher_outputs
 from jtransfer.transfer.class_costs import class_cost as class_cost
@@ -67,7 +63,7 @@ def activations_and_jacobians_method(
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, section
       4.1, Proposition 1 and supplement, "Loss function", where the weights are 1 or 0.
     """
-    _check_weights(
+    losses.check_term_weights(
         label_weight=label_weight,
         logits_weight=logits_weight,
         jacobian_weight=jacobian_weight,
@@ -132,7 +128,7 @@ def attention_and_jacobians_method(
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, sections
       5.2.1 and 6.3, supplement, "Loss function", where the weights are 10 or 0.
     """
-    _check_weights(
+    losses.check_term_weights(
         label_weight=label_weight,
         logits_weight=logits_weight,
         attention_weight=attention_weight,
@@ -182,86 +178,6 @@ def lwf_method(*, label_weight: float = 1.0, logits_weight: float = 1.0) -> Meth
       Srinivas and Fleuret, "Knowledge Transfer with Jacobian Matching", 2018, section
       5. Li and Hoiem, "Learning without Forgetting", 2016.
     """
-    _check_weights(label_weight=label_weight, logits_weight=logits_weight)
+    losses.check_term_weights(label_weight=label_weight, logits_weight=logits_weight)
     loss = losses.SecondHeadLoss(label_weight=label_weight, logits_weight=logits_weight)
     return Method(teacher_outputs.logits, loss, second_head=True)
-
-
-def sinkhorn_method(
-    costs: Sequence[ArrayLike],
-    *,
-    teacher_weights: Sequence[float] = (1.0,),
-    other_logits: Sequence[np.ndarray] = (),
-    label_weight: float = 1.0,
-    transport_weight: float = 10.0,
-    temperature: float = 3.0,
-    epsilon: float = 0.1,
-    max_iterations: int = 200,
-) -> Method:
-    r"""Returns distillation by optimal transport, for a student of any classes.
-
-    .. math:: \alpha\, \text{cross-entropy}(S, y) + \beta\, \frac1n \sum_x \sum_k w_k
-              S_\epsilon(\rho_\tau(T_k(x)), \rho_\tau(S(x)); M_k).
-
-    The log tells the share of images whose problem `converged`. Further teachers go
-    beyond the paper. Equal settings give the same loss, so that `fit` compiles it once.
-
-    Args:
-      costs: between the classes of each teacher and the student's, ``[Ct, Cs]`` each,
-        see `class_cost`; computed once, before the training, as in the paper.
-      teacher_weights: one for each teacher, :math:`w_k`.
-      other_logits: what all teachers but the first say about the training images,
-        ``[n, Ct]`` each.
-      label_weight: weight of the cross-entropy; 0 leaves a term and its cost out.
-      transport_weight: weight of the Sinkhorn distances; the paper's is 10 (CUB: 100).
-      temperature: of both softmax functions.
-      epsilon: strength of the entropy.
-      max_iterations: the most iterations for an image.
-
-    Returns:
-      The method.
-
-    Raises:
-      ValueError: if weights are negative or all zero, temperature or epsilon not
-        positive, or the numbers of teachers do not agree.
-
-    References:
-      Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 2 and section 7.
-    """
-    _check_weights(label_weight=label_weight, transport_weight=transport_weight)
-    if not (temperature > 0 and epsilon > 0):
-        raise ValueError(
-            f"temperature and epsilon must be positive, got {temperature}, {epsilon}."
-        )
-    if not all(weight >= 0 for weight in teacher_weights) or not any(teacher_weights):
-        raise ValueError(
-            "teacher_weights must not be negative, nor all zero, got "
-            f"{teacher_weights}."
-        )
-    if not len(costs) == len(teacher_weights) == 1 + len(other_logits):
-        raise ValueError(
-            f"Each teacher has a cost and a weight, and all but the first logits; got "
-            f"{len(costs)}, {len(teacher_weights)} and {len(other_logits)}."
-        )
-    loss = losses.TransportLoss(
-        label_weight=label_weight,
-        transport_weight=transport_weight,
-        temperature=temperature,
-        epsilon=epsilon,
-        max_iterations=max_iterations,
-    )
-    constants = {
-        "costs": tuple(map(jnp.asarray, costs)),
-        "weights": jnp.asarray(teacher_weights, jnp.result_type(float)),
-    }
-    names = [losses.teacher_name(i) for i in range(1, len(costs))]
-    arrays = dict(zip(names, other_logits, strict=True))
-    return Method(teacher_outputs.logits, loss, constants=constants, arrays=arrays)
-
-
-def _check_weights(**weights: float) -> None:
-    if min(weights.values()) < 0 or not any(weights.values()):
-        raise ValueError(
-            f"{', '.join(weights)} must not be negative and not all zero, got "
-            f"{', '.join(f'{weight:g}' for weight in weights.values())}."
-        )
