@@ -139,6 +139,7 @@ def test_approximation_2_is_that_of_the_library_from_outputs_and_centres():
         logits,
         head,
         cost=None,
+        uncentred_cost=None,
         true_cost=None,
         printed_cost=None,
         fictitious=student,
@@ -147,7 +148,7 @@ def test_approximation_2_is_that_of_the_library_from_outputs_and_centres():
     )
     means = sinkhorn.class_centers(features, labels, num_classes=3)
     for score, centers in (("sinkhorn_2", head), ("sinkhorn_2_true", -head)):
-        cost = sinkhorn.cost_matrix(*map(sinkhorn.normalized_centers, (centers, means)))
+        cost = sinkhorn.centred_cost(centers, means)
         expected = assessments.transport_score(given, student, cost)
         result = assessments.scorers(given)[score]()
         assert float(result) == pytest.approx(float(expected), abs=1e-5)

@@ -21,6 +21,7 @@ import numpy as np
 from experiments import harness
 from experiments.cross_task.support.outputs import (
     centers,
+    costs,
     embedding_and_logits,
     head_centers,
 )
@@ -36,7 +37,7 @@ from experiments.cross_task.support.settings import (
 from experiments.cross_task.support.training import train_alone, train_teacher
 from experiments.harness import Value
 from experiments.sheets import Sheet, axes, write_row
-from jtransfer import sinkhorn, transfer
+from jtransfer import sinkhorn
 from jtransfer.sinkhorn import convergence
 
 STEPS = (1, 10, 20, 50, 100)
@@ -153,7 +154,7 @@ def curves(config: Figure3, name: str) -> dict[str, np.ndarray]:
     student = train_alone(
         config, config.student, target.train, config.student_training, seed=0
     ).network
-    cost = transfer.class_cost(teacher, target.train)
+    cost = costs(config, teacher, target.train)
     if name == "as printed":
         cost = sinkhorn.cost_matrix(
             head_centers(teacher), centers(teacher, target.train, scaled=False)

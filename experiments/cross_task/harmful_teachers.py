@@ -131,7 +131,7 @@ def train_nasty(config: DoubleWindow, honest: Entry) -> Entry:
         seed=1,
         taught_by=honest.model,
     )
-    own_centers = centers(model.network, honest.source.train)
+    own_centers = centers(model.network, honest.source.train, scaled=False)
     return honest._replace(model=model, own_centers=own_centers)
 
 

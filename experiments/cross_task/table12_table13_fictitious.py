@@ -21,7 +21,7 @@ from experiments.cross_task.support.assessments import (
     scorers,
     seconds,
 )
-from experiments.cross_task.support.outputs import embedding_and_logits
+from experiments.cross_task.support.outputs import costs, embedding_and_logits
 from experiments.cross_task.support.repository import (
     PRESETS,
     DoubleWindow,
@@ -34,7 +34,7 @@ from experiments.cross_task.support.repository import (
 from experiments.cross_task.support.settings import Task, new_sheet
 from experiments.harness import Value
 from experiments.sheets import Sheet, axes, write_known, write_row
-from jtransfer import data, transfer
+from jtransfer import data
 from jtransfer.ranking import correlations
 
 TABLE_12 = (0.32, 0.41, 0.39, 0.47, 0.53, 0.36, 0.42, 0.47, 0.56, 0.59)
@@ -143,7 +143,7 @@ def draw_figure9(table, config: DoubleWindow, entry: Entry, target: Task) -> Non
     shown = np.isin(target.train.labels, chosen)
     images, labels = target.train.images[shown], target.train.labels[shown]
     network = entry.model.network
-    cost = transfer.class_cost(network, target.train)
+    cost = costs(config, network, target.train)
     true = train_student(config, entry.model, cost, target.train, seed=config.seeds[0])
     figure, (panels,) = axes(1, 2, size=(7, 3.2))
     for panel, title, model in (

@@ -232,8 +232,8 @@ def contrast_warnings(folder: Path) -> list[str]:
     held = json_value((folder / SELECTION_FILE).read_text(encoding="utf-8"))
     return [
         f"{teacher['name']}: another class costs {teacher['gap']:.1f} epsilon more "
-        f"than the nearest, and {teacher['own_mass']:.0%} of a class stays on it: below "
-        f"{LEAST_GAP:g} its plans spread over all classes."
+        f"than the nearest, and {teacher['own_mass']:.0%} of a class stays on it: "
+        f"below {LEAST_GAP:g} its plans spread over all classes."
         for teacher in held["teachers"]
         if teacher.get("gap", LEAST_GAP) < LEAST_GAP
     ]

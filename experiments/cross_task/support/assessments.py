@@ -17,16 +17,19 @@ import numpy as np
 
 from experiments.cross_task.support.outputs import (
     centers,
+    costs,
     embedding_and_logits,
     head_centers,
+    uncentred_costs,
 )
 from experiments.cross_task.support.settings import Config
-from jtransfer import assessment, scores, sinkhorn, transfer
+from jtransfer import assessment, scores, sinkhorn
 from jtransfer.assessment import AssessmentSettings
 from jtransfer.data import Images
 from jtransfer.moments import class_moments
 from jtransfer.networks import Network
 
+NUM_SHUFFLES = 5
 WEIGHT_DECAY = 5e-4
 """Of the fictitious student, about which the paper says nothing; that of training."""
 NAMES = {
@@ -38,6 +41,8 @@ NAMES = {
     "sinkhorn_2": "Sinkhorn, Approximation II",
     "sinkhorn_2_true": "Sinkhorn, Approximation II, true centres",
     "sinkhorn_2_printed": "Sinkhorn, Approximation II, student's centres not scaled",
+    "sinkhorn_2_uncentred": "Sinkhorn, Approximation II, uncentred",
+    "saving": "transport of shuffled labels less that of the labels",
 }
 """Scores that need no trained student."""
 
@@ -49,9 +54,11 @@ class Evidence(NamedTuple):
     features: jax.Array
     logits: jax.Array
     head: jax.Array
-    """Centres of the teacher's classes by its classifier, Eq. (8)."""
+    """Columns of the teacher's classifier, as they are, `[Ct, d]`."""
     cost: jax.Array
-    """By Eqs. (6) to (8)."""
+    """By Eqs. (6) to (8), centred where the settings say so."""
+    uncentred_cost: jax.Array
+    """The same with centres that are scaled alone."""
     true_cost: jax.Array
     """With `true_head` for Eq. (8)."""
     printed_cost: jax.Array
@@ -59,7 +66,7 @@ class Evidence(NamedTuple):
     fictitious: jax.Array
     """Logits of the fictitious student."""
     true_head: jax.Array
-    """Centres of the teacher's classes by its own training images."""
+    """Centres of the teacher's classes by its own training images, as they are."""
     settings: AssessmentSettings
 
     @property
@@ -79,16 +86,16 @@ def evidence(
     """Outputs of a teacher on images, its costs, and its fictitious student."""
     features, logits = map(jnp.asarray, embedding_and_logits(network, train.images))
     student_centers = centers(network, train, scaled=False)
-    scaled = sinkhorn.normalized_centers(student_centers)
-    head = head_centers(network)
+    head = jnp.asarray(network.variables.params["classifier"]["kernel"]).T
     return Evidence(
         train,
         features,
         logits,
         head,
-        cost=transfer.class_cost(network, train),
-        true_cost=sinkhorn.cost_matrix(own_centers, scaled),
-        printed_cost=sinkhorn.cost_matrix(head, student_centers),
+        cost=costs(config, network, train),
+        uncentred_cost=uncentred_costs(network, train),
+        true_cost=sinkhorn.centred_cost(own_centers, student_centers),
+        printed_cost=sinkhorn.cost_matrix(head_centers(network), student_centers),
         fictitious=assessment.fictitious_student(
             features,
             train.labels,
@@ -130,6 +137,10 @@ def scorers(given: Evidence) -> dict[str, Callable[[], jax.Array]]:
         "sinkhorn_2_printed": functools.partial(
             transport_score, given, given.fictitious, given.printed_cost
         ),
+        "sinkhorn_2_uncentred": functools.partial(
+            transport_score, given, given.fictitious, given.uncentred_cost
+        ),
+        "saving": functools.partial(saving, given),
     }
 
 
@@ -166,6 +177,24 @@ def probe_accuracy(given: Evidence) -> jax.Array:
         given.labels[held:],
         num_classes=given.num_classes,
     )
+
+
+def saving(given: Evidence) -> jax.Array:
+    """What the labels save of the transport that shuffled labels cost, on average."""
+    rng = np.random.default_rng(0)
+    shuffled = [rng.permutation(given.labels) for _ in range(NUM_SHUFFLES)]
+    own, *others = (
+        assessment.fictitious_assessment(
+            given.features,
+            given.logits,
+            given.head,
+            labels,
+            num_classes=given.num_classes,
+            settings=given.settings,
+        ).transport
+        for labels in (given.labels, *shuffled)
+    )
+    return jnp.mean(jnp.stack(others)) - own
 
 
 def approximation_2(given: Evidence, teacher_centers: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ import jax
 
 from experiments.cross_task.support.outputs import (
     centers,
+    costs,
     teacher_embedding,
     teacher_maps,
     teacher_middle_map,
@@ -125,7 +126,7 @@ def way_of(config: Config, name: str, taught_by: Model, target: Task) -> Way:
     """One of `METHODS` with a teacher, for a target; of ReFilled the second stage."""
     logits, network = teacher_outputs.logits, taught_by.network
     if name == "Ours":
-        return sinkhorn_way(config, transfer.class_cost(network, target.train))
+        return sinkhorn_way(config, costs(config, network, target.train))
     if name == "KD":
         loss = SoftTargetLoss(config.temperature, config.weight)
         return Way(

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jtransfer import data, networks, sinkhorn
+from experiments.cross_task.support.settings import Config
+from jtransfer import data, networks, sinkhorn, transfer
 from jtransfer.data import Images
 from jtransfer.networks import Network
 
@@ -48,6 +49,18 @@ def teacher_middle_map(f: Callable, x: jax.Array, labels: jax.Array) -> dict:
 def head_centers(network: Network) -> jax.Array:
     """The teacher's class centres by its classifier, Eq. (8)."""
     return sinkhorn.classifier_centers(network.variables.params["classifier"]["kernel"])
+
+
+def costs(config: Config, network: Network, images: Images) -> jax.Array:
+    """Costs between the classes of a network and of images, as the settings say."""
+    if config.centred:
+        return transfer.class_cost(network, images)
+    return uncentred_costs(network, images)
+
+
+def uncentred_costs(network: Network, images: Images) -> jax.Array:
+    """The same with centres that are scaled alone."""
+    return sinkhorn.cost_matrix(head_centers(network), centers(network, images))
 
 
 def centers(network: Network, images: Images, *, scaled: bool = True) -> jax.Array:

@@ -58,6 +58,9 @@ class Config:
     """Images read of a data set; None for all."""
     temperature: float = 3.0
     epsilon: float = 0.1
+    centred: bool = True
+    """Whether centres of classes are centred before they are scaled, as in
+    `sinkhorn.centred_cost`; rows without it are those of before."""
     weight: float = 10.0
     """Lambda of Eq. (11): 10 for CIFAR-100, 100 for CUB."""
     seeds: tuple[int, ...] = (0,)
