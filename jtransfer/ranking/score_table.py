@@ -126,9 +126,9 @@ SCORES = {
         meaning="Minus the cost of carrying the teacher's class probabilities to a "
         "linear student's.",
         range="No fixed range.",
-        caveat="Flat predictions alone raise it (an untrained network comes first on "
-        "the demo), so read it beside its chance level (of 5 shuffles here, and at "
-        "most 1000 examples).",
+        caveat="Flat predictions and few classes of the source raise it, so read it "
+        "beside its chance level (of 5 shuffles here, and at most 1000 examples); an "
+        "untrained network comes tenth of twelve on the demo.",
     ),
     "alpha1": Score(
         pairs.alpha1_of_sums,
