@@ -125,18 +125,18 @@ def source_progress(total: int) -> Iterator[Callable[[str, str], None]]:
 
 
 @contextlib.contextmanager
-def stage_progress(total: int, unit: str) -> Iterator[Callable[[str, int], None]]:
+def stage_progress(total: int, unit: str) -> Iterator[Callable[..., None]]:
     """Yields `advance(stage, count)`, to be called with how many more are done.
 
     Args:
-      total: how many a stage has.
+      total: how many a stage has; `advance(stage, count, other)` says otherwise.
       unit: what they are, in the plural.
     """
     if sys.stderr.isatty():
         with _rich_progress() as progress:
             tasks = {}
 
-            def advance(stage, count):
+            def advance(stage, count, total=total):
                 if stage not in tasks:
                     tasks[stage] = progress.add_task(stage.capitalize(), total=total)
                 progress.advance(tasks[stage], count)
@@ -145,7 +145,7 @@ def stage_progress(total: int, unit: str) -> Iterator[Callable[[str, int], None]
         return
     done, last = {}, time.monotonic()
 
-    def advance(stage, count):
+    def advance(stage, count, total=total):
         nonlocal last
         done[stage] = done.get(stage, 0) + count
         # A line a stage, and now and then one of a long stage.

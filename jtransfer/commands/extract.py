@@ -120,7 +120,8 @@ def _extract_zoo(sources, target, out: Path, models: ModelOptions) -> int:
     from jtransfer._internal.progress import source_progress
 
     examples = target.images if target.texts is None else target.texts
-    zoo.prepare(sources, 0 if examples is None else len(examples), models.settings())
+    count = 0 if examples is None else len(examples)
+    zoo.prepare(sources, count, models.settings(), with_test=True)
     with source_progress(len(sources)) as announce:
         failures = zoo.write_zoo(sources, target, out, announce=announce)
     if models.cache_limit is not None:

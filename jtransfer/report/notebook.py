@@ -182,7 +182,8 @@ def _ranked(
 ) -> Ranking:
     examples = target.images if target.texts is None else target.texts
     if examples is not None:
-        zoo.prepare(sources, len(examples), extraction)
+        with_test = options["verify"] is verification.head_accuracy
+        zoo.prepare(sources, len(examples), extraction, with_test=with_test)
     shown = contextlib.nullcontext(lambda name, outcome: None)
     if extraction.progress:
         shown = source_progress(len(sources))

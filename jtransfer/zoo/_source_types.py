@@ -42,8 +42,8 @@ class Source(NamedTuple):
     head: Callable | None = None
     """Returns the weights `[d, Z]` of the last layer, from features to logits."""
     prepare: Callable | None = None
-    """Computes, ahead of their use, features that are kept on disk, and calls its
-    argument with how many more examples are done."""
+    """`prepare(advance, with_test=...)` computes, ahead of their use, features that are
+    kept on disk, and calls `advance(part, count)` with how many more are done."""
 
 
 def pieces(batches) -> Iterator[np.ndarray]:

@@ -115,6 +115,13 @@ def model_source(
 
     has_test = _has_test(target)
     process = functools.cache(lambda: _process(spec, target, settings))
+
+    def prepare_parts(advance: Callable[..., None], *, with_test: bool) -> None:
+        stored("images", lambda count: advance("", count, len(target.labels)))
+        if with_test and has_test:
+            number = len(target.test_labels)
+            stored("test_images", lambda count: advance(" test", count, number))
+
     return Source(
         name=name or spec.name,
         facts=facts,
@@ -124,7 +131,7 @@ def model_source(
         digest=lambda: stored().digest(),
         test_features=member("features", "test_images") if has_test else None,
         head=member("head"),
-        prepare=lambda advance: stored("images", advance),
+        prepare=prepare_parts,
     )
 
 
@@ -226,7 +233,13 @@ def model_layer_sources(
     return [layer(i, of) for i, of in enumerate(kept.record["layers"])]
 
 
-def prepare(sources: Sequence[Source], num_examples: int, settings: Extraction) -> None:
+def prepare(
+    sources: Sequence[Source],
+    num_examples: int,
+    settings: Extraction,
+    *,
+    with_test: bool = False,
+) -> None:
     """Computes the features of models of other libraries, several at a time.
 
     A model that fails does so again, at once, when it is asked for its features.
@@ -235,6 +248,7 @@ def prepare(sources: Sequence[Source], num_examples: int, settings: Extraction) 
       sources: of which those without `prepare` are left alone.
       num_examples: of the target.
       settings: how many at a time, and whether progress is shown.
+      with_test: whether those of the test examples as well.
 
     Raises:
       FileError: if features cannot be kept.
@@ -246,12 +260,15 @@ def prepare(sources: Sequence[Source], num_examples: int, settings: Extraction) 
     def run(number: int, source: Source, advance) -> None:
         stage = f"{source.name} ({number}/{len(waiting)})"
         with contextlib.suppress(SourceError):  # Its row says why.
-            source.prepare(lambda count: advance(stage, count))
+            source.prepare(
+                lambda part, *counts: advance(f"{stage}{part}", *counts),
+                with_test=with_test,
+            )
 
     shown = (
         stage_progress(num_examples, "examples")
         if settings.progress
-        else contextlib.nullcontext(lambda stage, count: None)
+        else contextlib.nullcontext(lambda stage, *counts: None)
     )
     with shown as advance:
         if settings.jobs == 1:  # Here signals come to where the process is waited for.
