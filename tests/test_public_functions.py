@@ -402,6 +402,9 @@ CALLS = {
     assessment.fictitious_assessment: lambda i: assessment.fictitious_assessment(
         i.features, i.logits, i.weights, LABELS, num_classes=C
     ),
+    assessment.transport_saving: lambda i: assessment.transport_saving(
+        i.features, i.logits, i.weights, LABELS, LABELS[None, ::-1], num_classes=C
+    ),
     assessment.fictitious_student: labelled(
         assessment.fictitious_student, num_classes=C, weight_decay=1.0
     ),
@@ -545,6 +548,7 @@ DEFAULT_DTYPE = {
 SLOW_TO_COMPILE = {
     assessment.fictitious_assessment,
     assessment.fictitious_student,
+    assessment.transport_saving,
     assessment.sinkhorn_assessment,
     assessment.sinkhorn_score,
     clustering.k_means_labels,

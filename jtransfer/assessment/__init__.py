@@ -14,6 +14,7 @@ from jtransfer.assessment._fictitious import (
     fictitious_assessment as fictitious_assessment,
 )
 from jtransfer.assessment._fictitious import fictitious_student as fictitious_student
+from jtransfer.assessment._fictitious import transport_saving as transport_saving
 from jtransfer.assessment._scores import Assessment as Assessment
 from jtransfer.assessment._scores import sinkhorn_assessment as sinkhorn_assessment
 from jtransfer.assessment._scores import sinkhorn_score as sinkhorn_score

@@ -118,6 +118,70 @@ def fictitious_assessment(
     )
 
 
+@jax.jit(static_argnames=("num_classes",))
+def transport_saving(
+    features: ArrayLike,
+    teacher_logits: ArrayLike,
+    teacher_centers: ArrayLike,
+    labels: ArrayLike,
+    shuffled_labels: ArrayLike,
+    *,
+    num_classes: int,
+    settings: AssessmentSettings = DEFAULT_ASSESSMENT,
+) -> jax.Array:
+    r"""Computes what the labels save of the transport that shuffled labels cost.
+
+    .. math:: \frac1K \sum_k \langle T_k, M_k \rangle - \langle T, M \rangle
+
+    with the mean plans :math:`T` and costs :math:`M` of `fictitious_assessment`, for
+    the labels and for :math:`K` shuffles of them. Unlike Eq. (24) it compares teachers
+    of unlike classes: what depends on their number, on how sure a teacher is and on the
+    entropy of its predictions is in both terms.
+
+    Args:
+      features: floating-point features of the teacher, shape ``[n, d]``.
+      teacher_logits: its logits for the same examples, shape ``[n, Ct]``.
+      teacher_centers: centres of the teacher's classes, shape ``[Ct, d]``.
+      labels: integer classes of the student, shape ``[n]``.
+      shuffled_labels: the same in other orders, shape ``[K, n]``.
+      num_classes: number ``Cs`` of the student's classes; static.
+      settings: temperature, entropy and penalty.
+
+    Returns:
+      The saving, shape ``[]``: higher is better, 0 is chance, and it is below 2.
+
+    Raises:
+      ValueError: if the shapes do not agree.
+      TypeError: if features are not floating-point or labels not integers.
+
+    Example:
+      >>> features = jnp.array([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+      >>> labels = jnp.array([0, 0, 1, 1])
+      >>> shuffled = jnp.array([[0, 1, 0, 1], [1, 0, 0, 1]])
+      >>> saving = transport_saving(
+      ...     features, 9 * features, jnp.eye(2), labels, shuffled, num_classes=2
+      ... )
+      >>> bool(saving > 0)
+      True
+
+    References:
+      Ours, from Lu, Ye and Zhan, "Selective Cross-Task Distillation", section 5.
+    """
+
+    def transport(labels):
+        return fictitious_assessment(
+            features,
+            teacher_logits,
+            teacher_centers,
+            labels,
+            num_classes=num_classes,
+            settings=settings,
+        ).transport
+
+    shuffled = jax.lax.map(transport, jnp.asarray(shuffled_labels))
+    return jnp.mean(shuffled) - transport(jnp.asarray(labels))
+
+
 def _usual_penalty(features: jax.Array) -> jax.Array:
     """The mean variance of a feature over n, positive also for constant features."""
     centred = features - jnp.mean(features, axis=0, keepdims=True)

@@ -38,10 +38,10 @@ def select_command(
 
     The networks of the zoo are ranked by a score that needs no training; the student
     then learns from the first with the Sinkhorn distance as a part of its loss,
-    whatever classes the teacher knows. The score of the paper is that distance, too
-    (--score sinkhorn). It favours teachers that are unsure: compare only networks of
-    one kind by it. In our experiments with two kinds logme went with the accuracy of
-    the students, and decides here.
+    whatever classes the teacher knows. With --score sinkhorn that distance decides,
+    too: what the labels save of it, against shuffled labels. In our experiments it went
+    with the accuracy of the students as logme does, which decides here because it does
+    better on the demo; Eq. (24) of the paper, sinkhorn_approximation_2, does not.
 
     Try these:
       jtransfer select --zoo zoo/ --target cifar10 --student wrn-16-1 --out chosen

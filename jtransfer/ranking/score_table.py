@@ -119,12 +119,23 @@ SCORES = {
         "look twice.",
     ),
     "sinkhorn": Score(
+        assessment.transport_saving,
+        needs="transport",
+        reference="after Lu et al., 2022",
+        title="Sinkhorn",
+        meaning="What the labels save of the cost of carrying the teacher's class "
+        "probabilities to a linear student's, against shuffled labels.",
+        range="0 is chance, at most 2.",
+        caveat="The mean of 5 shuffles is a part of it, and it sees at most 1000 "
+        "examples. Eq. (24) of the paper is sinkhorn_approximation_2.",
+    ),
+    "sinkhorn_approximation_2": Score(
         assessment.sinkhorn_score,
         needs="transport",
         reference="Lu et al., 2022",
-        title="Sinkhorn",
+        title="Sinkhorn, Eq. (24)",
         meaning="Minus the cost of carrying the teacher's class probabilities to a "
-        "linear student's.",
+        "linear student's, with its entropy.",
         range="No fixed range.",
         caveat="Flat predictions and few classes of the source raise it, so read it "
         "beside its chance level (of 5 shuffles here, and at most 1000 examples); an "

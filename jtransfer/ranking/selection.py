@@ -50,7 +50,7 @@ def selected_teachers(
 ) -> list[Teacher]:
     r"""Chooses the networks with the best scores.
 
-    By the Sinkhorn score :math:`Q` their weights are
+    By the scores :math:`Q` of transport their weights are
     :math:`\operatorname{softmax}(Q / \epsilon)`: a score lower by the strength of the
     entropy, 0.1, divides the weight by e. That is our choice. The units of other scores
     say nothing of weights, and all are equal.
@@ -95,7 +95,7 @@ def selected_teachers(
     values = np.array([float(scores[source.name]) for source in best])
     logits = (
         values / DEFAULT_ASSESSMENT.epsilon
-        if score == "sinkhorn"
+        if score.startswith("sinkhorn")
         else np.zeros(len(values))
     )
     weights = scipy.special.softmax(logits)

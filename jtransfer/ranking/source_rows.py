@@ -136,7 +136,7 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
             assessed = transport.transport_estimate(
                 statistics, source.logits, labels, head=source.head
             )
-            estimates |= _named(scores, "transport", assessed.estimate)
+            estimates |= {k: v for k, v in assessed.estimates.items() if k in scores}
     with _noting(faults, OF_LOGITS):
         if source.logits is not None and needs & {*OF_LOGITS}:
             of_logits = logits.logit_estimates(source.logits, labels)
@@ -217,7 +217,7 @@ def _scored(source, name, score, estimate, computed: _Estimates, target) -> Scor
     if score.needs == "transport":
         n = computed.transport.n
         plan = transport.strongest_plan(computed.transport, source.facts)
-        warnings += computed.transport.warnings
+        warnings += computed.transport.warnings[name]
     if score.needs in OF_LOGITS:
         warnings += computed.logit_warnings
     return scored(

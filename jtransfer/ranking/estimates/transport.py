@@ -1,4 +1,4 @@
-"""The Sinkhorn score of a source: value, jackknife, chance level and transport plan.
+"""The Sinkhorn scores of a source: value, jackknife, chance level and transport plan.
 
 Approximation II of "Selective Cross-Task Distillation", see
 `assessment.fictitious_assessment`: a linear classifier on the source's features stands
@@ -34,12 +34,14 @@ _CLASSES = 16  # The source's classes are filled up to a multiple, to compile le
 class TransportEstimate(NamedTuple):
     """A Sinkhorn score with its reasons."""
 
-    estimate: Estimate
+    estimates: dict[str, Estimate]
+    """By the names of `ranking.SCORES`."""
     plan: np.ndarray
     """Mean plan from the source's classes to the target's, `[Z, C]`, of sum one."""
     n: int
     """Examples assessed."""
-    warnings: list[str]
+    warnings: dict[str, list[str]]
+    """By the same names."""
 
 
 def transport_estimate(
@@ -88,19 +90,32 @@ def transport_estimate(
         np.pad(outputs, unused, constant_values=-np.inf).astype(np.float32),
         np.pad(weights, unused).T.astype(np.float32),
         np.concatenate(variants).astype(np.int32),
-        np.pad(np.ones(outputs.shape[1], np.float32), unused[1]),
+        # A class that is masked everywhere has no centre either.
+        np.pad(~np.isneginf(outputs).all(axis=0), unused[1]).astype(np.float32),
         num_classes=target.num_classes,
     )
-    scores, converged, plan = (np.asarray(x, np.float64) for x in assessed)
+    scores, transports, converged, plan = (np.asarray(x, np.float64) for x in assessed)
     if converged.min() < 1:
         warnings.append(
             f"Sinkhorn's algorithm did not converge for {1 - converged.min():.1%} of "
-            "the examples: the value is too high."
+            "the examples: the value is not exact."
         )
-    warnings += _flatness(outputs)
+    whole, without, by_shuffle = np.split(transports, [1, 1 + NUM_BLOCKS])
+    chance = by_shuffle.mean()
+    saving = Estimate(chance - whole[0], chance - without, chance - by_shuffle)
     whole, without, by_shuffle = np.split(scores, [1, 1 + NUM_BLOCKS])
-    estimate = Estimate(whole[0], without, by_shuffle)
-    return TransportEstimate(estimate, plan[: outputs.shape[1]], len(labels), warnings)
+    return TransportEstimate(
+        {
+            "sinkhorn": saving,
+            "sinkhorn_approximation_2": Estimate(whole[0], without, by_shuffle),
+        },
+        plan[: outputs.shape[1]],
+        len(labels),
+        {
+            "sinkhorn": warnings,
+            "sinkhorn_approximation_2": [*warnings, *_flatness(outputs)],
+        },
+    )
 
 
 def _check_memory(n: int, num_source: int, num_classes: int) -> None:
@@ -208,7 +223,7 @@ def _flatness(outputs: np.ndarray) -> list[str]:
 
 @jax.jit(static_argnames=("num_classes",))
 def _assessments(features, logits, centers, labels, counts, *, num_classes):
-    """Scores, shares of converged examples, by row of labels, and the first plan.
+    """Scores, transports, converged shares by row of labels, and the first plan.
 
     The centres are of the source's classes, those with a count.
     """
@@ -225,4 +240,9 @@ def _assessments(features, logits, centers, labels, counts, *, num_classes):
         )
 
     assessed = jax.lax.map(assessment, labels)
-    return assessed.score, assessed.converged, assessed.plan[0]
+    return (
+        assessed.score,
+        assessed.transport,
+        assessed.converged,
+        assessed.plan[0],
+    )

@@ -29,9 +29,10 @@ class PlanView(NamedTuple):
 def plan_view(ranking: RankingView) -> PlanView | None:
     """Returns the plan of the first source of a ranking that has one, or None."""
     for source in ranking.sources:
-        row = ranking.cells.get((source, "sinkhorn"))
-        if isinstance(row, Scored) and row.plan is not None:
-            return _view(row)
+        for score in ("sinkhorn", "sinkhorn_approximation_2"):
+            row = ranking.cells.get((source, score))
+            if isinstance(row, Scored) and row.plan is not None:
+                return _view(row)
     return None
 
 
