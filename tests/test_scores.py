@@ -512,3 +512,24 @@ def test_scores_are_the_same_inside_jit_and_vmap():
     plain = all_scores(jnp.asarray(tasks[1]))
     last = jax.tree.map(lambda leaf: leaf[1], mapped)
     chex.assert_trees_all_close(last, plain, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_logme_of_features_that_are_mostly_dead(seed):
+    """Wide features that nearly combine each other, narrow ones, constant ones."""
+    rng = np.random.default_rng(seed)
+    n, labels = 300, np.arange(300) % 5
+    hidden = np.maximum(rng.normal(size=(n, 2)) + 1, 0) * [1, 0.05]
+    wide = hidden @ rng.uniform(0.2, 2, size=(2, 8))
+    wide += 1e-3 * rng.normal(size=wide.shape) ** 2
+    narrow = np.zeros((n, 4))
+    for column, size in zip(narrow.T, (1e-5, 3e-5, 3e-4, 1e-3), strict=True):
+        rows = rng.choice(n, rng.integers(2, 20), replace=False)
+        column[rows] = size * rng.uniform(size=len(rows))
+    features = np.hstack([wide, narrow, np.zeros((n, 20))]).astype(np.float32)
+    value = scores.logme(class_moments(features, labels, num_classes=5))
+    with jax.enable_x64(True):
+        exact = scores.logme(
+            class_moments(features.astype(np.float64), labels, num_classes=5)
+        )
+    np.testing.assert_allclose(value, exact, atol=5e-3)

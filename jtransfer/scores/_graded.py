@@ -47,7 +47,7 @@ def _share(dtype) -> float:
 def _split_spectrum(scatter, scale, rank, values, axes):
     d = len(values)
     dominant = values > _share(values.dtype) * values[-1]
-    squares, directions, _ = scaled_spectrum(scatter, scale, rank)
+    squares, directions, real = scaled_spectrum(scatter, scale, rank)
     spreads = jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
     factor = spreads[:, None] * directions * jnp.sqrt(squares)[None]
     rows = matmul(axes.T, factor)
@@ -64,5 +64,13 @@ def _split_spectrum(scatter, scale, rank, values, axes):
     lower, turned = jnp.linalg.eigh(inner + jnp.diag(jnp.where(dominant, above, 0)))
     largest = jnp.max(jnp.where(dominant, 0, lower))
     kept = lower > rank_tolerance(d, values.dtype) * largest
-    kept = dominant | (kept & (lower > 0) & (jnp.arange(d) >= d - rank))
-    return jnp.where(dominant, values, lower), matmul(axes, turned), kept
+    # Features that are combinations of others leave axes of rounding alone, which are
+    # no smaller than the true ones below a wide feature: the correlations have the rank.
+    num_real = jnp.minimum(rank, jnp.sum(real))
+    kept &= (lower > 0) & (jnp.arange(d) >= d - num_real)
+    axes = matmul(axes, turned)
+    # Nor are those that combine wide features below the rounding of these: a class may
+    # lean on such an axis by more than its variance allows, and would be explained.
+    rounding = jnp.finfo(values.dtype).eps * (spreads @ jnp.abs(axes)) ** 2
+    kept &= lower > 4 * rounding
+    return jnp.where(dominant, values, lower), axes, dominant | kept
