@@ -64,8 +64,8 @@ def _split_spectrum(scatter, scale, rank, values, axes):
     lower, turned = jnp.linalg.eigh(inner + jnp.diag(jnp.where(dominant, above, 0)))
     largest = jnp.max(jnp.where(dominant, 0, lower))
     kept = lower > rank_tolerance(d, values.dtype) * largest
-    # Features that are combinations of others leave axes of rounding alone, which are
-    # no smaller than the true ones below a wide feature: the correlations have the rank.
+    # Features that are combinations of others leave axes of rounding alone, which may
+    # be larger than the true ones below a wide feature: the correlations have the rank.
     num_real = jnp.minimum(rank, jnp.sum(real))
     kept &= (lower > 0) & (jnp.arange(d) >= d - num_real)
     axes = matmul(axes, turned)

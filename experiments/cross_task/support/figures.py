@@ -10,6 +10,7 @@ SHOWN = {
     "leep": "LEEP",
     "logme": "LogME",
     "sinkhorn_2": "Sinkhorn II",
+    "saving": "saving",
     "overlap": "classes known",
 }
 
@@ -29,7 +30,7 @@ def draw_figure7(table, measured) -> None:
                 panel.plot(
                     100 * worth[k, h],
                     scores[h],
-                    marker="*^"[family],
+                    marker="*^o"[family],
                     color=f"C{window}",
                     linestyle="none",
                 )
