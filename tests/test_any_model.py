@@ -525,13 +525,13 @@ def test_models_of_texts_are_ranked(folder, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     (folder / "of_texts.py").write_text(OF_TEXTS)
     table_of_texts(folder)
-    (folder / "zoo.txt").write_text("py:of_texts:lengths\nb = flax:of_texts:lengths\n")
+    (folder / "zoo.txt").write_text("py:of_texts:lengths\nb = py:of_texts:absent\n")
     columns = {"text_column": ("review",), "label_column": "class"}
     options = {"target": "t.csv", "zoo": "zoo.txt", "scores": ("logme",)}
     assert rank_command(**options, **columns, json=True) == 1
     rows = list(map(json.loads, capsys.readouterr().out.splitlines()))
     (failed,) = (row for row in rows if "value" not in row and "score" not in row)
-    assert "the examples are texts" in failed["reason"]
+    assert "no function 'absent'" in failed["reason"]
     scored = next(row for row in rows if row.get("score") == "logme")
     assert scored["value"] > scored["chance_high"]
     with pytest.raises(RequestError, match="--num-test does nothing for t.csv"):

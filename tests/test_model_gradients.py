@@ -1,6 +1,9 @@
 """Outside models as JAX functions with derivatives, and all their layers."""
 
 import json
+import os
+import subprocess
+import sys
 import textwrap
 
 import jax
@@ -371,3 +374,138 @@ def test_a_zoo_of_kept_features(folder, images, target, capsys):
             extract_command(**{**options, **wrong})
     with pytest.raises(RequestError, match="--memory must be positive"):
         extract_command(**options, models=ModelOptions(memory=-1.0))
+
+
+def test_one_model_under_two_names_at_once(folder, target):
+    extraction = settings(folder, jobs=2)
+    kept = [
+        zoo.model_source(specs.model_spec(text), target, extraction)
+        for text in ("py:own_gradients:waits", "py:own_gradients:waits?batch=1")
+    ]
+    zoo.prepare(kept, N, extraction)
+    first, second = (np.concatenate(list(source.features())) for source in kept)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_code_beside_the_users_module_counts(folder, images):
+    package = folder / "own_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from own_package.inner import f\n")
+    code = "def f(x):\n    return x.reshape(len(x), -1)[:, :3] * {} / 255\n"
+    rows = []
+    for factor in (1, 2):
+        (package / "inner.py").write_text(code.format(float(factor)))
+        kept = features.extracted(
+            specs.model_spec("py:own_package:f"), images, settings(folder)
+        )
+        (part,) = kept.folder.glob("part-*.npz")
+        rows.append(np.load(part)["features"])
+    np.testing.assert_allclose(rows[1], 2 * rows[0])
+
+
+def test_outputs_that_change_from_batch_to_batch_are_refused(folder, images):
+    (folder / "own_odd.py").write_text(
+        "def f(x):\n    rows = x.reshape(len(x), -1)[:, :4] / 255.0\n"
+        "    return (rows, rows[:, :2]) if len(x) != 8 else rows\n"
+    )
+    many = np.concatenate([images] * 2)
+    spec = specs.model_spec("py:own_odd:f?batch=10")
+    with pytest.raises(SourceError, match="other layers or logits"):
+        features.extracted(spec, many, settings(folder))
+
+
+def test_padding_that_leaks_is_noticed(folder):
+    (folder / "own_leak.py").write_text(
+        "import numpy as np\n"
+        "def f(texts):\n    longest = max(map(len, texts))\n"
+        "    return np.array([[len(t), longest - len(t)] for t in texts], float)\n"
+    )
+    texts = ["the longest of all texts", "a", "bb", "ccc"] * 5
+    with pytest.raises(SourceError, match="alone has other features"):
+        features.extracted(specs.model_spec("py:own_leak:f"), texts, settings(folder))
+
+
+def test_facts_are_those_of_the_name(folder, target):
+    """Also where another name has the same content; a declared licence counts."""
+    spec = specs.model_spec("py:own_gradients:features")
+    wanted = settings(folder, licences=("mit",))
+    source = zoo.model_source(spec, target, wanted, declared={"licence": "MIT"})
+    source.digest()
+    other = zoo.model_source(spec, target, wanted, declared={"licence": "gpl-3.0"})
+    with pytest.raises(SourceError, match="gpl-3.0"):
+        other.digest()
+
+
+def test_a_kept_zoo_is_never_of_other_labels(folder, target):
+    out = folder / "kept"
+    held = zoo.Source(
+        "a \U0001f600",
+        {"spec": "py:a:b", "model": "x", "licence": "\x7f", "odd": float("nan")},
+        features=lambda: np.ones((N, 2)),
+    )
+    assert zoo.write_zoo([held], target, out) == {}
+    (again,) = zoo.sources(str(out / "zoo.toml"), target)
+    assert again.name == "a \U0001f600"
+    assert again.facts["model"] == "py:a:b"
+
+    def failing():
+        raise SourceError("no")
+
+    broken = zoo.Source("labels.npz", {}, features=failing)
+    assert zoo.write_zoo([broken], target, out) == {"labels.npz": "no"}
+    assert not (out / "zoo.toml").exists()
+    fine = broken._replace(features=lambda: np.ones((N, 2)))
+    long = fine._replace(name="a" * 300)
+    assert zoo.write_zoo([fine, long], target, out) == {}
+    assert len(zoo.sources(str(out / "zoo.toml"), target)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_gradients_on_one_processor(folder):
+    """XLA's only thread runs the callback: what waits for another thread hangs."""
+    code = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import jax, numpy as np
+from jtransfer import zoo
+from jtransfer.zoo.extraction import features
+x = np.random.default_rng(0).integers(0, 255, (8, 6, 6, 3)).astype(np.uint8)
+x = x.repeat(20, axis=1).repeat(20, axis=2)
+target = zoo.labelled_target("t", np.arange(8) % 2, digest="")._replace(images=x)
+settings = features.Extraction(progress=False)
+spec = "flax:own_gradients:Net?size=6"
+function = zoo.named_source(spec, target, extraction=settings).function()
+x = x.astype(np.float32) / 255
+jax.vmap(jax.grad(lambda x: function(x)[0]))(x).block_until_ready()
+function(x[0]).block_until_ready()
+print("done")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.endswith("done\n"), done.stderr
+
+
+def test_a_pair_whose_model_dies_is_one_line(folder, images, capsys):
+    from jtransfer.commands.pair import pair_command
+
+    (folder / "own_dying.py").write_text(
+        "import os\nimport own_gradients\n"
+        "class Dying(own_gradients.Net):\n    calls = 0\n"
+        "    def __call__(self, x):\n        if x.shape[0] == 12:\n"
+        "            import jax\n"
+        "            jax.debug.callback(lambda: os._exit(9))\n"
+        "        return super().__call__(x)\n"
+    )
+    np.savez(folder / "p.npz", images=images, labels=np.arange(N) % CLASSES)
+    code = pair_command(
+        "flax:own_dying:Dying",
+        "flax:own_gradients:other",
+        data="npz:p.npz",
+        num_examples=12,
+        num_steps=1,
+    )
+    assert code == 1
+    printed = capsys.readouterr().err
+    assert "Failed: flax:own_dying:Dying: It ended with code 9" in printed
+    assert "Traceback" not in printed

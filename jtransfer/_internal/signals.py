@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
+AT_END: list[Callable[[], None]] = []
+"""What is done, quickly, before a process ends at once."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TEXTS = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped by SIGTERM"}
 
@@ -128,6 +130,9 @@ def end_process(number: int) -> NoReturn:
 
     Nothing that waits for threads or compilers runs any more.
     """
+    for clear in AT_END:
+        with contextlib.suppress(Exception):
+            clear()
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         sys.stdout.flush()
     with contextlib.suppress(OSError):

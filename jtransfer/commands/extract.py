@@ -112,6 +112,8 @@ def extract_command(
         kept = inputs.read_sources(
             zoo, examples, layers=layers, extraction=models.settings()
         )
+    if not any("spec" in source.facts for source in kept):
+        refuse("for a zoo without models of other libraries", models=models)
     return _extract_zoo(kept, examples, out, models)
 
 

@@ -108,7 +108,7 @@ class RecipeOptions:
 def check_positive(**options: float | None) -> None:
     """Raises RequestError unless numbers are positive; None stands for not given."""
     for name, value in options.items():
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < float("inf"):
             raise _request_error(f"{_flag(name)} must be positive, got {value}.")
 
 

@@ -70,10 +70,10 @@ def pair_command(
       models: How models of other libraries are applied.
 
     Returns:
-      0, or 1 if the networks gave numbers that are not finite.
+      0, or 1 if a network failed, or gave numbers that are not finite.
     """
     from jtransfer import report
-    from jtransfer._internal.errors import RequestError
+    from jtransfer._internal.errors import RequestError, SourceError
     from jtransfer._internal.progress import stage_progress
     from jtransfer.pairs import summary
     from jtransfer.pairs.results import pair_json
@@ -108,17 +108,21 @@ def pair_command(
     if images is None:
         with naming("--data"):
             images = summary.package_images(networks)
-    with stage_progress(min(num_examples, len(images.images)), "images") as advance:
-        shown = summary.pair_summary(
-            networks,
-            images,
-            name=data or "digits",
-            num_images=num_examples,
-            epsilon=epsilon,
-            num_steps=num_steps,
-            seed=seed,
-            advance=advance,
-        )
+    try:
+        with stage_progress(min(num_examples, len(images.images)), "images") as advance:
+            shown = summary.pair_summary(
+                networks,
+                images,
+                name=data or "digits",
+                num_images=num_examples,
+                epsilon=epsilon,
+                num_steps=num_steps,
+                seed=seed,
+                advance=advance,
+            )
+    except SourceError as error:
+        print(f"Failed: {error}", file=sys.stderr)
+        return 1
     if json:
         print(report.json_line(pair_json(shown)))
     else:

@@ -7,7 +7,12 @@ import jax
 import numpy as np
 
 from jtransfer import adversarial, pairs
-from jtransfer._internal.errors import RequestError, one_line
+from jtransfer._internal.errors import (
+    RequestError,
+    SourceError,
+    callback_fault,
+    one_line,
+)
 from jtransfer._internal.provenance import environment, images_fingerprint
 from jtransfer.data import Images
 from jtransfer.intervals import dealt_blocks, drawn_examples
@@ -48,9 +53,14 @@ def pair_networks(
         examples = Target(
             "", images.labels, len(names), names, digest="", images=images.images
         )
-    networks = ByRole(
-        *(named_source(n, examples, extraction=extraction) for n in (source, target))
-    )
+    sources = []
+    for name in (source, target):
+        try:
+            sources.append(named_source(name, examples, extraction=extraction))
+        except RequestError as error:
+            line = str(error) if name in str(error) else f"{name}: {error}"
+            raise RequestError(line) from error
+    networks = ByRole(*sources)
     if networks.source.name == networks.target.name:
         networks = ByRole(
             networks.source._replace(name=source), networks.target._replace(name=target)
@@ -102,21 +112,27 @@ def pair_summary(
 
     Raises:
       RequestError: if the images do not fit a network.
+      SourceError: if the process of a model fails.
     """
     start = time.perf_counter()
     chosen = drawn_examples(len(images.images), num_images, seed=seed)
     shown, labels = images.images[chosen], images.labels[chosen]
     blocks = dealt_blocks(labels, len(labels), seed=seed)
-    pair = pairs.function_pair(
-        _fitting_function(networks.source, shown),
-        _fitting_function(networks.target, shown),
-        shown,
-        blocks,
-        jax.random.key(seed),
-        epsilon=epsilon,
-        num_steps=num_steps,
-        advance=advance,
-    )
+    try:
+        pair = pairs.function_pair(
+            _fitting_function(networks.source, shown),
+            _fitting_function(networks.target, shown),
+            shown,
+            blocks,
+            jax.random.key(seed),
+            epsilon=epsilon,
+            num_steps=num_steps,
+            advance=advance,
+        )
+    except jax.errors.JaxRuntimeError as error:
+        if (fault := callback_fault(error)) is not None:
+            raise SourceError(fault) from error
+        raise
     measures = pair_measures.pair_measures(pair, blocks)
     output_names = ByRole(*map(_output_names, (networks.source, networks.target)))
     classes = (labels, images.class_names, output_names)

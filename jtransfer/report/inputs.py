@@ -53,6 +53,54 @@ def refuse_argument(why: str, **arguments: Any) -> None:
             raise ArgumentError(name, f" does nothing {why}; leave it out.")
 
 
+def check_flags(**arguments: Any) -> None:
+    """Raises ArgumentError unless arguments are true or false."""
+    for name, value in arguments.items():
+        if not isinstance(value, bool):
+            raise ArgumentError(name, f" must be True or False, got {value!r}.")
+
+
+def check_numbers(*, whole: bool = False, **arguments: Any) -> None:
+    """Raises ArgumentError unless arguments are positive numbers, or None.
+
+    Args:
+      whole: whether they must be whole.
+      **arguments: by name.
+    """
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    for name, value in arguments.items():
+        if value is None:
+            continue
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        if not is_number or not 0 < value < float("inf"):
+            what = "positive whole number" if whole else "positive number"
+            raise ArgumentError(name, f" must be a {what}, got {value!r}.")
+
+
+def texts(argument: str, value: Any) -> tuple[str, ...]:
+    """Returns a text, or several, as a tuple.
+
+    Raises:
+      ArgumentError: if it is something else.
+    """
+    if isinstance(value, str):
+        return (value,)
+    kept = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(text, str) for text in kept):
+        raise ArgumentError(argument, f" must be a text or several, got {value!r}.")
+    return kept
+
+
+def has_names(sources: Any) -> bool:
+    """Tells whether some sources are given by names."""
+    if isinstance(sources, Mapping):
+        return any(map(has_names, sources.values()))
+    if isinstance(sources, list | tuple):
+        is_pair = isinstance(sources, tuple) and sources and isinstance(sources[0], str)
+        return any(map(has_names, sources[1:] if is_pair else sources))
+    return isinstance(sources, str | Path | zoo.Source)
+
+
 def read_target(
     target: Any,
     images: np.ndarray | None,
@@ -137,6 +185,17 @@ def _with_images(target: zoo.Target, images: np.ndarray | None) -> zoo.Target:
         raise ArgumentError(
             "images", f": {len(images)} images and {len(target.labels)} labels."
         )
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
+        raise ArgumentError(
+            "images", f" must be [n, h, w, c] of 1 or 3 channels, got {images.shape}."
+        )
+    if images.dtype != np.uint8:
+        floats = np.issubdtype(images.dtype, np.floating)
+        if not (floats and images.min() >= 0 and images.max() <= 1):
+            raise ArgumentError(
+                "images", f" must be uint8, or floats in [0, 1], got {images.dtype}."
+            )
     return target._replace(images=images)
 
 
@@ -193,9 +252,9 @@ def _sources(given, target: zoo.Target, read) -> Iterable[zoo.Source]:
 
 def _named(name: str, model: tuple, target: zoo.Target, read) -> zoo.Source:
     """An object, and perhaps its transform, or the name of a model, under a name."""
-    if not isinstance(model[0], str):
+    if not isinstance(model[0], str | Path):
         return zoo.object_source(name, model[0], target, *model[1:])
-    sources = read(model[0], target)
+    sources = read(str(model[0]), target)
     if len(sources) != 1:
         raise RequestError(f"{name}: {model[0]} stands for {len(sources)} sources.")
     return sources[0]._replace(name=name)

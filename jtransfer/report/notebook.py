@@ -104,7 +104,25 @@ def rank(
         raise ArgumentError(lacking, f": it is missing beside {given}.")
     if verify and fine_tune:
         raise RequestError("verify and fine_tune exclude each other; give one.")
-    scores = (scores,) if isinstance(scores, str) else tuple(scores)
+    inputs.check_flags(
+        verify=verify,
+        fine_tune=fine_tune,
+        layers=layers,
+        download=download,
+        progress=progress,
+    )
+    inputs.check_numbers(memory=memory, source_timeout=source_timeout)
+    inputs.check_numbers(cache_limit=cache_limit)
+    inputs.check_numbers(
+        whole=True,
+        jobs=jobs,
+        num_examples=num_examples,
+        per_class=per_class,
+        num_test=num_test,
+        image_size=image_size,
+        seed=None if seed == 0 else seed,
+    )
+    scores = inputs.texts("scores", scores)
     for name in scores:
         if name not in ranking.SCORES:
             raise ArgumentError("scores", f": {ranking.unknown_score(name)}")
@@ -117,7 +135,7 @@ def rank(
     )
     extraction = zoo.DEFAULT_EXTRACTION._replace(
         download=download,
-        licences=_lower(licence),
+        licences=tuple(map(str.lower, inputs.texts("licence", licence))),
         memory=None if memory is None else int(memory * 1e9),
         silence=source_timeout,
         jobs=jobs,
@@ -138,6 +156,8 @@ def rank(
     examples = inputs.read_target(
         target, images, reading, seed=seed, reads_data=data is not None
     )
+    if layers and not inputs.has_names(sources):
+        inputs.refuse_argument("for sources that are no networks by name", layers=True)
     kept = inputs.read_sources(sources, examples, layers=layers, extraction=extraction)
     compared = None
     if reference is not None:
@@ -150,6 +170,8 @@ def rank(
             "for a zoo without models of other libraries", **of_models
         )
     if out is not None:
+        if not isinstance(out, str | Path):
+            raise ArgumentError("out", f" must be a folder, got {out!r}.")
         try:
             check_folder(Path(out))
         except FileError as error:
@@ -211,11 +233,6 @@ def _ranked(
     for fault in faults:
         warnings.warn(str(fault), RuntimeWarning, stacklevel=3)
     return dataclasses.replace(result, files=tuple(files), unkept=tuple(faults))
-
-
-def _lower(licence: str | Iterable[str]) -> tuple[str, ...]:
-    names = (licence,) if isinstance(licence, str) else licence
-    return tuple(name.lower() for name in names)
 
 
 def _verification(*, verify: bool, fine_tune: bool):

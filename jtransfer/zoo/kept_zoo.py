@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from jtransfer._internal.errors import SourceError
 from jtransfer._internal.files import (
+    file_faults,
     make_folder,
     write_atomically,
     write_text_atomically,
@@ -53,6 +55,8 @@ def write_zoo(
       ['a']
     """
     make_folder(folder)
+    with file_faults(folder):  # Sources that lie there are for other labels.
+        (folder / "zoo.toml").unlink(missing_ok=True)
     _write_arrays(folder / "labels.npz", _labels(target))
     places: dict[str, str] = {}
     failures: dict[str, str] = {}
@@ -160,22 +164,43 @@ def _write_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _free_name(name: str, taken: set[str]) -> str:
     """A name for a folder, that no other source has."""
-    plain = re.sub(r"[^\w.@-]+", "_", name).lstrip(".") or "source"
+    plain = re.sub(r"[^\w.@-]+", "_", name, flags=re.ASCII).lstrip(".")[:80]
+    plain = plain or "source"
     number, free = 1, plain
-    while free in taken:
+    while free in taken or free in ("labels.npz", "zoo.toml"):
         number += 1
         free = f"{plain}-{number}"
     return free
 
 
 def _table(source: Source, place: str) -> str:
-    """The source in a zoo file. Texts, numbers and lists are in TOML as in JSON."""
-    lines = ["[[source]]", f"name = {json.dumps(source.name)}"]
-    lines.append(f"path = {json.dumps(place)}")
+    """The source in a zoo file, with those of its facts that TOML has."""
+    facts = {"name": source.name, "path": place}
     for name, value in source.facts.items():
-        is_plain = isinstance(value, str | int | float | list) and name != "spec"
-        if is_plain and re.fullmatch(r"[\w-]+", name):
-            lines.append(f"{name} = {json.dumps(value)}")
-        elif name == "spec":
-            lines.append(f"model = {json.dumps(value)}")
-    return "\n".join([*lines, ""])
+        name = "model" if name == "spec" else name
+        if re.fullmatch(r"[A-Za-z0-9_-]+", name) and _is_plain(value):
+            facts.setdefault(name, value)
+    return "\n".join(
+        ["[[source]]", *(f"{k} = {_toml(v)}" for k, v in facts.items()), ""]
+    )
+
+
+def _is_plain(value) -> bool:
+    if isinstance(value, list | tuple):
+        return all(
+            isinstance(part, str | int | float) and _is_plain(part) for part in value
+        )
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str | int) and not (
+        isinstance(value, int) and abs(value) >= 2**63
+    )
+
+
+def _toml(value) -> str:
+    """A value as TOML has it: as JSON does, but for one control character."""
+    if isinstance(value, str):
+        value = value.encode("utf-8", "replace").decode()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

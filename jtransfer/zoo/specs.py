@@ -33,12 +33,14 @@ LIBRARIES: Mapping[str, Library] = {
     "hf": Library(("transformers", "torch"), "hf", ("pool", "layer", "device")),
     "torchvision": Library(("torchvision",), "torch", ("weights", "layer", "device")),
     "torch": Library(
-        ("torch",), "torch", ("weights", "num_classes", "layer", "device", *_INPUTS)
+        ("torch",),
+        "torch",
+        ("weights", "num_classes", "layer", "device", "version", *_INPUTS),
     ),
     "onnx": Library(
         ("onnx", "onnxruntime"), "onnx", ("layer", "scale", "layout", "order", *_INPUTS)
     ),
-    "flax": Library(("flax",), None, _INPUTS),
+    "flax": Library(("flax",), None, ("version", *_INPUTS)),
     "py": Library((), None, ("version",)),
 }
 """By the prefix of a spec. `weights=none` asks for an untrained network."""
@@ -82,9 +84,12 @@ class ModelSpec(NamedTuple):
 def is_spec(text: str) -> bool:
     """Tells whether a text begins as a spec does."""
     prefix, colon, rest = text.partition(":")
-    if not colon or not rest or Path(text).exists():
+    if not colon or not rest or prefix not in LIBRARIES:
         return False
-    return prefix in LIBRARIES
+    try:
+        return not Path(text).exists()
+    except (OSError, ValueError):  # Too long for a file, or no name of one.
+        return True
 
 
 def unknown_prefix(text: str) -> str | None:
@@ -132,6 +137,10 @@ def model_spec(text: str, folder: Path | None = None) -> ModelSpec:
     batch = options.get("batch", "1")
     if not batch.isdecimal() or int(batch) < 1:
         raise RequestError(f"{text}: batch must be a positive number, got {batch!r}.")
+    for name in ("size", "num_classes"):
+        text_of = options.get(name, "1")
+        if not text_of.isdecimal() or (name == "size" and int(text_of) < 1):
+            raise RequestError(f"{text}: {name} must be a number, got {text_of!r}.")
     if "match" in options and options.get("weights", "none") == "none":
         raise RequestError(f"{text}: match does nothing without a file of weights.")
     if "interpolation" in options and "size" not in options:

@@ -32,8 +32,12 @@ def models_cache(folder: Path | None) -> Path:
     return user_cache("models") if folder is None else folder
 
 
-def kept_features(root: Path, spec: ModelSpec, data: str) -> Path | None:
-    """Returns the folder of features, None if they are not there or not those of now.
+def kept_features(
+    root: Path, spec: ModelSpec, data: str
+) -> tuple[Path, dict[str, Any]] | None:
+    """Returns the folder of features and what the spec was resolved to.
+
+    None if they are not there or not those of now.
 
     Args:
       root: of the cache.
@@ -55,7 +59,7 @@ def kept_features(root: Path, spec: ModelSpec, data: str) -> Path | None:
         folder = root / "features" / features_key(record, spec, data)
         if (folder / "complete.json").exists():
             os.utime(folder)
-            return folder
+            return folder, record
     return None
 
 
@@ -97,11 +101,6 @@ def remember(root: Path, spec: ModelSpec, record: dict) -> None:
     file = _memory(root, spec)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(file, json_line(record))
-
-
-def record_of(folder: Path) -> dict:
-    """Reads what was recorded with features."""
-    return json_value((folder / "complete.json").read_text(encoding="utf-8"))
 
 
 def file_state(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,6 @@ from jtransfer.zoo.extraction.cache import (
     held_folder,
     kept_features,
     models_cache,
-    record_of,
     remember,
 )
 from jtransfer.zoo.extraction.process import run_process
@@ -102,7 +102,7 @@ def extracted(
     if (kept := _kept(root, key, data, settings)) is not None:
         return kept
     work = root / "work" / bytes_fingerprint(f"{VERSION} {key.text} {data}".encode())
-    with held_folder(work):
+    with _of_process(work), held_folder(work):
         # Another run may have made them in the meantime.
         if (kept := _kept(root, key, data, settings)) is not None:
             return kept
@@ -147,6 +147,14 @@ def extracted(
     return KeptFeatures(folder, record)
 
 
+_LOCKS: dict[Path, threading.Lock] = {}
+
+
+def _of_process(work: Path) -> threading.Lock:
+    """A lock for two names of one model: the second finds what the first has made."""
+    return _LOCKS.setdefault(work, threading.Lock())
+
+
 def model_request(spec: ModelSpec, settings: Extraction) -> dict[str, Any]:
     """Returns a request of a model's process, without its examples."""
     return {
@@ -159,9 +167,9 @@ def model_request(spec: ModelSpec, settings: Extraction) -> dict[str, Any]:
 
 
 def _kept(root, spec, data, settings: Extraction) -> KeptFeatures | None:
-    if (folder := kept_features(root, spec, data)) is None:
+    if (kept := kept_features(root, spec, data)) is None:
         return None
-    record = record_of(folder)
+    folder, record = kept
     check_licence(record["facts"].get("licence"), settings.licences)
     return KeptFeatures(folder, record)
 

@@ -3,8 +3,10 @@
 import atexit
 import contextlib
 import json
-import logging
 import math
+import os
+import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jtransfer._internal.errors import SourceError
+from jtransfer._internal.signals import AT_END
 from jtransfer.zoo.extraction.frames import read_frame, write_frame
 from jtransfer.zoo.extraction.process import end_reason, started_process, stop_process
 from jtransfer.zoo.loaders.images import byte_images
@@ -49,6 +52,7 @@ class FunctionProcess:
         self._process: subprocess.Popen | None = None
         self._folder: tempfile.TemporaryDirectory | None = None
         self._lock = threading.Lock()
+        self.loaded: dict[str, Any] | None = None
         with self._lock:
             self.loaded = self._start()
 
@@ -126,6 +130,8 @@ class FunctionProcess:
         else:
             reason = end_reason(process.wait(), "at its gradients", self._log)
         self.close()
+        if self.loaded is not None:  # Else it is the reason of the row.
+            reason = f"{self._request['spec'][0]}:{self._request['spec'][1]}: {reason}"
         raise SourceError(reason)
 
 
@@ -135,8 +141,15 @@ def _close_all() -> None:
         process.close()
 
 
-def _is_no_source_error(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], SourceError))
+def _kill_all() -> None:
+    """Ends all at once, where a signal ends the parent."""
+    for process in list(FunctionProcess._running.values()):
+        with contextlib.suppress(OSError):
+            os.killpg(process._process.pid, signal.SIGKILL)
+        shutil.rmtree(process._folder.name, ignore_errors=True)
+
+
+AT_END.append(_kill_all)
 
 
 def image_function(process: FunctionProcess) -> "Callable[[jax.Array], jax.Array]":
@@ -152,30 +165,46 @@ def image_function(process: FunctionProcess) -> "Callable[[jax.Array], jax.Array
     import jax
     import jax.numpy as jnp
 
-    # A fault becomes the reason of a row; its traceback is no news.
-    logging.getLogger("jax._src.callback").addFilter(_is_no_source_error)
     num_outputs = process.loaded["num_outputs"]
 
     @jax.custom_vjp
     def logits(x):
-        shape = jax.ShapeDtypeStruct((num_outputs,), jnp.float32)
-        return jax.pure_callback(_logits, shape, x, vmap_method="expand_dims")
+        return _called(_logits, jax.ShapeDtypeStruct((num_outputs,), jnp.float32), x)
 
     def _logits(x):
-        x = np.asarray(x)
         lead = x.shape[:-3]
         return process.logits(x.reshape(-1, *x.shape[-3:])).reshape(*lead, num_outputs)
 
     def pull(x, g):
-        shape = jax.ShapeDtypeStruct(x.shape, jnp.float32)
-        return (jax.pure_callback(_pullback, shape, x, g, vmap_method="expand_dims"),)
+        return (_called(_pullback, jax.ShapeDtypeStruct(x.shape, jnp.float32), x, g),)
 
     def _pullback(x, g):
-        return batched_pullback(process.pullback, np.asarray(x), np.asarray(g))
+        return batched_pullback(process.pullback, x, g)
 
     logits.defvjp(lambda x: (logits(x), x), pull)
     # Casts of what XLA hands over would be silent.
     return lambda x: logits(x.astype(jnp.float32))
+
+
+def _called(function: Callable, shape: "jax.ShapeDtypeStruct", *arrays):
+    """Calls a function of NumPy arrays from within a compiled one.
+
+    On processors it is handed the buffers themselves: a copy would wait for the only
+    thread of a machine with one processor, on which the callback runs.
+    """
+    import jax
+    from jax.experimental.buffer_callback import buffer_callback
+
+    options = {"vmap_method": "expand_dims"}
+    if jax.default_backend() != "cpu":
+        return jax.pure_callback(
+            lambda *x: function(*map(np.asarray, x)), shape, *arrays, **options
+        )
+
+    def into(context, out, *x):
+        np.asarray(out)[...] = function(*map(np.asarray, x))
+
+    return buffer_callback(into, shape, **options)(*arrays)
 
 
 def batched_pullback(

@@ -12,7 +12,7 @@ from jtransfer.zoo.extraction.worker import FIRST_BATCH
 from jtransfer.zoo.loaders.types import LoadedModel, PixelFunction
 
 MOST_APART = 0.05
-"""Relative difference of logits with the two kinds of pre-processing, at most."""
+"""Difference of logits with the two kinds of pre-processing, of their spread."""
 
 
 def serve_function(request: dict, requests: BinaryIO, answers: BinaryIO) -> None:
@@ -55,7 +55,9 @@ def _checked(model: LoadedModel, function: PixelFunction, few: np.ndarray) -> in
     if own is None:
         raise SourceError("It needs logits, which the model does not give.")
     # Pictures are resized in whole numbers, of which gradients are zero.
-    apart = np.linalg.norm(smooth - own) / max(np.linalg.norm(own), 1e-30)
+    spread = np.linalg.norm(own - own.mean(axis=0, keepdims=True))
+    size = spread if len(own) > 1 and spread > 0 else np.linalg.norm(own)
+    apart = np.linalg.norm(smooth - own) / max(size, 1e-30)
     if not apart <= MOST_APART:
         raise SourceError(
             "It needs gradients, and its pre-processing in floats gives logits that "

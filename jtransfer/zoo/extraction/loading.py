@@ -1,6 +1,8 @@
 """Loads the model of a request, in its own process."""
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from jtransfer._internal.errors import SourceError
 from jtransfer._internal.provenance import files_fingerprint
@@ -62,11 +64,35 @@ def loaded_model(
 
 def loaded_event(model: LoadedModel) -> dict:
     """Returns facts of a model, its files, settings and versions, for the parent."""
+    files = {*model.files, *(module_files(model.module) if model.module else ())}
     return {
         "facts": model.facts,
         "resolved": model.resolved,
         "versions": {name: installed_version(name) for name in model.packages},
-        "files": {
-            str(path.resolve()): files_fingerprint([path]) for path in model.files
-        },
+        "files": {str(p.resolve()): files_fingerprint([p]) for p in sorted(files)},
+    }
+
+
+def module_files(name: str) -> set[Path]:
+    """Returns the files of a user's module, and of what lies beside it and is loaded.
+
+    Of a package these are those of the package; of a module by itself those below its
+    folder, unless it is installed.
+
+    Args:
+      name: of the module, which is loaded.
+    """
+    top = sys.modules[name.partition(".")[0]]
+    own = Path(getattr(sys.modules[name], "__file__", None) or "")
+    root = Path(getattr(top, "__file__", None) or own).resolve().parent
+    if not hasattr(top, "__path__") and "site-packages" in root.parts:
+        return {own} if own.is_file() else set()
+    held = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    files = {Path(file).resolve() for file in held if file}
+    return {
+        file
+        for file in files
+        if file.is_relative_to(root)
+        and "site-packages" not in file.relative_to(root).parts
+        and file.is_file()
     }

@@ -27,7 +27,7 @@ from jtransfer.zoo.extraction.features import (
 from jtransfer.zoo.extraction.function_process import FunctionProcess, image_function
 from jtransfer.zoo.extraction.parts import layer_key
 from jtransfer.zoo.extraction.process import stop_running
-from jtransfer.zoo.specs import ModelSpec
+from jtransfer.zoo.specs import ModelSpec, check_licence
 
 _WITHOUT_GRADIENTS = {"onnx": "ONNX files", "py": "functions"}
 
@@ -97,9 +97,18 @@ def model_source(
     """
     declared = declared or {}
     facts: dict[str, Any] = {"spec": spec.text, **declared}
+    refused = None
+    if "licence" in declared:  # It counts for more than what the model states.
+        try:
+            check_licence(str(declared["licence"]), settings.licences)
+        except SourceError as error:
+            refused = error
+        settings = settings._replace(licences=())
     applied = _Applied(spec, target, settings, layers=False)
 
     def stored(part: str = "images", advance: Advance | None = None) -> Source:
+        if refused is not None:
+            raise refused
         kept = applied.kept(part, advance)
         facts.update({**kept.record["facts"], **declared})
         return npz_source(kept.folder)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,7 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
         loaded["facts"] = {**model.facts, "share_cut": round(share, 4)}
         lengths = np.minimum(lengths, model.max_tokens)
     tell({"loaded": loaded})
+    kinds = {(*widths, None if logits is None else "logits")}
     batch = None if request["batch"] is None else int(request["batch"])
     start, number = finished(folder)
     tell({"rows": start})
@@ -82,6 +84,9 @@ def write_features(request: dict, tell: Callable[[dict], None]) -> None:
             for features in layers.values():
                 _check_finite(features, chosen)
             place(arrays, layers, logits, chosen - start, len(rows))
+            kinds.add((*layers, None if logits is None else "logits"))
+            if len(kinds) > 1:
+                raise SourceError("It gives other layers or logits for some batches.")
             done += len(chosen)
             tell({"rows": done})
         if head is not None:
@@ -148,22 +153,37 @@ def _checked(
     Returns:
       Widths of the layers by name; features and logits of these examples.
     """
-    few = _chosen(examples, np.arange(min(NUM_CHECKED, len(examples))))
+    few, shortest = _few(examples)
     layers, logits = apply(few)
     again, _ = apply(few)
-    alone, _ = apply(few[:1])
+    alone, _ = apply(few[shortest : shortest + 1])
     for name, features in layers.items():
         _check_finite(features, np.arange(len(few)))
         size = np.abs(features).max() or 1.0
         if np.abs(again[name] - features).max() > 1e-5 * size:
             raise SourceError("It gives other features a second time: is dropout on?")
-        if np.abs(alone[name] - features[:1]).max() > 1e-3 * size:
+        one = features[shortest : shortest + 1]
+        if np.abs(alone[name] - one).max() > 1e-4 * size:
             raise SourceError("An example alone has other features than in a batch.")
     differ = any(not np.array_equal(example, few[0]) for example in few)
     if differ and not any(np.ptp(f, axis=0).any() for f in layers.values()):
         raise SourceError("Its features are the same for all examples.")
     widths = {name: features.shape[1] for name, features in layers.items()}
     return widths, layers.get(FEATURES), logits
+
+
+def _few(examples) -> tuple[Any, int]:
+    """A few examples, and which of them is the shortest text, which has most padding.
+
+    Of texts the longest and the shortest of many are among them.
+    """
+    rows = list(range(min(NUM_CHECKED, len(examples))))
+    if not isinstance(examples, list):
+        return _chosen(examples, np.array(rows)), 0
+    sizes = [len(json.dumps(text)) for text in examples[:PART_ROWS]]
+    rows = sorted({*rows[:-2], int(np.argmin(sizes)), int(np.argmax(sizes))})
+    kept = _chosen(examples, rows)
+    return kept, min(range(len(rows)), key=lambda i: sizes[rows[i]])
 
 
 def _fitting_head(

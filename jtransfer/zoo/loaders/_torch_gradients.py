@@ -33,6 +33,8 @@ class Preprocessing(NamedTuple):
     scale: float = 1.0
     """Factor of the pixels before the mean is subtracted."""
     num_channels: int = 3
+    rounded: bool = False
+    """Whether the longer side is rounded, as by `images.resizing`, and not cut."""
 
 
 def option_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
@@ -45,6 +47,7 @@ def option_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
         crop=None if size is None else (size, size),
         interpolation=settings.get("interpolation", "bilinear"),
         scale=255 * settings["scale"],
+        rounded=True,
     )
 
 
@@ -59,7 +62,7 @@ def prepared(x: "torch.Tensor", steps: Preprocessing) -> "torch.Tensor":
     if steps.resize is not None:
         x = _resized(x, steps)
     if steps.crop is not None:
-        x = _cropped(x, *steps.crop)
+        x = _cropped(x, *steps.crop, rounded=steps.rounded)
     mean, std = (
         torch.tensor(part, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
         for part in (steps.mean, steps.std)
@@ -73,7 +76,8 @@ def _resized(x, steps: Preprocessing):
     height, width = x.shape[2:]
     if isinstance(steps.resize, int):
         short, long = sorted((height, width))
-        other = int(steps.resize * long / short)
+        other = steps.resize * long / short
+        other = max(steps.resize, round(other)) if steps.rounded else int(other)
         shape = (steps.resize, other) if height <= width else (other, steps.resize)
     else:
         shape = tuple(steps.resize)
@@ -81,20 +85,23 @@ def _resized(x, steps: Preprocessing):
         return x
     smooth = steps.interpolation != "nearest"
     x = torch.nn.functional.interpolate(
-        x, shape, mode=steps.interpolation if smooth else "nearest", antialias=smooth
+        x,
+        shape,
+        mode=steps.interpolation if smooth else "nearest-exact",
+        antialias=smooth,
     )
     return x.clamp(0, 1)  # Cubic resampling leaves the range, pictures do not.
 
 
-def _cropped(x, height: int, width: int):
+def _cropped(x, height: int, width: int, *, rounded: bool):
     import torch
 
     missing = max(0, height - x.shape[2]), max(0, width - x.shape[3])
     if any(missing):
         top, left = missing[0] // 2, missing[1] // 2
         x = torch.nn.functional.pad(x, (left, missing[1] - left, top, missing[0] - top))
-    top = round((x.shape[2] - height) / 2)
-    left = round((x.shape[3] - width) / 2)
+    surplus = x.shape[2] - height, x.shape[3] - width
+    top, left = (s // 2 if rounded else round(s / 2) for s in surplus)
     return x[:, :, top : top + height, left : left + width]
 
 
@@ -171,6 +178,10 @@ def hugging_face_preprocessing(processor) -> Preprocessing:
     Raises:
       SourceError: if it has other steps.
     """
+    kind = type(processor).__name__
+    others = ("crop_pct", "do_flip_channel_order", "rescale_offset", "include_top")
+    if kind.startswith("Levit") or any(getattr(processor, o, None) for o in others):
+        raise SourceError(f"It needs gradients, which a {kind} does not give.")
     size = dict(getattr(processor, "size", None) or {})
     known = {"height", "width"}, {"shortest_edge"}
     resizes = bool(getattr(processor, "do_resize", False))

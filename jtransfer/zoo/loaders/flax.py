@@ -29,8 +29,8 @@ def flax_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     Raises:
       SourceError: if there is no such factory, or it returns something else.
     """
-    factory, files = user_object(spec)
-    return flax_network(factory(), dict(spec.options))._replace(files=files)
+    factory, module = user_object(spec)
+    return flax_network(factory(), dict(spec.options))._replace(module=module)
 
 
 def flax_network(model, options: Mapping[str, str]) -> LoadedModel:

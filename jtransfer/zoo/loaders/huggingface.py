@@ -15,7 +15,7 @@ from jtransfer.zoo.loaders._torch_gradients import (
     pixel_function,
 )
 from jtransfer.zoo.loaders.images import rgb
-from jtransfer.zoo.loaders.types import Download, Fetching, LoadedModel
+from jtransfer.zoo.loaders.types import EMBEDDING, Download, Fetching, LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
 _PACKAGES = ("transformers", "torch", "pillow")
@@ -44,7 +44,7 @@ def hugging_face_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     pool = options.get("pool", "mean")
     if pool not in POOLINGS:
         raise SourceError(f"pool is one of {', '.join(POOLINGS)}, got {pool!r}.")
-    place, _, revision = spec.model.partition("@")
+    place, revision = place_and_revision(spec.model)
     folder = model_folder(place, revision, fetching)
     configuration = checked_configuration(folder)
     named = configuration.get("architectures") or [""]
@@ -67,15 +67,22 @@ def hugging_face_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     absent = [name for name in absent if not name.startswith("pooler.")]
     if any(not name.startswith(("classifier", "head")) for name in absent):
         raise SourceError(f"Its weights lack {absent[0]}, which would be random.")
-    place = _torch.torch_device(options.get("device"))
-    model, index = model.eval().to(place), int(options.get("layer", -1))
+    device = _torch.torch_device(options.get("device"))
+    layer = options.get("layer")
+    model, index = model.eval().to(device), -1 if layer is None else int(layer)
 
     def states_of(images: np.ndarray):
-        given = processor(images=list(rgb(images)), return_tensors="pt").to(place)
-        with torch.inference_mode():
+        given = processor(images=list(rgb(images)), return_tensors="pt").to(device)
+        last = []  # The body's own last state, behind its last normalisation.
+        hook = model.base_model.register_forward_hook(
+            lambda *passed: last.append(passed[2])
+        )
+        with hook, torch.inference_mode():
             result = model(**given)
+        body = last[-1] if last else result
+        states = (*result.hidden_states, getattr(body, "last_hidden_state", None))
         logits = result.logits.cpu().numpy() if has_head and not absent else None
-        return result.hidden_states, logits
+        return states, logits
 
     def pooled(state) -> np.ndarray:
         if pool == "cls" and state.ndim == 3:
@@ -83,12 +90,15 @@ def hugging_face_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
         return _torch.pooled(state)
 
     def outputs(images: np.ndarray):
-        states, logits = states_of(images)
+        (*states, last), logits = states_of(images)
+        if layer is None and last is not None:
+            return pooled(last), logits
         return pooled(states[checked_index(index, len(states))]), logits
 
     def layers(images: np.ndarray):
-        states, logits = states_of(images)
-        return {str(i): pooled(state) for i, state in enumerate(states)}, logits
+        (*states, last), logits = states_of(images)
+        held = {str(i): pooled(state) for i, state in enumerate(states)}
+        return held | ({} if last is None else {EMBEDDING: pooled(last)}), logits
 
     def function():
         if not has_head or absent:
@@ -98,8 +108,9 @@ def hugging_face_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     return LoadedModel(
         outputs=outputs,
         facts=known_facts(folder, revision) | {"parameters": _torch.num_weights(model)},
-        files=tuple(sorted(p for p in folder.iterdir() if counts_as_file(p))),
-        resolved={"pool": pool, "layer": index},
+        files=tuple(sorted(p for p in folder.iterdir() if counts_as_file(p)))
+        + reference_file(folder, revision),
+        resolved={"pool": pool, "layer": "last" if layer is None else index},
         packages=_PACKAGES,
         layers=layers,
         pixel_function=function,
@@ -144,11 +155,31 @@ def checked_configuration(folder: Path) -> dict:
 
 
 def counts_as_file(path: Path) -> bool:
-    """Tells whether a file of a saved model may change its outputs."""
-    return path.suffix in (".json", ".safetensors", ".txt", ".model") and path.is_file()
+    """Tells whether a file of a saved model may change its outputs or its facts."""
+    suffixes = (".json", ".safetensors", ".txt", ".model")
+    return path.is_file() and (path.suffix in suffixes or path.name == "README.md")
 
 
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
+
+
+def place_and_revision(model: str) -> tuple[str, str]:
+    """Returns a folder and nothing, or a repository and its revision.
+
+    Example:
+      >>> place_and_revision("org/name@v2"), place_and_revision("./a@b")
+      (('org/name', 'v2'), ('./a@b', ''))
+    """
+    if model.startswith((".", "/", "~")) or Path(model).is_dir():
+        return model, ""
+    place, _, revision = model.partition("@")
+    return place, revision
+
+
+def reference_file(folder: Path, revision: str) -> tuple[Path, ...]:
+    """Returns the file that says which snapshot of a repository is meant, if any."""
+    file = folder.parents[1] / "refs" / (revision or "main")
+    return (file,) if folder.parent.name == "snapshots" and file.is_file() else ()
 
 
 def model_folder(place: str, revision: str, fetching: Fetching) -> Path:

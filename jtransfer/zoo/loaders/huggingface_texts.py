@@ -15,11 +15,16 @@ from jtransfer.zoo.loaders.huggingface import (
     known_facts,
     loading_reason,
     model_folder,
+    place_and_revision,
+    reference_file,
 )
 from jtransfer.zoo.loaders.types import Fetching, LoadedModel
 from jtransfer.zoo.specs import ModelSpec
 
 _LONGEST = 512
+_DECODERS = ("bloom", "falcon", "gemma", "gpt", "llama", "mistral", "mixtral", "mpt")
+_DECODERS += ("opt", "phi", "qwen")
+"""Beginnings of the types of models that read from left to right."""
 _UNBOUNDED = 10**6
 
 
@@ -43,12 +48,16 @@ def hugging_face_text_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedMod
     import transformers
 
     options = dict(spec.options)
-    place, _, revision = spec.model.partition("@")
+    place, revision = place_and_revision(spec.model)
     folder = model_folder(place, revision, fetching)
     configuration = checked_configuration(folder)
     named = (configuration.get("architectures") or [""])[0]
     has_head = named.endswith("ForSequenceClassification")
-    pool = options.get("pool") or _declared_pooling(folder) or _usual_pooling(named)
+    pool = (
+        options.get("pool")
+        or _declared_pooling(folder)
+        or _usual_pooling(named, configuration)
+    )
     if pool not in (*POOLINGS, "last"):
         raise SourceError(f"pool is one of mean, cls, last, got {pool!r}.")
     kind = "AutoModelForSequenceClassification" if has_head else "AutoModel"
@@ -72,8 +81,8 @@ def hugging_face_text_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedMod
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         model.config.pad_token_id = tokenizer.pad_token_id
-    place = _torch.torch_device(options.get("device"))
-    model, index = model.eval().to(place), int(options.get("layer", -1))
+    device = _torch.torch_device(options.get("device"))
+    model, index = model.eval().to(device), int(options.get("layer", -1))
     longest = _longest(tokenizer, model.config)
 
     def tokens_of(texts: list, **how):
@@ -89,7 +98,7 @@ def hugging_face_text_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedMod
             max_length=longest,
             return_tensors="pt",
         )
-        batch = batch.to(place)
+        batch = batch.to(device)
         with torch.inference_mode():
             result = model(**batch, output_hidden_states=True)
         logits = result.logits.cpu().numpy() if has_head and not absent else None
@@ -109,7 +118,8 @@ def hugging_face_text_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedMod
     return LoadedModel(
         outputs=outputs,
         facts=known_facts(folder, revision) | {"parameters": _torch.num_weights(model)},
-        files=tuple(sorted(p for p in folder.rglob("*") if counts_as_file(p))),
+        files=tuple(sorted(p for p in folder.rglob("*") if counts_as_file(p)))
+        + reference_file(folder, revision),
         resolved={"pool": pool, "layer": index, "tokens": longest},
         packages=("transformers", "tokenizers", "torch"),
         layers=layers,
@@ -142,8 +152,9 @@ def _declared_pooling(folder: Path) -> str | None:
     return "mean"
 
 
-def _usual_pooling(architecture: str) -> str:
+def _usual_pooling(architecture: str, configuration: dict) -> str:
     is_decoder = architecture.endswith(("ForCausalLM", "LMHeadModel"))
+    is_decoder |= str(configuration.get("model_type")).startswith(_DECODERS)
     return "last" if is_decoder else "mean"
 
 

@@ -55,11 +55,21 @@ def onnx_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     batch, resolved = _batches(options)
     name = session.get_outputs()[0].name
 
+    fixed = first.shape[0] if isinstance(first.shape[0], int) else None
+
     def outputs(images: np.ndarray):
-        features, logits = session.run([layer, name], {first.name: batch(images)})
-        features = features.mean(axis=(2, 3)) if features.ndim == 4 else features
+        x, n = batch(images), len(images)
+        size = fixed or n
+        x = np.concatenate([x, np.repeat(x[-1:], -n % size, axis=0)])
+        parts = [
+            session.run([layer, name], {first.name: x[i : i + size]})
+            for i in range(0, len(x), size)
+        ]
+        features, logits = (
+            np.concatenate(part)[:n] for part in zip(*parts, strict=True)
+        )
         own = logits if name != layer and logits.ndim == 2 else None
-        return features.reshape(len(images), -1), own
+        return _pooled(features, resolved["layout"]).reshape(n, -1), own
 
     stated = {p.key.lower(): p.value for p in graph.metadata_props}
     licence = stated.get("licence") or stated.get("license") or "not stated"
@@ -71,6 +81,13 @@ def onnx_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
         resolved={**resolved, "layer": layer},
         packages=("onnxruntime", "onnx", "pillow"),
     )
+
+
+def _pooled(features: np.ndarray, layout: str) -> np.ndarray:
+    """Averages maps over space, and tokens."""
+    if features.ndim == 4:
+        return features.mean(axis=(1, 2) if layout == "nhwc" else (2, 3))
+    return features.mean(axis=1) if features.ndim == 3 else features
 
 
 def _num_parameters(graph) -> int:

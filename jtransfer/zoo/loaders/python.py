@@ -1,7 +1,6 @@
 """`py:` and `torch:`: the user's own functions and networks of PyTorch."""
 
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -27,9 +26,9 @@ def python_function(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     Raises:
       SourceError: if there is no such function.
     """
-    function, files = user_object(spec)
+    function, module = user_object(spec)
     return function_network(function)._replace(
-        files=files, resolved={"version": dict(spec.options).get("version")}
+        module=module, resolved={"version": dict(spec.options).get("version")}
     )
 
 
@@ -57,7 +56,7 @@ def torch_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     """
     import torch
 
-    factory, files = user_object(spec)
+    factory, module = user_object(spec)
     options = dict(spec.options)
     torch.manual_seed(0)
     classes = options.get("num_classes")
@@ -65,9 +64,9 @@ def torch_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
     if not isinstance(model, torch.nn.Module):
         raise SourceError(f"{spec.model} returns {type(model).__name__}, no network.")
     weights = options.get("weights", "none")
-    if weights != "none":
-        files += (Path(weights),)
-        _torch.load_weights(model, files[-1])
+    files = () if weights == "none" else (Path(weights),)
+    for file in files:
+        _torch.load_weights(model, file)
     batch, settings = _torch.normalized_batches(options)
     layer = options.get("layer")
     return _torch.hooked_model(
@@ -77,17 +76,18 @@ def torch_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
         device=options.get("device"),
         facts={"parameters": _torch.num_weights(model)},
         files=files,
+        module=module,
         resolved={**settings, "layer": layer or "last linear"},
         packages=("torch", "pillow"),
         pixel_function=lambda: pixel_function(model, option_preprocessing(settings)),
     )
 
 
-def user_object(spec: ModelSpec) -> tuple[Callable, tuple[Path, ...]]:
+def user_object(spec: ModelSpec) -> tuple[Callable, str]:
     """Imports `package.module:name`, at last from the working directory.
 
     Returns:
-      The object, and the file that it is written in.
+      The object, and the name of its module.
 
     Raises:
       SourceError: if there is none; the line has the reason.
@@ -105,5 +105,4 @@ def user_object(spec: ModelSpec) -> tuple[Callable, tuple[Path, ...]]:
     function = getattr(module, name, None)
     if not callable(function):
         raise SourceError(f"{place} has no function {name!r}.")
-    file = inspect.getsourcefile(module) or getattr(module, "__file__", None)
-    return function, () if file is None else (Path(file),)
+    return function, place

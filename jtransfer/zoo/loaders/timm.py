@@ -8,6 +8,7 @@ import numpy as np
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.zoo.loaders import _torch
 from jtransfer.zoo.loaders._torch_gradients import pixel_function, timm_preprocessing
+from jtransfer.zoo.loaders.huggingface import reference_file
 from jtransfer.zoo.loaders.images import rgb
 from jtransfer.zoo.loaders.types import Download, Fetching, LoadedModel, absent
 from jtransfer.zoo.specs import ModelSpec
@@ -90,7 +91,7 @@ def timm_model(spec: ModelSpec, *, fetching: Fetching) -> LoadedModel:
             maps = model.forward_features(batch(images).to(place))
             features = model.forward_head(maps, pre_logits=True)
             logits = model.forward_head(maps)
-        of_classes = logits.cpu().numpy() if logits.shape[1] else None
+        of_classes = logits.cpu().numpy() if model.num_classes else None
         return _torch.pooled(features), of_classes
 
     def head():
@@ -137,4 +138,6 @@ def _published(name: str, classes: dict, fetching: Fetching):
             f"{one_line(error)[:200]}"
         ) from error
     cached = repository and try_to_load_from_cache(repository, "model.safetensors")
-    return model, (Path(cached),) if isinstance(cached, str) else ()
+    if not isinstance(cached, str):
+        return model, ()
+    return model, (Path(cached), *reference_file(Path(cached).parent, ""))

@@ -54,6 +54,8 @@ class LoadedModel(NamedTuple):
     """The pre-processing and layer that were chosen, as JSON has them."""
     packages: tuple[str, ...] = ()
     """Distributions whose versions may change the numbers."""
+    module: str = ""
+    """The user's module: what it has imported from beside it counts as well."""
     head: Callable[[], np.ndarray | None] = lambda: None
     """Returns the weights `[d, Z]` from features to logits, or None."""
     layers: Callable[[Any], tuple[dict[str, np.ndarray], np.ndarray | None]] | None = (
