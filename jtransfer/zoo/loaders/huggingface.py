@@ -178,7 +178,8 @@ def place_and_revision(model: str) -> tuple[str, str]:
 
 def reference_file(folder: Path, revision: str) -> tuple[Path, ...]:
     """Returns the file that says which snapshot of a repository is meant, if any."""
-    file = folder.parents[1] / "refs" / (revision or "main")
+    folder = folder.absolute()
+    file = folder.parent.parent / "refs" / (revision or "main")
     return (file,) if folder.parent.name == "snapshots" and file.is_file() else ()
 
 
