@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import pytest
 
 import jtransfer
 from jtransfer import ranking, zoo
-from jtransfer._internal.errors import RequestError, SourceError
+from jtransfer._internal.errors import FileError, RequestError, SourceError
 from jtransfer.commands.cache import cache_command
 from jtransfer.commands.doctor import doctor_command
 from jtransfer.commands.options import ModelOptions
 from jtransfer.commands.rank import rank_command
 from jtransfer.zoo import specs
-from jtransfer.zoo.extraction import cache, features, process
+from jtransfer.zoo.extraction import cache, features, process, worker
 
 MODULE = """
 import os, signal, sys, time
@@ -554,3 +555,10 @@ def test_models_of_images_are_refused_for_texts(spec):
     target = target._replace(texts=("a", "b", "c", "d"))
     with pytest.raises(RequestError, match="holds texts; give hf: or py:|\\* is for"):
         zoo.sources(spec, target)
+
+
+def test_features_that_have_no_room_are_not_begun(tmp_path, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=1)
+    monkeypatch.setattr(worker.shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(FileError, match=r"take 2\.00 GB, and 0\.00 GB are free"):
+        worker._check_space(tmp_path, 2 * 10**9)
