@@ -145,7 +145,7 @@ def transfer(
       ... )
       >>> transferred = pairs.transfer(one, other, images, np.arange(10))
       >>> sums = pairs.merged(transferred.blocks)
-      >>> round(pairs.alpha1(sums), 4), round(pairs.alpha2(sums), 4)
+      >>> round(pairs.alpha1_of_sums(sums), 4), round(pairs.alpha2_of_sums(sums), 4)
       (1.0, 1.0)
     """
     n = len(images)
