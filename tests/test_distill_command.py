@@ -12,7 +12,7 @@ import pytest
 from commands import CACHE, jtransfer
 from flax import nnx
 
-from jtransfer import data, models, networks, zoo
+from jtransfer import data, models, networks, transfer, zoo
 from jtransfer.commands import distill
 from jtransfer.commands.options import RecipeOptions
 
@@ -194,3 +194,18 @@ def test_an_option_of_another_method_is_exit_2(folder):
     )
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
+
+
+def test_presets_are_named_after_their_papers():
+    by_name = transfer.STUDENT_PRESETS
+    assert by_name["paper"] == by_name["paper-b"]
+    recipe = by_name["paper-c"]
+    assert (recipe.num_epochs, recipe.batch_size, recipe.learning_rate) == (
+        200,
+        256,
+        0.1,
+    )
+    assert recipe.optimizer == transfer.Momentum(momentum=0.9, weight_decay=5e-4)
+    # At epochs 50, 100 and 150, to a fifth each time.
+    assert [part * 200 for part in recipe.decay_at] == [50, 100, 150]
+    assert recipe.decay_factor == 0.2

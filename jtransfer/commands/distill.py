@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jtransfer.commands.options import (
     ReadingOptions,
-    RecipeOptions,
+    StudentRecipeOptions,
     check_positive,
     check_seed,
     check_weights,
@@ -46,7 +46,7 @@ class StudentOptions:
     cache: Path | None = None
     """Folder of the teacher's outputs, to share among students; one in --out by
     default."""
-    recipe: RecipeOptions = RecipeOptions()
+    recipe: StudentRecipeOptions = StudentRecipeOptions()
     reading: ReadingOptions = ReadingOptions()
 
 

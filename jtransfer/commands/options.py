@@ -105,6 +105,15 @@ class RecipeOptions:
         return {name: value for name, value in fields.items() if value is not None}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentRecipeOptions(RecipeOptions):
+    """Options of training a student."""
+
+    preset: Literal["cpu", "paper", "paper-b", "paper-c"] = "cpu"
+    """Settings that the other options change: paper-b is Adam as for Jacobian matching
+    (paper is its old name), paper-c SGD as for selective cross-task distillation."""
+
+
 def check_positive(**options: float | None) -> None:
     """Raises RequestError unless numbers are positive; None stands for not given."""
     for name, value in options.items():

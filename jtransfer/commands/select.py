@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jtransfer.commands.options import (
     ReadingOptions,
-    RecipeOptions,
+    StudentRecipeOptions,
     check_kept,
     check_positive,
     check_seed,
@@ -31,7 +31,7 @@ def select_command(
     per_class: int | None = None,
     num_test: int | None = None,
     seed: int = 0,
-    recipe: RecipeOptions = RecipeOptions(),
+    recipe: StudentRecipeOptions = StudentRecipeOptions(),
     reading: ReadingOptions = ReadingOptions(),
 ) -> int:
     """Choose the best teacher of a zoo for a target, and distil it into a student.

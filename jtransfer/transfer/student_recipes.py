@@ -61,9 +61,19 @@ class StudentRecipe:
 STUDENT_PRESETS = {
     "cpu": StudentRecipe(num_epochs=20),
     "paper": StudentRecipe(num_epochs=500),
+    "paper-b": StudentRecipe(num_epochs=500),
+    "paper-c": StudentRecipe(
+        num_epochs=200,
+        learning_rate=0.1,
+        decay_at=(0.25, 0.5, 0.75),
+        decay_factor=0.2,
+        batch_size=256,
+        optimizer=Momentum(),
+    ),
 }
-"""`cpu`: minutes on two cores with a narrow network; `paper`: the CIFAR recipe of
-knowledge transfer with Jacobian matching, supplement, "Optimization"."""
+"""`cpu`: minutes on two cores with a narrow network; `paper-b`, of old `paper`: the
+CIFAR recipe of knowledge transfer with Jacobian matching, supplement, "Optimization";
+`paper-c`: that of selective cross-task distillation, section 6.1.2."""
 
 
 @functools.lru_cache(maxsize=64)
