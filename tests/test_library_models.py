@@ -220,21 +220,8 @@ def test_timm(folder, torch):
 
 
 def test_hugging_face(folder, torch):
-    transformers = pytest.importorskip("transformers", reason=WHY)
-    config = transformers.ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=32,
-        patch_size=8,
-        num_labels=4,
-    )
-    torch.manual_seed(0)
-    model = transformers.ViTForImageClassification(config).eval()
-    model.save_pretrained(folder / "vit")
-    processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
-    processor.save_pretrained(folder / "vit")
+    pytest.importorskip("transformers", reason=WHY)
+    model, processor = small_vit(folder, torch)
     x = images()
     given = processor(images=list(x), return_tensors="pt")
     with torch.no_grad():
@@ -440,6 +427,7 @@ def test_smooth_preprocessing_is_the_models_own(folder, torch, spec, side):
 
 
 def small_vit(folder, torch):
+    """Saves a small random classifier; returns it and its processor."""
     import transformers
 
     config = transformers.ViTConfig(
@@ -456,6 +444,7 @@ def small_vit(folder, torch):
     model.save_pretrained(folder / "vit")
     processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
     processor.save_pretrained(folder / "vit")
+    return model, processor
 
 
 def layers_of(folder, spec, target):

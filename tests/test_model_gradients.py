@@ -434,6 +434,9 @@ def test_facts_are_those_of_the_name(folder, target):
     other = zoo.model_source(spec, target, wanted, declared={"licence": "gpl-3.0"})
     with pytest.raises(SourceError, match="gpl-3.0"):
         other.digest()
+    (folder / "zoo.toml").write_text(f'[[source]]\nspec = "{SPEC}"\nlicence = "mit"\n')
+    layers = zoo.sources("zoo.toml", target, layers=True, extraction=wanted)
+    assert len(layers) == 4
 
 
 def test_a_kept_zoo_is_never_of_other_labels(folder, target):

@@ -140,7 +140,7 @@ def scorers(given: Evidence) -> dict[str, Callable[[], jax.Array]]:
         "sinkhorn_2_uncentred": functools.partial(
             transport_score, given, given.fictitious, given.uncentred_cost
         ),
-        "saving": functools.partial(saving, given),
+        "saving": functools.partial(transport_saving, given),
     }
 
 
@@ -179,8 +179,8 @@ def probe_accuracy(given: Evidence) -> jax.Array:
     )
 
 
-def saving(given: Evidence) -> jax.Array:
-    """What the labels save of the transport that shuffled labels cost, on average."""
+def transport_saving(given: Evidence) -> jax.Array:
+    """Transport of shuffled labels less that of the labels, the score `sinkhorn`."""
     rng = np.random.default_rng(0)
     shuffled = [rng.permutation(given.labels) for _ in range(NUM_SHUFFLES)]
     return assessment.transport_saving(

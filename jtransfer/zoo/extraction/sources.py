@@ -35,9 +35,17 @@ _WITHOUT_GRADIENTS = {"onnx": "ONNX files", "py": "functions"}
 class _Applied:
     """A model and the examples of a target: each part is computed once, or fails."""
 
-    def __init__(self, spec, target, settings: Extraction, *, layers: bool):
+    def __init__(
+        self,
+        spec: ModelSpec,
+        target: Target | None,
+        settings: Extraction,
+        declared: Mapping[str, Any],
+        *,
+        layers: bool,
+    ):
         self._spec, self._target = spec, target
-        self._settings, self._layers = settings, layers
+        self._settings, self._declared, self._layers = settings, declared, layers
         self._lock = threading.Lock()
         self._held: dict[str, KeptFeatures | SourceError] = {}
 
@@ -55,6 +63,10 @@ class _Applied:
         return held
 
     def _extracted(self, part: str, advance) -> KeptFeatures:
+        settings = self._settings
+        if "licence" in self._declared:  # It counts for more than what is stated.
+            check_licence(str(self._declared["licence"]), settings.licences)
+            settings = settings._replace(licences=())
         examples = getattr(self._target, part, None)
         if examples is None:
             of_texts = {"images": "texts", "test_images": "test_texts"}[part]
@@ -64,7 +76,7 @@ class _Applied:
                 "It is a model of images or texts: the target must hold these."
             )
         return extracted(
-            self._spec, examples, self._settings, layers=self._layers, advance=advance
+            self._spec, examples, settings, layers=self._layers, advance=advance
         )
 
 
@@ -97,18 +109,9 @@ def model_source(
     """
     declared = declared or {}
     facts: dict[str, Any] = {"spec": spec.text, **declared}
-    refused = None
-    if "licence" in declared:  # It counts for more than what the model states.
-        try:
-            check_licence(str(declared["licence"]), settings.licences)
-        except SourceError as error:
-            refused = error
-        settings = settings._replace(licences=())
-    applied = _Applied(spec, target, settings, layers=False)
+    applied = _Applied(spec, target, settings, declared, layers=False)
 
     def stored(part: str = "images", advance: Advance | None = None) -> Source:
-        if refused is not None:
-            raise refused
         kept = applied.kept(part, advance)
         facts.update({**kept.record["facts"], **declared})
         return npz_source(kept.folder)
@@ -207,10 +210,11 @@ def model_layer_sources(
     Returns:
       The layers; the model itself where it has but one layer, or fails.
     """
+    declared = declared or {}
     whole = model_source(spec, target, settings, declared=declared, name=name)
     if "layer" in dict(spec.options):
         return [whole]
-    applied = _Applied(spec, target, settings, layers=True)
+    applied = _Applied(spec, target, settings, declared, layers=True)
     try:
         kept = applied.kept()
     except SourceError as error:
@@ -222,7 +226,7 @@ def model_layer_sources(
             raise reason
 
         return [whole._replace(features=failing, logits=None, digest=failing)]
-    facts = {**kept.record["facts"], **(declared or {})}
+    facts = {**kept.record["facts"], **declared}
     facts = {k: v for k, v in facts.items() if k not in NUMBERS}
     has_test = _has_test(target)
 
