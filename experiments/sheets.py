@@ -140,6 +140,29 @@ def gain(value: Value) -> str:
     return f"{better}: {points}, the interval excludes zero."
 
 
+def not_worse(value: Value, *, margin: float = 0.01) -> str:
+    """Judges by an interval whether a difference of accuracies is never a loss.
+
+    Args:
+      value: the difference, with its 95% interval.
+      margin: the loss that would still count as none.
+
+    Example:
+      >>> not_worse(Value(0.002, -0.004, 0.008))
+      'Not worse: the interval ends above a loss of 1 point.'
+      >>> not_worse(Value(0.002, -0.02, 0.024))
+      'Not decided: the interval goes beyond a loss of 1 point.'
+    """
+    size = f"{100 * margin:g} point"
+    if value.low is None:
+        return "Not decided: one seed, no interval."
+    if value.low > -margin:
+        return f"Not worse: the interval ends above a loss of {size}."
+    if value.high < -margin:
+        return f"Worse: by more than {size}."
+    return f"Not decided: the interval goes beyond a loss of {size}."
+
+
 def over_seeds(values: Sequence[Value]) -> Value:
     """The mean with the 95% interval of Student's t over the seeds.
 

@@ -75,6 +75,27 @@ def test_a_network_survives_the_disk(network, images, tmp_path):
     np.testing.assert_array_equal(first, second)
 
 
+def test_class_centres_are_kept_with_a_network_and_decide_the_cost(
+    network, images, tmp_path
+):
+    features = np.concatenate([f for f, _ in networks.outputs(network, images.images)])
+    centers = np.stack([features[images.labels == c].mean(axis=0) for c in range(3)])
+    centers = centers[::-1].astype(np.float32)
+    networks.write_network(tmp_path / "net", network._replace(class_centers=centers))
+    again = networks.read_network(tmp_path / "net")
+    np.testing.assert_array_equal(again.class_centers, centers)
+    networks.write_network(tmp_path / "bare", network)
+    assert networks.read_network(tmp_path / "bare").class_centers is None
+    # The same classes backwards: the cost is nothing off the diagonal.
+    cost = np.asarray(transfer.class_cost(again, images))
+    np.testing.assert_allclose(cost[[0, 1, 2], [2, 1, 0]], 0, atol=1e-3)
+    assert transfer.class_cost(network, images)[0, 2] > 0.01
+    bad = network._replace(class_centers=centers[:2])
+    networks.write_network(tmp_path / "net", bad)
+    with pytest.raises(data.DataError, match=r"class_centers in .* floats \[3, "):
+        networks.read_network(tmp_path / "net")
+
+
 def test_outputs_are_those_of_the_function_on_pixels(network, images):
     x = images.images.astype(np.float32) / 255
     logits = jax.vmap(networks.function(network))(x[:5])
@@ -216,8 +237,12 @@ def test_without_held_out_images_the_last_network_is_taken(images, tmp_path):
     statistics = data.ChannelStatistics(*np.full((2, 3), 0.25, np.float32))
     options = {"recipe": recipe, "folder": tmp_path, "seed": 0, "facts": {}}
     network = transfer.train_network(
-        ARCHITECTURE, images, None, **options, statistics=statistics
+        ARCHITECTURE, images, None, **options, statistics=statistics, keep_centers=True
     )
+    features = np.concatenate([f for f, _ in networks.outputs(network, images.images)])
+    for label, center in enumerate(networks.read_network(tmp_path).class_centers):
+        own = features[images.labels == label].mean(axis=0)
+        np.testing.assert_allclose(center, own, rtol=1e-4, atol=1e-5)
     assert network.facts["best_step"] == 2 * (len(images.labels) // 16)
     assert "source_accuracy" not in network.facts
     jax.tree.map(np.testing.assert_array_equal, network.statistics, statistics)

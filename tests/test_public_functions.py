@@ -176,6 +176,41 @@ def predictors(i):
     )
 
 
+def matching_state(i):
+    return distillation.matching_state(
+        teacher_channels=[2], student_channels=[2], dtype=i.maps.dtype
+    )
+
+
+def mgd_norms(i):
+    return distillation.mgd_norms(student_channels=[2], dtype=i.maps.dtype)
+
+
+def projection_head(i):
+    return distillation.projection_head(KEY, dim=2, dtype=i.maps.dtype)
+
+
+def views(i):
+    """Two different numbers of each of four views, `[12, 4, 2]`."""
+    return i.maps[:, :, 0], i.maps[:, :, 1]
+
+
+def attention_params(i):
+    return distillation.afd_attention(
+        KEY, teacher_channels=[2], student_channels=[2, 2], dim=3, dtype=i.maps.dtype
+    )
+
+
+def wcord_parameters(i):
+    return distillation.wcord_parameters(
+        KEY, teacher_dim=4, student_dim=4, dim=3, dtype=i.features.dtype
+    )
+
+
+def wcord_memory(i):
+    return distillation.wcord_memory(KEY, num_examples=N, dim=3, dtype=i.features.dtype)
+
+
 def corners(i):
     """Two different parts of the maps, `[12, 2, 2, 2]`."""
     return i.maps[:, :2, :2], i.maps[:, 2:, 2:]
@@ -402,6 +437,9 @@ CALLS = {
     assessment.fictitious_assessment: lambda i: assessment.fictitious_assessment(
         i.features, i.logits, i.weights, LABELS, num_classes=C
     ),
+    assessment.student_assessment: lambda i: assessment.student_assessment(
+        i.features, i.logits, i.weights, LABELS, i.logits
+    ),
     assessment.transport_saving: lambda i: assessment.transport_saving(
         i.features, i.logits, i.weights, LABELS, LABELS[None, ::-1], num_classes=C
     ),
@@ -442,6 +480,69 @@ CALLS = {
     distillation.vid_predictors: predictors,
     distillation.vid_loss: lambda i: distillation.vid_loss(
         predictors(i), *([part] for part in corners(i))
+    ),
+    distillation.channel_costs: lambda i: distillation.channel_costs(*corners(i)),
+    distillation.channel_assignment: lambda i: distillation.channel_assignment(i.cost),
+    distillation.matching_state: matching_state,
+    distillation.renewed_matching: lambda i: distillation.renewed_matching(
+        matching_state(i), [i.cost[:2, :2]], period=1
+    ),
+    distillation.margins: lambda i: distillation.margins(i.logits[0], i.joint[0, :3]),
+    distillation.mgd_norms: mgd_norms,
+    distillation.mgd_loss: lambda i: distillation.mgd_loss(
+        mgd_norms(i), *([part] for part in corners(i)), [LABELS[:2]], [-i.joint[0, :2]]
+    ),
+    distillation.rotated_views: lambda i: distillation.rotated_views(i.maps),
+    distillation.projection_head: projection_head,
+    distillation.projected: lambda i: distillation.projected(
+        projection_head(i), views(i)[0]
+    ),
+    distillation.contrastive_logits: lambda i: distillation.contrastive_logits(
+        views(i)[0]
+    ),
+    distillation.contrastive_loss: lambda i: distillation.contrastive_loss(views(i)[0]),
+    distillation.kept_views: lambda i: distillation.kept_views(
+        i.logits, LABELS, fraction=0.5
+    ),
+    distillation.match_rotated_predictions: lambda i: (
+        distillation.match_rotated_predictions(*views(i), LABELS % 2)
+    ),
+    distillation.match_similarities: lambda i: distillation.match_similarities(
+        *views(i)
+    ),
+    distillation.sftn_loss: lambda i: distillation.sftn_loss(
+        i.logits, [i.other_logits], LABELS
+    ),
+    distillation.afd_attention: attention_params,
+    distillation.afd_loss: lambda i: distillation.afd_loss(
+        attention_params(i), [i.maps], corners(i)
+    ),
+    distillation.aml_loss: lambda i: distillation.aml_loss(
+        i.features, i.others, LABELS, margin=0.5
+    ),
+    distillation.asymmetric_regression: on_features(distillation.asymmetric_regression),
+    distillation.seed_queue: lambda i: distillation.seed_queue(
+        KEY, length=3, dim=4, dtype=i.features.dtype
+    ),
+    distillation.seed_loss: lambda i: distillation.seed_loss(
+        i.features, i.others, i.weights
+    ),
+    distillation.renewed_queue: lambda i: distillation.renewed_queue(
+        i.weights, i.features
+    ),
+    distillation.wcord_parameters: wcord_parameters,
+    distillation.wcord_memory: wcord_memory,
+    distillation.renewed_memory: lambda i: distillation.renewed_memory(
+        wcord_parameters(i), wcord_memory(i), i.features, i.others, LABELS
+    ),
+    distillation.drawn_negatives: lambda i: distillation.drawn_negatives(
+        KEY, LABELS, num_examples=N, num_negatives=2
+    ),
+    distillation.wcord_global_loss: lambda i: distillation.wcord_global_loss(
+        wcord_parameters(i), wcord_memory(i), i.features, i.others, LABELS[:, None]
+    ),
+    distillation.wcord_local_loss: lambda i: distillation.wcord_local_loss(
+        wcord_parameters(i), i.features, i.others, **SINKHORN
     ),
     distillation.selected_output_gradient: lambda i: (
         distillation.selected_output_gradient(teacher(i), i.features[0], 1)
@@ -548,6 +649,7 @@ DEFAULT_DTYPE = {
 SLOW_TO_COMPILE = {
     assessment.fictitious_assessment,
     assessment.fictitious_student,
+    assessment.student_assessment,
     assessment.transport_saving,
     assessment.sinkhorn_assessment,
     assessment.sinkhorn_score,
@@ -555,6 +657,7 @@ SLOW_TO_COMPILE = {
     dense_targets.palette,
     distillation.sinkhorn_matches,
     distillation.sinkhorn_matching,
+    distillation.wcord_local_loss,
     hgr.ace,
     higher_order.best_sources,
     higher_order.greedy_sources,

@@ -298,6 +298,11 @@ def test_transported_targets_agree_with_definition():
     for wrong in ({"epsilon": 0.0}, {"targets_weight": -1.0}):
         with pytest.raises(ValueError, match="positive|negative"):
             transfer.transported_targets_method(cost, **wrong)
+    for wrong in (np.where(cost == cost.max(), np.nan, cost), cost[0]):
+        with pytest.raises(ValueError, match="A cost must be finite, with a row"):
+            transfer.transported_targets_method(wrong)
+        with pytest.raises(ValueError, match="A cost must be finite, with a row"):
+            transfer.sinkhorn_method([wrong])
     with pytest.raises(ValueError, match="student_logits must be"):
         distillation.transported_targets(teacher, teacher, cost, **settings)
 

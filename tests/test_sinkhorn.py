@@ -291,6 +291,33 @@ def test_convergence_is_told_truthfully_for_each_problem(seed, threshold):
         assert not result.converged.any()
 
 
+def test_a_stop_by_the_gradient_is_a_stop_by_the_marginals_over_epsilon():
+    """An iteration moves the gradient by epsilon times the error of the marginals."""
+    teacher, student, cost = problem(5)
+    by_marginals = sinkhorn_distances(teacher, student, cost, threshold=1e-4)
+    settings = {"gradient_threshold": 1e-5}
+    result = sinkhorn_distances(teacher, student, cost, **settings)
+    assert result.converged.all()
+    gap = result.num_iterations - by_marginals.num_iterations
+    assert np.abs(gap).max() <= 2
+    assert result.num_iterations.max() > 5
+
+    def gradient(**settings):
+        def total(logits):
+            probs = jax.nn.softmax(logits)
+            return sinkhorn_distances(teacher, probs, cost, **settings).distance.sum()
+
+        return jax.grad(total)(jnp.log(student))
+
+    exact = gradient(threshold=EXACT, max_iterations=9999)
+    errors = jnp.abs(gradient(**settings) - exact).sum(axis=1)
+    assert errors.max() < 1e-4
+    assert errors.max() < 0.1 * jnp.abs(gradient(max_iterations=2) - exact).sum(1).max()
+    cut = sinkhorn_distances(teacher, student, cost, max_iterations=3, **settings)
+    assert not cut.converged.any()
+    assert (cut.num_iterations == 3).all()
+
+
 @forms
 def test_what_cannot_converge_says_so(form):
     teacher, student, cost = problem(6)

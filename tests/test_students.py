@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 
 import chex
 import jax
@@ -483,6 +484,20 @@ def test_an_optimizer_falls_where_the_recipe_says():
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
     again = student_recipes.student_optimizer(dataclasses.replace(recipe), 8)
     assert again is optimizer
+    # Nesterov's step is along the gradient and the momentum it will have.
+    cosine = dataclasses.replace(
+        recipe,
+        decay_at=transfer.Cosine(last=0.1),
+        optimizer=transfer.Nesterov(momentum=0.5, weight_decay=0.25),
+    )
+    optimizer = student_recipes.student_optimizer(cosine, 8)
+    state, velocity = optimizer.init(weights), 0.0
+    for step in range(8):
+        updates, state = optimizer.update(slopes, state, weights)
+        velocity = 0.5 * velocity + 1.25
+        rate = 0.1 * (0.1 + 0.9 * (1 + np.cos(np.pi * step / 8)) / 2)
+        expected = rate * (1.25 + 0.5 * velocity)
+        assert -updates["kernel"].item() == pytest.approx(expected, rel=1e-5)
     # By default it is Adam with one fall, after four fifths.
     usual = student_recipes.student_optimizer(RECIPE, 10)
     rate = optax.piecewise_constant_schedule(0.01, {8: 0.1})
@@ -491,6 +506,53 @@ def test_an_optimizer_falls_where_the_recipe_says():
         updates, ours = usual.update(slopes, ours)
         expected, reference = optax.adam(rate).update(slopes, reference)
         chex.assert_trees_all_equal(updates, expected)
+
+
+def seen_memory(key, teacher, student, num_examples):
+    shape = (num_examples, teacher["teacher_logits"].shape[1])
+    assert student["teacher_logits"].shape[1] == CLASSES
+    return {"rows": jnp.zeros(shape), "steps": jnp.zeros((), jnp.int32)}
+
+
+def remembering_loss(student, batch):
+    """Keeps what the teacher said of each example, and how often it was asked."""
+    memory, places = batch["memory"], batch["indices"]
+    memory = {
+        "rows": memory["rows"].at[places].set(batch["teacher_logits"]),
+        "steps": memory["steps"] + 1,
+    }
+    steps = batch["memory"]["steps"].astype(jnp.float32)
+    full = jnp.any(batch["memory"]["rows"] != 0, axis=1)
+    parts = {"steps": steps, "known": jnp.mean(full.astype(jnp.float32))}
+    return jnp.mean(student.logits**2), parts, memory
+
+
+def test_a_memory_passes_from_step_to_step_and_is_thrown_away(tmp_path):
+    method = transfer.Method(
+        teacher_outputs.logits, remembering_loss, memory=seen_memory
+    )
+    recipe = dataclasses.replace(RECIPE, num_epochs=2, batch_size=8)
+    options = {"model": "vgg4", "method": method, "recipe": recipe}
+    student = distilled(tmp_path / "first", "lwf", **options)
+    rows = log(tmp_path / "first")
+    assert [row["steps"] for row in rows] == [0, 1, 2, 3, 4, 5]
+    # An epoch of three batches shows each of the 24 images once.
+    np.testing.assert_allclose(
+        [row["known"] for row in rows], [0, 1 / 3, 2 / 3, 1, 1, 1]
+    )
+    plain = networks.model(student.architecture, rngs=nnx.Rngs(0))
+    expected = models.functional(plain)[1]
+    chex.assert_trees_all_equal_shapes(student.variables, expected)
+    # A run that was cut goes on with what it remembers.
+    shutil.copytree(tmp_path / "first", tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "6")
+    again = distilled(tmp_path / "cut", "lwf", **options)
+    chex.assert_trees_all_close(again.variables, student.variables, rtol=1e-6)
+    assert [row["steps"] for row in log(tmp_path / "cut")][-1] == 5
+    # With augmentation the places are those of the images all the same.
+    padded = dataclasses.replace(recipe, padding=1)
+    distilled(tmp_path / "padded", "lwf", **(options | {"recipe": padded}))
+    assert log(tmp_path / "padded")[-1]["known"] == 1
 
 
 def linear_extras(key, teacher, student):

@@ -131,6 +131,109 @@ def test_the_last_layer_is_given_or_found():
     assert "[8, 3]" in row.reason
 
 
+def test_true_centres_stand_for_the_last_layer(tmp_path):
+    features, labels = task()
+    centers = np.random.default_rng(8).normal(size=(SOURCE_CLASSES, WIDTH))
+    (own,) = rows_of(source_of(features, centers=lambda: centers), labels)
+    (head,) = rows_of(source_of(features, head=lambda: centers.T), labels)
+    np.testing.assert_allclose(own.value, head.value, atol=1e-6)
+    (none,) = rows_of(source_of(features, centers=lambda: None), labels)
+    (usual,) = rows_of(source_of(features), labels)
+    assert none.value == usual.value != own.value
+    (row,) = rows_of(source_of(features, centers=lambda: centers.T), labels)
+    assert row.reason == "class_centers must be finite and of shape [3, 8], got [8, 3]."
+    np.savez(
+        tmp_path / "a.npz",
+        features=features,
+        logits=features @ KERNEL + 0.5,
+        class_centers=centers,
+    )
+    (source,) = zoo.sources(str(tmp_path / "a.npz"))
+    (row,) = rows_of(source, labels)
+    np.testing.assert_allclose(row.value, own.value, atol=1e-6)
+
+
+def student_score(features, labels, kept, student):
+    """Minus Eq. (24) by definition for the logits of a student, over examples kept."""
+    x, y = features[kept], labels[kept]
+    means = np.stack([x[y == c].mean(axis=0) for c in range(NUM_CLASSES)])
+    centred = [c - c.mean(axis=0) for c in (KERNEL.T, means)]
+    unit = [c / np.linalg.norm(c, axis=1, keepdims=True) for c in centred]
+    probs = (
+        scipy.special.softmax(logits / 3, axis=1)
+        for logits in (x @ KERNEL + 0.5, student[kept])
+    )
+    distances, _, _ = references(*probs, scipy.spatial.distance.cdist(*unit))
+    return -distances.mean()
+
+
+def test_the_exact_score_is_of_the_student_that_a_source_has_taught(tmp_path):
+    features, labels = task()
+    student = np.random.default_rng(4).normal(size=(NUM, NUM_CLASSES))
+    student[np.arange(NUM), labels] += 2
+    np.savez(
+        tmp_path / "a.npz",
+        features=features,
+        logits=features @ KERNEL + 0.5,
+        student_logits=student,
+    )
+    (source,) = zoo.sources(str(tmp_path / "a.npz"))
+    (row,) = rows_of(source, labels, "sinkhorn_exact")
+    every = np.arange(NUM)
+    value = student_score(features, labels, every, student)
+    np.testing.assert_allclose(row.value, value, atol=3e-4)
+    kept = np.setdiff1d(every, dealt_labels(labels).order[:, 3])
+    value = student_score(features, labels, kept, student)
+    np.testing.assert_allclose(row.replicates[3], value, atol=3e-4)
+    (row,) = rows_of(source_of(features), labels, "sinkhorn_exact")
+    assert row.reason.startswith("It needs features, logits and student_logits")
+    narrow = source_of(features, student_logits=lambda: student[:, :2])
+    (row,) = rows_of(narrow, labels, "sinkhorn_exact")
+    assert "5 a row as the target has classes, got 2" in row.reason
+    (row,) = rows_of(source_of(features), labels, "sinkhorn_approximation_1")
+    assert row.reason.startswith("It needs a reference")
+
+
+def test_approximation_1_is_of_the_reference():
+    features, labels = task()
+    student = np.random.default_rng(4).normal(size=(NUM, NUM_CLASSES))
+    calls = []
+
+    def logits():
+        calls.append(1)
+        return student
+
+    names = [f"class {c}" for c in range(NUM_CLASSES)]
+    images = np.random.default_rng(1).integers(256, size=(NUM, 2, 2, 1))
+    target = zoo.Target(
+        "target",
+        labels,
+        NUM_CLASSES,
+        names,
+        digest="",
+        images=images.astype(np.uint8),
+    )
+    model = zoo.Source(
+        "student", {}, logits=logits, function=lambda: lambda x: x.reshape(-1)[:3]
+    )
+    sources = [source_of(features, name=name) for name in "ab"]
+
+    def rows(facts):
+        reference = zoo.Reference(model._replace(facts=facts))
+        return ranking.rank_sources(
+            sources, target, ["sinkhorn_approximation_1"], reference=reference
+        )
+
+    chosen = [row for row in rows({}) if row.score == "sinkhorn_approximation_1"]
+    value = student_score(features, labels, np.arange(NUM), student)
+    for row in chosen:
+        np.testing.assert_allclose(row.value, value, atol=3e-4)
+    assert len(chosen) == 2
+    assert len(calls) == 1
+    refused = rows({"source_classes": names[::-1]})
+    assert "in another order" in refused[-1].reason
+
+
 def test_a_teacher_with_no_opinion_is_told():
     features, labels = task()
     (row,) = rows_of(

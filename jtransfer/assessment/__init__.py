@@ -2,10 +2,10 @@
 
 The exact score and its two approximations are one function, `sinkhorn_score`, of three
 students: that distilled from this very teacher (exact), one trained without a teacher
-(Approximation I), or `fictitious_student` (Approximation II, the one to use: it needs
-no training of networks, and `fictitious_assessment` is all of it). Their probabilities,
-and the teacher's, are softmax outputs at the temperature of distillation, 3 in the
-paper.
+(Approximation I; `student_assessment` is all of both), or `fictitious_student`
+(Approximation II, the one to use: it needs no training of networks, and
+`fictitious_assessment` is all of it). Their probabilities, and the teacher's, are
+softmax outputs at the temperature of distillation, 3 in the paper.
 """
 
 from jtransfer.assessment._fictitious import DEFAULT_ASSESSMENT as DEFAULT_ASSESSMENT
@@ -14,6 +14,7 @@ from jtransfer.assessment._fictitious import (
     fictitious_assessment as fictitious_assessment,
 )
 from jtransfer.assessment._fictitious import fictitious_student as fictitious_student
+from jtransfer.assessment._fictitious import student_assessment as student_assessment
 from jtransfer.assessment._fictitious import transport_saving as transport_saving
 from jtransfer.assessment._scores import Assessment as Assessment
 from jtransfer.assessment._scores import sinkhorn_assessment as sinkhorn_assessment

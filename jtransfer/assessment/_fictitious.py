@@ -87,26 +87,91 @@ def fictitious_assessment(
     """
     features, labels = jnp.asarray(features), jnp.asarray(labels)
     checks.labelled(features, labels, num_classes)
-    temperature, epsilon, weight_decay = settings
+    weight_decay = settings.weight_decay
     if weight_decay is None:
         weight_decay = _usual_penalty(features)
-    teacher_logits = jnp.asarray(teacher_logits, features.dtype)
-    centers = class_centers(features, labels, num_classes=num_classes)
     student_logits = fictitious_student(
         features, labels, num_classes=num_classes, weight_decay=weight_decay
     )
+    return student_assessment(
+        features,
+        teacher_logits,
+        teacher_centers,
+        labels,
+        student_logits,
+        teacher_counts=teacher_counts,
+        settings=settings,
+    )
+
+
+@jax.jit
+def student_assessment(
+    features: ArrayLike,
+    teacher_logits: ArrayLike,
+    teacher_centers: ArrayLike,
+    labels: ArrayLike,
+    student_logits: ArrayLike,
+    *,
+    teacher_counts: ArrayLike | None = None,
+    settings: AssessmentSettings = DEFAULT_ASSESSMENT,
+) -> Assessment:
+    """Assesses a teacher by the outputs of a student that has been trained.
+
+    With the student of this teacher it is the exact assessment, with one that has
+    learnt from labels alone, the same for all teachers, Approximation I. All else is
+    as in `fictitious_assessment`.
+
+    Args:
+      features: floating-point features of the teacher, shape ``[n, d]``.
+      teacher_logits: its logits for the same examples, shape ``[n, Ct]``.
+      teacher_centers: centres of the teacher's classes, shape ``[Ct, d]``.
+      labels: integer classes of the student, shape ``[n]``; an example with a label
+        outside ``[0, Cs)`` is left out of centres and mean.
+      student_logits: the student's logits for the examples, shape ``[n, Cs]``.
+      teacher_counts: which of the teacher's classes have a centre, where it is
+        positive, shape ``[Ct]``; all if None.
+      settings: temperature and entropy; the penalty is not used.
+
+    Returns:
+      The score, the mean plan ``[Ct, Cs]`` and the share of converged examples; zeros
+      where no example is left.
+
+    Raises:
+      ValueError: if the shapes do not agree.
+      TypeError: if features are not floating-point or labels not integers.
+
+    Example:
+      >>> features = jnp.array([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+      >>> labels, centers = jnp.array([0, 0, 1, 1]), jnp.eye(2)
+      >>> def score(student_logits):
+      ...     return student_assessment(
+      ...         features, 9 * features, centers, labels, student_logits
+      ...     ).score
+      >>> bool(score(9 * features) > score(-9 * features))
+      True
+
+    References:
+      Lu, Ye and Zhan, "Selective Cross-Task Distillation", section 5, Eq. (24) and
+      Approximation I.
+    """
+    features, labels = jnp.asarray(features), jnp.asarray(labels)
+    student_logits = jnp.asarray(student_logits, features.dtype)
+    num_classes = student_logits.shape[1]
+    checks.labelled(features, labels, num_classes)
+    checks.same_length(features=features, student_logits=student_logits)
+    teacher_logits = jnp.asarray(teacher_logits, features.dtype)
     used = ((labels >= 0) & (labels < num_classes)).astype(features.dtype)
     cost = centred_cost(
         jnp.asarray(teacher_centers, features.dtype),
-        centers,
+        class_centers(features, labels, num_classes=num_classes),
         teacher_counts=teacher_counts,
         student_counts=used @ jax.nn.one_hot(labels, num_classes, dtype=used.dtype),
     )
     result = sinkhorn_distances(
-        jax.nn.softmax(teacher_logits / temperature),
-        jax.nn.softmax(student_logits / temperature),
+        jax.nn.softmax(teacher_logits / settings.temperature),
+        jax.nn.softmax(student_logits / settings.temperature),
         cost,
-        epsilon=epsilon,
+        epsilon=settings.epsilon,
     )
     n = jnp.maximum(used.sum(), 1)
     plan = jnp.sum(result.plan * used[:, None, None], axis=0) / n

@@ -32,7 +32,9 @@ def ls_command(models: str | None = None, /) -> int:
     )
     needs = {"probabilities": "logits", "source_labels": "logits"}
     needs |= dict.fromkeys(ranking.OF_REFERENCE, "a network, --reference")
-    needs |= dict.fromkeys(ranking.ON_REQUEST, "features, logits; by name only")
+    needs["transport"] = "features, logits; by name only"
+    needs["reference_student"] = f"{needs['transport']}, --reference"
+    needs["own_student"] = f"{needs['transport']}, student_logits"
     for name, score in ranking.SCORES.items():
         says = f"{score.meaning} {score.range}".strip()
         need = needs.get(score.needs, "features")

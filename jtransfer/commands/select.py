@@ -86,7 +86,7 @@ def select_command(
     check_seed(seed)
     if score not in ranking.SCORES:
         raise RequestError(f"--score: {ranking.unknown_score(score)}")
-    if ranking.SCORES[score].needs in ranking.OF_REFERENCE:
+    if ranking.SCORES[score].needs in ranking.NEEDS_REFERENCE:
         raise RequestError(f"--score {score} compares with another network.")
     examples = target_of_images(
         target, reading, per_class=per_class, num_test=num_test, seed=seed

@@ -22,6 +22,7 @@ def train_command(
     bfloat16: bool = False,
     steps_per_dispatch: int = 1,
     num_examples: int | None = None,
+    keep_centers: bool = False,
     seed: int = 0,
     reading: ReadingOptions = ReadingOptions(),
 ) -> int:
@@ -44,6 +45,9 @@ def train_command(
       bfloat16: Compute in bfloat16.
       steps_per_dispatch: Steps that an accelerator makes in one go.
       num_examples: Use the first training and test images only, so many of each.
+      keep_centers: Write the mean embedding of each class with the network. The costs
+        of distill and select, and the score sinkhorn, then use it in place of the
+        weights of the last layer; untrained features do well by it, too.
       seed: Seed of weights, order and augmentation.
       reading: How images are read.
 
@@ -82,6 +86,7 @@ def train_command(
         recipe=settings,
         folder=out,
         seed=seed,
+        keep_centers=keep_centers,
         facts={"source": f"{data}, {len(train.class_names)} classes", "model": model},
     )
     print(f"{out}: test accuracy {network.facts['source_accuracy']:.4f}")

@@ -50,6 +50,16 @@ def of_one_size(teacher: jax.Array, student: jax.Array) -> tuple[jax.Array, jax.
     return _pooled(teacher, size), _pooled(student, size)
 
 
+def batch_normalized(maps: jax.Array) -> jax.Array:
+    """Returns maps `[n, h, w, c]` whose channels have mean 0 and variance 1 here.
+
+    There is no state: what is trained beside a student is thrown away after it.
+    """
+    axes = (0, 1, 2)
+    maps = maps - jnp.mean(maps, axis=axes, keepdims=True)
+    return maps * jax.lax.rsqrt(jnp.mean(maps**2, axis=axes, keepdims=True) + 1e-5)
+
+
 def _pooled(maps, size):
     for axis, new in zip((1, 2), size, strict=True):
         if maps.shape[axis] != new:

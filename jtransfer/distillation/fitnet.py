@@ -123,7 +123,7 @@ def fitnet_loss(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     scale, shift = regressor.scale[None, None, None], regressor.shift[None, None, None]
-    hidden = jax.nn.relu(_normalized(hidden) * scale + shift)
+    hidden = jax.nn.relu(_maps.batch_normalized(hidden) * scale + shift)
     return jnp.mean((hidden - teacher) ** 2)
 
 
@@ -139,9 +139,3 @@ def _geometry(teacher_side, student_side):
         f"A student's map of side {student_side} is too small for one of the teacher "
         f"of side {teacher_side}: it must be half as large, or not smaller."
     )
-
-
-def _normalized(maps):
-    axes = (0, 1, 2)
-    maps = maps - jnp.mean(maps, axis=axes, keepdims=True)
-    return maps * jax.lax.rsqrt(jnp.mean(maps**2, axis=axes, keepdims=True) + 1e-5)

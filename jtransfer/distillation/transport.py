@@ -22,6 +22,7 @@ def sinkhorn_matching(
     epsilon: ArrayLike,
     max_iterations: int,
     threshold: float = 1e-3,
+    gradient_threshold: float | None = None,
 ) -> jax.Array:
     r"""Computes the mean Sinkhorn distance between the teacher's predictions and ours.
 
@@ -49,6 +50,8 @@ def sinkhorn_matching(
         grows with ``max(cost) / epsilon``.
       threshold: largest sum of absolute errors of a plan's column sums that counts as
         converged.
+      gradient_threshold: stops by the gradient instead; see
+        `jtransfer.sinkhorn.sinkhorn_distances`.
 
     Returns:
       The loss, shape ``[]``; it may be negative.
@@ -80,6 +83,7 @@ def sinkhorn_matching(
             epsilon=epsilon,
             max_iterations=max_iterations,
             threshold=threshold,
+            gradient_threshold=gradient_threshold,
         ).distance
     )
 
@@ -94,6 +98,7 @@ def sinkhorn_matches(
     epsilon: ArrayLike,
     max_iterations: int,
     threshold: float = 1e-3,
+    gradient_threshold: float | None = None,
 ) -> SinkhornResult:
     """Computes the distances of `sinkhorn_matching` one by one, with their convergence.
 
@@ -105,6 +110,7 @@ def sinkhorn_matches(
       epsilon: strength of the entropy, positive.
       max_iterations: the most iterations for one example; static.
       threshold: see `sinkhorn_matching`.
+      gradient_threshold: likewise.
 
     Returns:
       Distances, plans, convergence and iterations, each with a first axis of length
@@ -134,6 +140,7 @@ def sinkhorn_matches(
         epsilon=epsilon,
         threshold=threshold,
         max_iterations=max_iterations,
+        gradient_threshold=gradient_threshold,
     )
 
 

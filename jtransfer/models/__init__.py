@@ -7,6 +7,7 @@ _MODULE_OF = {
     "AlexNet": "alexnet",
     "moved_statistics": "batch_statistics",
     "self_normalized": "batch_statistics",
+    "Branched": "branched",
     "EfficientNetLite0": "efficientnet_lite",
     "FullyConnected": "fully_connected",
     "Variables": "_variables",

@@ -97,19 +97,36 @@ class VGG(nnx.Module):
           dropout), `feature_maps` (one a max-pooling, after ReLU and pooling) and
           `pre_activations` (the same before the ReLU).
         """
-        dropping = self.dropout.rate > 0 and not self.dropout.deterministic
-        if dropping and key is None:
-            raise ValueError("key must be given to train with dropout.")
         return layers.over_batch(
-            lambda x: self._forward(x, key),
+            lambda x: self.from_stage(x, 0, key=key),
             x,
             self.example_shape,
             smallest=2 ** len(self.stages),
         )
 
-    def _forward(self, x, key):
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Channels of the feature maps, one a stage."""
+        return tuple(stage[-1].norm.num_features for stage in self.stages)
+
+    def from_stage(
+        self, x: jax.Array, stage: int, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, dict]:
+        """Returns logits and intermediates of the stages from one on.
+
+        Args:
+          x: the feature maps before that stage, shape ``[n, h, w, c]``.
+          stage: the first stage to run; 0 for images.
+          key: randomness of the dropout; needed in training mode only.
+
+        Returns:
+          The same as a call of the network, of these stages only.
+        """
+        dropping = self.dropout.rate > 0 and not self.dropout.deterministic
+        if dropping and key is None:
+            raise ValueError("key must be given to train with dropout.")
         pre_activations, feature_maps = [], []
-        for *inner, last in self.stages:
+        for *inner, last in self.stages[stage:]:
             for unit in inner:
                 x = nnx.relu(unit(x))
             # ReLU and maximum commute, so pooling first gives both forms of a stage.
@@ -123,3 +140,10 @@ class VGG(nnx.Module):
             "pre_activations": tuple(pre_activations),
         }
         return self.classifier(embedding), out
+
+    def tail(self, stage: int) -> "VGG":
+        """Returns a copy without the stages before one, for `from_stage` alone."""
+        copy = nnx.clone(self)
+        for i in range(stage):
+            copy.stages[i] = nnx.List()
+        return copy

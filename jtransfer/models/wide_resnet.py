@@ -130,14 +130,38 @@ class WideResNet(nnx.Module):
         return layers.over_batch(self._forward, x, self.example_shape)
 
     def _forward(self, x):
-        x = self.stem(x)
+        return self.from_stage(self.stem(x), 0)
+
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Channels of the feature maps, one a group."""
+        length = len(self.blocks) // 3
+        return tuple(
+            block.conv2.out_features for block in self.blocks[length - 1 :: length]
+        )
+
+    def from_stage(
+        self, x: jax.Array, stage: int, *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, dict]:
+        """Returns logits and intermediates of the groups from one on.
+
+        Args:
+          x: the maps that enter that group, shape ``[n, h, w, c]``.
+          stage: the first group to run; 0 for what the stem returns.
+          key: not used; every network takes it.
+
+        Returns:
+          The same as a call of the network, of these groups only.
+        """
+        del key
+        length = len(self.blocks) // 3
         normalized = []
-        for block in self.blocks:
+        for block in self.blocks[stage * length :]:
             x, entry = block(x)
             normalized.append(entry)
         normalized = (*normalized[1:], self.norm(x))
         block_maps = tuple(nnx.relu(y) for y in normalized)
-        last = slice(len(self.blocks) // 3 - 1, None, len(self.blocks) // 3)
+        last = slice(length - 1, None, length)
         embedding = layers.spatial_mean(block_maps[-1])
         out = {
             "embedding": embedding,
@@ -146,3 +170,11 @@ class WideResNet(nnx.Module):
             "block_maps": block_maps,
         }
         return self.classifier(embedding), out
+
+    def tail(self, stage: int) -> "WideResNet":
+        """Returns a copy without stem and groups before one, for `from_stage` alone."""
+        copy = nnx.clone(self)
+        copy.stem = None
+        for i in range(stage * len(self.blocks) // 3):
+            copy.blocks[i] = None
+        return copy

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from flax import nnx
 
 from jtransfer import models
@@ -40,6 +41,9 @@ class Network(NamedTuple):
     class_names: tuple[str, ...]
     facts: dict
     """`parameters`, `source_accuracy` and how it was trained."""
+    class_centers: np.ndarray | None = None
+    """Mean embeddings of its classes over its own training images, `[C, d]`, where
+    they have been kept."""
 
 
 def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Module:

@@ -23,6 +23,8 @@ from jtransfer.networks.architectures import Architecture, Network, abstract
 
 JSON_FILE = "network.json"
 ARRAYS_FILE = "variables.npz"
+CENTERS = "class_centers"
+"""The name of the class centres among the arrays."""
 
 
 def write_network(folder: Path, network: Network) -> None:
@@ -37,6 +39,8 @@ def write_network(folder: Path, network: Network) -> None:
         _name(path): np.asarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(network.variables)
     }
+    if network.class_centers is not None:
+        arrays[CENTERS] = np.asarray(network.class_centers, np.float32)
     stored = io.BytesIO()
     np.savez(stored, **arrays)
     write_atomically(folder / ARRAYS_FILE, stored.getvalue())
@@ -81,9 +85,27 @@ def read_network(folder: Path) -> Network:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is damaged ({error!r}); train it again.") from error
-    arrays = npz_arrays(folder / ARRAYS_FILE, required=names)
-    variables = variables_in(architecture, arrays, folder / ARRAYS_FILE)
-    return Network(architecture, variables, statistics, class_names, facts)
+    arrays_file = folder / ARRAYS_FILE
+    arrays = npz_arrays(arrays_file, required=names, optional=[CENTERS])
+    variables = variables_in(architecture, arrays, arrays_file)
+    centers = arrays.get(CENTERS)
+    if centers is not None:
+        width = variables.params["classifier"]["kernel"].shape[0]
+        check_centers(centers, (architecture.num_classes, width), arrays_file)
+    return Network(architecture, variables, statistics, class_names, facts, centers)
+
+
+def check_centers(centers: np.ndarray, shape: tuple[int, int], file: Path) -> None:
+    """Raises DataError unless class centres are finite floats of a shape."""
+    if (
+        centers.shape != shape
+        or centers.dtype.kind != "f"
+        or not np.isfinite(centers).all()
+    ):
+        raise DataError(
+            f"{CENTERS} in {file} must be finite floats {list(shape)}, got "
+            f"{centers.dtype}{list(centers.shape)}."
+        )
 
 
 def variable_names(architecture: Architecture) -> list[str]:

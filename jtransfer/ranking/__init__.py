@@ -25,6 +25,7 @@ from jtransfer.ranking.run import json_ranking as rank  # noqa: F401
 from jtransfer.ranking.run import rank_sources as rank_sources
 from jtransfer.ranking.score_table import ALWAYS as ALWAYS
 from jtransfer.ranking.score_table import DECLARED as DECLARED
+from jtransfer.ranking.score_table import NEEDS_REFERENCE as NEEDS_REFERENCE
 from jtransfer.ranking.score_table import OF_REFERENCE as OF_REFERENCE
 from jtransfer.ranking.score_table import ON_REQUEST as ON_REQUEST
 from jtransfer.ranking.score_table import SCORES as SCORES

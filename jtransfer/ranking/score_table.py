@@ -19,7 +19,8 @@ class Score(NamedTuple):
     """What it is computed from. `moments`: the function is called with `Moments` of the
     source's features. `probe`, `probabilities`, `source_labels`: the ridge probe, LEEP
     and NCE, which `estimates.features` and `estimates.logits` compute from streams.
-    `transport`: the Sinkhorn score of `estimates.transport`. `attacks`, `jacobians`:
+    `transport`, `reference_student`, `own_student`: the Sinkhorn scores of
+    `estimates.transport`, by three students. `attacks`, `jacobians`:
     the function is called with `pairs.AttackSums`, `pairs.Grams` of the source's
     function and the reference's. Anything else is a reason in a row."""
     reference: str
@@ -42,10 +43,12 @@ class Declared(NamedTuple):
     caveat: str
 
 
-ON_REQUEST = ("transport",)
+ON_REQUEST = ("transport", "reference_student", "own_student")
 """Needs whose scores are computed only by name: they take many times longer."""
 OF_REFERENCE = ("attacks", "jacobians")
-"""Needs that only a request with a reference meets."""
+"""Needs of functions, which only a request with a reference meets."""
+NEEDS_REFERENCE = (*OF_REFERENCE, "reference_student")
+"""All needs that only such a request meets."""
 SCORES = {
     "logme": Score(
         scores.logme,
@@ -140,6 +143,27 @@ SCORES = {
         caveat="Flat predictions and few classes of the source raise it, so read it "
         "beside its chance level (of 5 shuffles here, and at most 1000 examples); an "
         "untrained network comes tenth of twelve on the demo.",
+    ),
+    "sinkhorn_approximation_1": Score(
+        assessment.student_assessment,
+        needs="reference_student",
+        reference="Lu et al., 2022",
+        title="Sinkhorn, Approximation I",
+        meaning="Eq. (24) with one student for all sources, which has learnt from "
+        "labels alone: the reference.",
+        range="No fixed range.",
+        caveat="Those of sinkhorn_approximation_2. The reference must know the "
+        "target's classes, in their order.",
+    ),
+    "sinkhorn_exact": Score(
+        assessment.student_assessment,
+        needs="own_student",
+        reference="Lu et al., 2022",
+        title="Sinkhorn, exact",
+        meaning="Eq. (24) with the student that this source has taught.",
+        range="No fixed range.",
+        caveat="It needs what a choice is to save: a student of each source, whose "
+        "logits an .npz file holds as student_logits.",
     ),
     "alpha1": Score(
         pairs.alpha1_of_sums,

@@ -28,7 +28,12 @@ from jtransfer.ranking.estimates import (
 from jtransfer.ranking.estimates.batches import BATCH_ROWS
 from jtransfer.ranking.row_warnings import reference_warnings, score_warnings
 from jtransfer.ranking.rows import Failed, NotComputed, Row, Scored, scored
-from jtransfer.ranking.score_table import DECLARED, OF_REFERENCE, Score
+from jtransfer.ranking.score_table import (
+    DECLARED,
+    NEEDS_REFERENCE,
+    OF_REFERENCE,
+    Score,
+)
 from jtransfer.zoo import Source, Target, is_number
 
 
@@ -78,7 +83,8 @@ class _Estimates(NamedTuple):
     """By score."""
     d: int | None
     num_source_classes: int | None
-    transport: transport.TransportEstimate | None
+    transports: dict[str, transport.TransportEstimate]
+    """By the needs of `OF_TRANSPORT`."""
     logit_warnings: list[str]
     faults: dict[str, str]
     """Why scores are missing, by their needs."""
@@ -99,7 +105,7 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
     for name, score in scores.items():
         estimate = computed.estimates.get(name)
         why = computed.faults.get(score.needs)
-        if comparison is None and score.needs in OF_REFERENCE:
+        if comparison is None and score.needs in NEEDS_REFERENCE:
             why = f"{LACK} a reference, the model of the target's task."
         reason = _reason(score, estimate, why)
         if reason:
@@ -122,7 +128,8 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
     """Computes what it can; a fault of logits costs no score of features."""
     estimates: dict[str, Estimate] = {}
     faults: dict[str, str] = {}
-    statistics = num_source_classes = assessed = None
+    assessed: dict[str, transport.TransportEstimate] = {}
+    statistics = num_source_classes = None
     logit_warnings: list[str] = []
     needs = {score.needs for score in scores.values()}
     with _noting(faults, OF_FEATURES):
@@ -131,12 +138,25 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
             labels, statistics = _with_copies_together(source, labels, statistics)
     if statistics is not None:
         estimates |= _of_features(statistics, labels, scores)
-    with _noting(faults, OF_TRANSPORT):
-        if statistics is not None and source.logits and needs & {*OF_TRANSPORT}:
-            assessed = transport.transport_estimate(
-                statistics, source.logits, labels, head=source.head
+    students = {
+        "transport": None,
+        "reference_student": comparison and comparison.student_logits,
+        "own_student": source.student_logits,
+    }
+    for need, student in students.items():
+        lacks = statistics is None or source.logits is None or need not in needs
+        if lacks or (student is None and need != "transport"):
+            continue
+        with _noting(faults, (need,)):
+            assessed[need] = transport.transport_estimate(
+                statistics,
+                source.logits,
+                labels,
+                head=source.head,
+                centers=source.centers,
+                student=student,
             )
-            estimates |= {k: v for k, v in assessed.estimates.items() if k in scores}
+            estimates |= _transported(assessed[need].estimates, scores, need)
     with _noting(faults, OF_LOGITS):
         if source.logits is not None and needs & {*OF_LOGITS}:
             of_logits = logits.logit_estimates(source.logits, labels)
@@ -153,9 +173,9 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
         estimates,
         d,
         num_source_classes,
-        assessed,
-        logit_warnings,
-        faults,
+        transports=assessed,
+        logit_warnings=logit_warnings,
+        faults=faults,
         num_copies=0 if statistics is None else statistics.num_copies,
         groups=labels.groups,
     )
@@ -185,8 +205,8 @@ def _with_copies_together(source, labels: DealtLabels, statistics):
     return labels, features.feature_statistics(source.features, labels)
 
 
-OF_FEATURES = ("moments", "probe", "transport")
-OF_TRANSPORT = ("transport",)
+OF_FEATURES = ("moments", "probe", "transport", "reference_student", "own_student")
+OF_TRANSPORT = ("transport", "reference_student", "own_student")
 OF_LOGITS = ("probabilities", "source_labels")
 
 
@@ -214,10 +234,11 @@ def _scored(source, name, score, estimate, computed: _Estimates, target) -> Scor
     n = int((target.labels >= 0).sum())
     warnings = score_warnings(name, score, estimate, computed, target)
     plan = None
-    if score.needs == "transport":
-        n = computed.transport.n
-        plan = transport.strongest_plan(computed.transport, source.facts)
-        warnings += computed.transport.warnings[name]
+    if score.needs in OF_TRANSPORT:
+        assessed = computed.transports[score.needs]
+        n = assessed.n
+        plan = transport.strongest_plan(assessed, source.facts)
+        warnings += assessed.warnings.get(name, assessed.warnings.get("student", []))
     if score.needs in OF_LOGITS:
         warnings += computed.logit_warnings
     return scored(
@@ -252,6 +273,8 @@ _LACKS = {
     "probabilities": "logits",
     "source_labels": "logits",
     "transport": "features and logits",
+    "reference_student": "features, logits and a reference with logits",
+    "own_student": "features, logits and student_logits",
     "attacks": "a function",
     "jacobians": "a function",
 }
@@ -265,6 +288,12 @@ def _of_functions(source, scores, comparison) -> dict[str, Estimate]:
     if comparison is None or source.function is None:
         return {}
     return functions.function_estimates(of_reference, source, comparison)
+
+
+def _transported(estimates, scores, needs: str) -> dict[str, Estimate]:
+    """The estimates by the names of the scores with these needs."""
+    names = [name for name, score in scores.items() if score.needs == needs]
+    return {k: estimates.get(k, estimates.get("student")) for k in names}
 
 
 def _named(scores: dict[str, Score], needs: str, estimate) -> dict:

@@ -77,6 +77,7 @@ def sgd(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     decays: Callable[[Any], Any] | None = kernels,
+    nesterov: bool = False,
 ) -> "optax.GradientTransformation":
     r"""Returns stochastic gradient descent as the papers use it.
 
@@ -89,6 +90,8 @@ def sgd(
       weight_decay: :math:`\lambda`; so the penalty is half of it times the squared
         norm.
       decays: maps parameters to a mask of those that decay; None is all of them.
+      nesterov: whether :math:`\theta` moves along the gradient and :math:`\mu v`
+        instead of :math:`v`.
 
     Returns:
       An optax optimiser.
@@ -105,5 +108,5 @@ def sgd(
 
     return optax.chain(
         optax.add_decayed_weights(weight_decay, mask=decays),
-        optax.sgd(learning_rate, momentum=momentum),
+        optax.sgd(learning_rate, momentum=momentum, nesterov=nesterov),
     )

@@ -121,6 +121,7 @@ def _identity(teacher, architecture, train, *, method, recipe, seed) -> dict:
         "loss": identity_of(method.loss),
         "outputs": identity_of(method.outputs),
         "extras": method.extras and identity_of(method.extras),
+        **({"memory": identity_of(method.memory)} if method.memory else {}),
         "teacher": _fingerprints.network_fingerprint(teacher),
         "images": images_fingerprint(train.images, train.labels),
         "inputs": _fingerprints.inputs_fingerprint(method.constants, method.arrays),
@@ -131,7 +132,10 @@ def _fit_student(
     teacher, student, variables, train, *, method, recipe, folder, cache, seed
 ) -> models.Variables:
     """Trains a student; its variables have neither extras nor a second head."""
-    arrays = {"images": train.images, "labels": train.labels, **method.arrays}
+    num_train = len(train.labels)
+    indices = np.arange(num_train, dtype=np.int32)
+    arrays = {"images": train.images, "labels": train.labels, "indices": indices}
+    arrays |= method.arrays
     constants, loss = dict(method.constants), method.loss
     if recipe.padding:
         loss = TaughtInside(loss, method.outputs, teacher.architecture)
@@ -141,20 +145,27 @@ def _fit_student(
             method.outputs, teacher, train.images, train.labels, folder=cache
         )
     preprocess = training.preprocessing(teacher.statistics)
-    objective = student_objective(student, loss, preprocess=preprocess)
+    objective = student_objective(
+        student, loss, preprocess=preprocess, remembers=method.memory is not None
+    )
     if recipe.padding:
         objective = Augmented(objective, recipe.padding)
     if method.extras is not None:
         objective = BesideExtras(objective)
-        extras = _extras(method, teacher, student, variables, train, seed=seed)
-        params = {"network": variables.params, "extras": extras}
-        variables = models.Variables(params, variables.stats)
-    num_train = len(train.labels)
+    params, stats = variables
+    if method.extras is not None or method.memory is not None:
+        key = jax.random.key(seed)
+        samples = _samples(method, teacher, student, variables, train)
+        if method.extras is not None:
+            params = {"network": params, "extras": method.extras(key, *samples)}
+        if method.memory is not None:
+            memory = method.memory(jax.random.fold_in(key, 1), *samples, num_train)
+            stats = {"network": stats, "memory": memory}
     batch_size = min(recipe.batch_size, num_train)
     num_steps = recipe.num_epochs * max(1, num_train // batch_size)
     result = training.fit(
         objective,
-        variables,
+        models.Variables(params, stats),
         arrays,
         constants=constants,
         optimizer=student_optimizer(recipe, num_steps),
@@ -166,13 +177,15 @@ def _fit_student(
     params, stats = result.best
     if method.extras is not None:
         params = params["network"]
+    if method.memory is not None:
+        stats = stats["network"]
     if method.second_head:
         params, stats = (part.get("body", {}) for part in (params, stats))
     return models.Variables(params, stats)
 
 
-def _extras(method, teacher, student, variables, train, *, seed):
-    """Parameters beside the student, made from the outputs of both for two images."""
+def _samples(method, teacher, student, variables, train):
+    """Returns the outputs of teacher and student for two images."""
     few = train.images[:2], train.labels[:2]
     ask = teacher_outputs.compiled_outputs(method.outputs, teacher.architecture)
     of_teacher = ask(teacher.variables, teacher.statistics, *few)
@@ -185,7 +198,7 @@ def _extras(method, teacher, student, variables, train, *, seed):
     x = data.normalized(
         few[0], mean=teacher.statistics.mean, std=teacher.statistics.std
     )
-    return method.extras(jax.random.key(seed), of_teacher, method.outputs(f, x, few[1]))
+    return of_teacher, method.outputs(f, x, few[1])
 
 
 def _student(teacher, architecture: Architecture, method: Method, seed: int):

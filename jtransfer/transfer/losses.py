@@ -1,8 +1,11 @@
 """Losses of students of other networks.
 
 A *loss* is ``loss(student, batch) -> (value, parts)``: `student` is a `Student`, and
-`batch` holds `labels`, what the teacher says about each example (`teacher_outputs`),
-and constants; the parts are scalars to log. `objective` makes of it what `fit` takes.
+`batch` holds `labels`, `indices` (the places of the examples among all), what the
+teacher says about each example (`teacher_outputs`), and constants; the parts are
+scalars to log. A loss of a method with a `memory` finds it in the batch, and returns
+``(value, parts, memory)`` with that after the step. `student_objective` makes of a loss
+what `fit` takes.
 """
 
 import dataclasses
@@ -20,7 +23,7 @@ from jtransfer.distillation import batch_jacobians
 from jtransfer.training import Preprocess
 from jtransfer.training._objectives import Batch, Parts
 
-StudentLoss = Callable[["Student", Batch], tuple[jax.Array, Parts]]
+StudentLoss = Callable[["Student", Batch], tuple]
 
 
 class Student(NamedTuple):
@@ -56,10 +59,18 @@ class Method(NamedTuple):
     """``extras(key, teacher, student)`` returns parameters that are trained beside the
     student and thrown away: from what `outputs` gives for both and a few images. The
     loss finds them in the batch, as `extras`."""
+    memory: Callable[..., Any] | None = None
+    """``memory(key, teacher, student, num_examples)`` returns arrays that each step
+    changes and hands to the next, such as a queue: from the outputs that `extras` gets,
+    and the number of all training images. See the module."""
 
 
 def student_objective(
-    model: nnx.Module, loss: StudentLoss, *, preprocess: Preprocess | None = None
+    model: nnx.Module,
+    loss: StudentLoss,
+    *,
+    preprocess: Preprocess | None = None,
+    remembers: bool = False,
 ) -> Callable[..., Any]:
     r"""Returns the objective of a student, for `training.fit`.
 
@@ -80,6 +91,8 @@ def student_objective(
       loss: see the module.
       preprocess: from stored images to inputs, see `training.preprocessing`; it gets
         no key, since the teacher's outputs belong to the images as they are.
+      remembers: whether the loss has a memory; the statistics are then a dict of the
+        student's own, `network`, and the `memory`.
 
     Returns:
       ``objective(params, stats, batch, key) -> (value, (parts, new_stats))``. Equal
@@ -102,6 +115,7 @@ def student_objective(
         networks.takes_vectors(model),
         loss,
         preprocess,
+        remembers,
     )
 
 
@@ -114,9 +128,13 @@ class _Objective:
     flat: bool
     loss: StudentLoss
     preprocess: Preprocess | None
+    remembers: bool
 
     def __call__(self, params, stats, batch, key):
         """Returns value, parts and new statistics of a batch."""
+        if self.remembers:
+            batch = {**batch, "memory": stats["memory"]}
+            stats = stats["network"]
         x = batch["images"]
         if self.preprocess is not None:
             x = self.preprocess(x, None)
@@ -128,8 +146,11 @@ class _Objective:
             # Of the same `x` a compiler finds the same forward pass, and makes one.
             return self.apply_fn((params, batch_stats), self._shaped(x))
 
-        value, parts = self.loss(Student(logits, out, x, held), batch)
-        return value, (parts, models.moved_statistics(stats, batch_stats))
+        value, parts, *memory = self.loss(Student(logits, out, x, held), batch)
+        stats = models.moved_statistics(stats, batch_stats)
+        if self.remembers:
+            stats = {"network": stats, "memory": jax.lax.stop_gradient(memory[0])}
+        return value, (parts, stats)
 
     def _shaped(self, x):
         return x.reshape(len(x), -1) if self.flat else x

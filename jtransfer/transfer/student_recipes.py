@@ -37,6 +37,32 @@ class Momentum:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Nesterov:
+    """Stochastic gradient descent with Nesterov's momentum."""
+
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    """On kernels, not on biases and the scales of normalisation."""
+
+    def at_rate(self, rate: schedules.Schedule) -> "optax.GradientTransformation":
+        """Returns the optimiser at a learning rate."""
+        return schedules.sgd(
+            rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=True,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cosine:
+    """A rate that falls along half a cosine, from the first step to the last."""
+
+    last: float = 0.0
+    """The last rate, in parts of the first."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentRecipe:
     """Settings of a student's training: Adam with one decay, unless others are given.
 
@@ -46,12 +72,12 @@ class StudentRecipe:
 
     num_epochs: int
     learning_rate: float = 1e-3
-    decay_at: float | tuple[float, ...] = 0.8
-    """After which part of the run, or after which parts, the rate falls."""
+    decay_at: float | tuple[float, ...] | Cosine = 0.8
+    """After which part of the run, or after which parts, the rate falls, or how."""
     decay_factor: float = 0.1
     """Of each fall."""
     batch_size: int = 128
-    optimizer: Adam | Momentum = Adam()
+    optimizer: Adam | Momentum | Nesterov = Adam()
     padding: int = 0
     """Zeros around an image before it is cropped again and flipped; 0 for neither.
     With them the teacher sees the images of each step, and runs in it; without, its
@@ -91,6 +117,11 @@ def student_optimizer(
     import optax
 
     parts = recipe.decay_at
+    if isinstance(parts, Cosine):
+        rate = optax.cosine_decay_schedule(
+            recipe.learning_rate, num_steps, alpha=parts.last
+        )
+        return recipe.optimizer.at_rate(rate)
     parts = parts if isinstance(parts, tuple) else (parts,)
     falls = {round(part * num_steps): recipe.decay_factor for part in parts}
     rate = optax.piecewise_constant_schedule(recipe.learning_rate, falls)

@@ -14,6 +14,7 @@ from jtransfer.data import ChannelStatistics, Images
 from jtransfer.networks import Architecture, Network
 from jtransfer.training import schedules
 from jtransfer.transfer._run_folder import run_folder
+from jtransfer.transfer.class_costs import class_means
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ def train_network(
     seed: int,
     facts: dict,
     statistics: ChannelStatistics | None = None,
+    keep_centers: bool = False,
 ) -> Network:
     """Trains a network and writes it to a folder; a killed run goes on where it was.
 
@@ -78,6 +80,9 @@ def train_network(
       facts: what else to record of the network.
       statistics: mean and deviation by which images are normalised; None computes those
         of the training images, without those held out.
+      keep_centers: whether the mean embeddings of the classes, over all training
+        images, are written with the network; costs and the Sinkhorn scores then use
+        them in place of the last layer's columns.
 
     Returns:
       The network.
@@ -148,6 +153,9 @@ def train_network(
                 **facts,
             },
         )
+        if keep_centers:
+            centers, _ = class_means(network, train)
+            network = network._replace(class_centers=centers.astype(np.float32))
         networks.write_network(folder, network)
         return network
 

@@ -80,6 +80,18 @@ class TransportedTargetsLoss:
         return weighted_loss(student, batch, self.label_weight, terms)
 
 
+def check_costs(costs: Sequence[ArrayLike]) -> None:
+    """Raises ValueError unless costs are finite matrices."""
+    for cost in costs:
+        cost = np.asarray(cost)
+        if cost.ndim != 2 or not np.isfinite(cost).all():
+            raise ValueError(
+                "A cost must be finite, with a row for each class of the teacher and a "
+                f"column for each of the student, got shape {cost.shape}"
+                f"{'' if np.isfinite(cost).all() else ' with NaN or infinity'}."
+            )
+
+
 def teacher_name(i: int) -> str:
     """Returns the name of the logits of the i-th teacher in a batch."""
     return f"teacher_logits_{i + 1}" if i else "teacher_logits"
@@ -121,7 +133,7 @@ def sinkhorn_method(
 
     Raises:
       ValueError: if weights are negative or all zero, temperature or epsilon not
-        positive, or the numbers of teachers do not agree.
+        positive, a cost no finite matrix, or the numbers of teachers do not agree.
 
     References:
       Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 2 and section 7.
@@ -141,6 +153,7 @@ def sinkhorn_method(
             f"Each teacher has a cost and a weight, and all but the first logits; got "
             f"{len(costs)}, {len(teacher_weights)} and {len(other_logits)}."
         )
+    check_costs(costs)
     loss = TransportLoss(
         label_weight=label_weight,
         transport_weight=transport_weight,
@@ -186,7 +199,7 @@ def transported_targets_method(
 
     Raises:
       ValueError: if weights are negative or all zero, temperature or epsilon not
-        positive.
+        positive, or the cost no finite matrix.
 
     References:
       Ours; see `distillation.transported_targets`.
@@ -196,6 +209,7 @@ def transported_targets_method(
         raise ValueError(
             f"temperature and epsilon must be positive, got {temperature}, {epsilon}."
         )
+    check_costs([cost])
     loss = TransportedTargetsLoss(
         label_weight=label_weight,
         targets_weight=targets_weight,

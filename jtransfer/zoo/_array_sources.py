@@ -55,7 +55,9 @@ def npz_source(path: Path) -> Source:
         logits=member("logits") if "logits" in held else None,
         digest=lambda: files_digest(shards_of(path)),
         test_features=member("test_features") if "test_features" in held else None,
-        head=(lambda: _head(path)) if "classifier" in held else None,
+        head=_matrix(path, "classifier") if "classifier" in held else None,
+        centers=_matrix(path, "class_centers") if "class_centers" in held else None,
+        student_logits=member("student_logits") if "student_logits" in held else None,
     )
 
 
@@ -65,11 +67,16 @@ def _cure(dtype: np.dtype) -> str:
     return ""
 
 
-def _head(path: Path) -> np.ndarray:
-    try:
-        return npz_arrays(shards_of(path)[0], required=["classifier"])["classifier"]
-    except DataError as error:
-        raise SourceError(str(error)) from error
+def _matrix(path: Path, name: str) -> Callable[[], np.ndarray]:
+    """Returns a function that reads an array without a row an example."""
+
+    def read() -> np.ndarray:
+        try:
+            return npz_arrays(shards_of(path)[0], required=[name])[name]
+        except DataError as error:
+            raise SourceError(str(error)) from error
+
+    return read
 
 
 def shards_of(path: Path) -> list[Path]:

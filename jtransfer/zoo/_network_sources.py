@@ -69,6 +69,7 @@ def network_source(path: Path, target: Target | None) -> Source:
         test_features=lambda: outputs(0, test_images),
         network=network,
         head=head,
+        centers=lambda: network().class_centers,
     )
 
 

@@ -41,6 +41,11 @@ class Source(NamedTuple):
     """Returns a `jtransfer.networks.Network`, which can be trained on."""
     head: Callable | None = None
     """Returns the weights `[d, Z]` of the last layer, from features to logits."""
+    centers: Callable | None = None
+    """Returns centres of the source's own classes, mean features of its own examples
+    `[Z, d]`, or None where it has none; they then stand for `head`."""
+    student_logits: Callable | None = None
+    """Returns logits of a student that this source has taught, `[n, C]`."""
     prepare: Callable | None = None
     """`prepare(advance, with_test=...)` computes, ahead of their use, features that are
     kept on disk, and calls `advance(part, count)` with how many more are done."""

@@ -1,25 +1,32 @@
 """The methods that are compared, with the weights that the paper or much code states.
 
 The paper does not say with which weights it ran the baselines: KD has the one of
-Eq. (11), FitNet 100, VID 1, RKD 25 (distances) and 50 (angles), ReFilled 1000 and 100,
-with a tenth of the learning rate: with all of it, it ends at chance.
+Eq. (11), FitNet 100, VID 1, RKD 25 (distances) and 50 (angles). ReFilled has 500 in its
+first stage as released, and 10 in its second, of whose released weight, 100, it ends
+below the student alone ("ReFilled, released weight"); embeddings are centred in both.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
+from experiments.cross_task.support.heads import train_sftn_teacher
+from experiments.cross_task.support.memory_methods import WAYS
 from experiments.cross_task.support.outputs import (
     centers,
     costs,
+    embedding_and_logits,
     teacher_embedding,
     teacher_maps,
     teacher_middle_map,
 )
-from experiments.cross_task.support.settings import Config, Task
+from experiments.cross_task.support.settings import Config, Task, Training
 from experiments.cross_task.support.training import (
     Way,
     accuracy,
+    recipe_taught,
     sinkhorn_way,
     train_alone,
     train_taught,
@@ -33,11 +40,29 @@ from jtransfer.distillation import (
     vid_loss,
     vid_predictors,
 )
+from jtransfer.networks import Network
 from jtransfer.transfer import losses, teacher_outputs
 
-METHODS = ("Student", "KD", "BAN", "FitNet", "VID", "RKD", "ReFilled", "Ours")
-NOT_HERE = ("AML", "MGD", "WCoRD", "SFTN", "AFD", "SEED", "SSKD")
-"""Baselines of the paper that the package does not have."""
+REFILLED_WEIGHTS = {"ReFilled": 10.0, "ReFilled, released weight": 100.0}
+"""Of the second stage."""
+METHODS = (
+    "Student",
+    "KD",
+    "BAN",
+    "FitNet",
+    "VID",
+    "RKD",
+    "SFTN",
+    "AFD",
+    "SEED",
+    "SSKD",
+    "WCoRD",
+    "MGD",
+    "ReFilled",
+    "ReFilled, released weight",
+    "Ours",
+    "Ours, lambda matched",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,23 +111,30 @@ def information_loss(student: transfer.Student, batch: dict):
 
 def triplet_loss(student: transfer.Student, batch: dict):
     """The embeddings' triplets alone: the first stage of ReFilled."""
-    pair = batch["teacher_embedding"], student.out["embedding"]
-    return 1000 * distillation.match_triplets(*pair, batch["labels"]), {}
+    teacher = batch["teacher_embedding"] - batch["teacher_mean"]
+    pair = teacher, student.out["embedding"]
+    return 500 * distillation.match_triplets(*pair, batch["labels"]), {}
 
 
-def local_classifier_loss(student: transfer.Student, batch: dict):
+@dataclasses.dataclass(frozen=True)
+class LocalClassifierLoss:
     """Labels, and answers by the teacher's centres: the second stage of ReFilled."""
 
-    def local_classifiers():
-        return distillation.match_local_classifiers(
-            batch["teacher_embedding"],
-            batch["teacher_centers"],
-            student.logits,
-            batch["labels"],
-        )
+    weight: float
 
-    terms = {"local_classifiers": (100.0, local_classifiers)}
-    return losses.weighted_loss(student, batch, 1.0, terms)
+    def __call__(self, student: transfer.Student, batch: dict):
+        """Returns the value and its parts."""
+
+        def local_classifiers():
+            return distillation.match_local_classifiers(
+                batch["teacher_embedding"] - batch["teacher_mean"],
+                batch["teacher_centers"] - batch["teacher_mean"],
+                student.logits,
+                batch["labels"],
+            )
+
+        terms = {"local_classifiers": (self.weight, local_classifiers)}
+        return losses.weighted_loss(student, batch, 1.0, terms)
 
 
 def regressor(key: jax.Array, teacher: dict, student: dict):
@@ -125,9 +157,15 @@ def predictors(key: jax.Array, teacher: dict, student: dict):
 def way_of(config: Config, name: str, taught_by: Model, target: Task) -> Way:
     """One of `METHODS` with a teacher, for a target; of ReFilled the second stage."""
     logits, network = teacher_outputs.logits, taught_by.network
+    if name in WAYS:
+        return WAYS[name](config, network, target)
     if name == "Ours":
         return sinkhorn_way(config, costs(config, network, target.train))
-    if name == "KD":
+    if name == "Ours, lambda matched":
+        cost = costs(config, network, target.train)
+        weight = matched_weight(config, network, cost, target)
+        return sinkhorn_way(config, cost, weight=weight)
+    if name in ("KD", "SFTN"):
         loss = SoftTargetLoss(config.temperature, config.weight)
         return Way(
             f"kd-{loss.temperature:g}-{loss.weight:g}", transfer.Method(logits, loss)
@@ -142,12 +180,14 @@ def way_of(config: Config, name: str, taught_by: Model, target: Task) -> Way:
         return Way("vid", method)
     if name == "RKD":
         return Way("rkd", transfer.Method(teacher_embedding, relation_loss))
-    if name == "ReFilled":
-        constants = {"teacher_centers": centers(network, target.train)}
+    if name in REFILLED_WEIGHTS:
+        weight = REFILLED_WEIGHTS[name]
         method = transfer.Method(
-            teacher_embedding, local_classifier_loss, constants=constants
+            teacher_embedding,
+            LocalClassifierLoss(weight),
+            constants=refilled_constants(network, target),
         )
-        return Way("refilled-2", method)
+        return Way(f"refilled-2-{weight:g}", method)
     raise ValueError(f"There is no method {name!r}.")
 
 
@@ -159,22 +199,37 @@ def train_student(
     target: Task,
     *,
     seed: int,
+    source: Task | None = None,
 ) -> Model:
     """Trains a student of a teacher by one of `METHODS`, or reads it.
 
-    ReFilled trains the embedding first and then, as long again, the whole network.
+    ReFilled trains the embedding first and then, as long again, the whole network. SFTN
+    is KD of a teacher that was trained with branches of this student.
     """
     settings = config.student_training
     if name == "Student":
         return train_alone(config, shape, target.train, settings, seed=seed)
+    if name == "SFTN":
+        taught_by = train_sftn_teacher(config, taught_by, shape, source)
     way, start = way_of(config, name, taught_by, target), None
-    if name == "ReFilled":
-        rate = settings.learning_rate / 10
-        settings = dataclasses.replace(settings, learning_rate=rate)
-        first = Way("refilled-1", transfer.Method(teacher_embedding, triplet_loss))
-        start = train_taught(
-            config, shape, target.train, first, settings, seed=seed, taught_by=taught_by
+    recipe = None
+    if name in REFILLED_WEIGHTS:
+        first = transfer.Method(
+            teacher_embedding,
+            triplet_loss,
+            constants=refilled_constants(taught_by.network, target),
         )
+        start = train_taught(
+            config,
+            shape,
+            target.train,
+            Way("refilled-1", first),
+            settings,
+            seed=seed,
+            taught_by=taught_by,
+            recipe=refilled_recipe(settings, transfer.Cosine(last=0.1)),
+        )
+        recipe = refilled_recipe(settings, (0.5, 0.7, 0.9))
     return train_taught(
         config,
         shape,
@@ -184,7 +239,52 @@ def train_student(
         seed=seed,
         taught_by=taught_by,
         start=start,
+        recipe=recipe,
     )
+
+
+def matched_weight(
+    config: Config, network: Network, cost: jax.Array, target: Task
+) -> float:
+    """The weight whose gradients are as long as those of soft targets of one weight.
+
+    The mean length over the training images, by the logits of a student whose answers
+    are uniform: of teacher and cost alone, before any student is trained. Two digits.
+    """
+    _, teacher = embedding_and_logits(network, target.train.images)
+    uniform = jnp.zeros((len(teacher), cost.shape[1]))
+
+    def length(loss: Callable[[jax.Array], jax.Array]) -> float:
+        slopes = len(teacher) * jax.grad(loss)(uniform)
+        return float(jnp.mean(jnp.linalg.norm(slopes, axis=1)))
+
+    settings = {"temperature": config.temperature, "epsilon": config.epsilon}
+    soft_targets = length(
+        lambda logits: distillation.soft_targets(
+            teacher, logits, temperature=config.temperature
+        )
+    )
+    transport = length(
+        lambda logits: distillation.sinkhorn_matching(
+            teacher, logits, cost, **settings, max_iterations=2000
+        )
+    )
+    return float(f"{config.weight * soft_targets / transport:.2g}")
+
+
+def refilled_constants(network: Network, target: Task) -> dict:
+    """The teacher's centres of a target's classes, and their mean."""
+    means = centers(network, target.train, scaled=False)
+    return {"teacher_centers": means, "teacher_mean": means.mean(axis=0)}
+
+
+def refilled_recipe(settings: Training, decay) -> transfer.StudentRecipe:
+    """The released schedule of a stage: Nesterov's momentum, and its own falls."""
+    momentum = transfer.Nesterov(
+        momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+    recipe = recipe_taught(settings)
+    return dataclasses.replace(recipe, decay_at=decay, optimizer=momentum)
 
 
 def student_accuracy(
@@ -195,7 +295,20 @@ def student_accuracy(
     target: Task,
     *,
     seed: int,
+    source: Task | None = None,
 ) -> Value:
-    """The test accuracy of a student of a teacher, which is trained if need be."""
-    student = train_student(config, name, shape, taught_by, target, seed=seed)
+    """The test accuracy of a student of a teacher, which is trained if need be.
+
+    Args:
+      config: the settings.
+      name: one of `METHODS`.
+      shape: of the student.
+      taught_by: the teacher.
+      target: what the student learns.
+      seed: of the student.
+      source: what the teacher has learnt, for a method that trains it anew.
+    """
+    student = train_student(
+        config, name, shape, taught_by, target, seed=seed, source=source
+    )
     return accuracy(student, target.test)

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from experiments.cross_task.support.settings import Config
-from jtransfer import data, networks, sinkhorn, transfer
+from jtransfer import data, distillation, networks, sinkhorn, transfer
 from jtransfer.data import Images
 from jtransfer.networks import Network
+from jtransfer.transfer import teacher_outputs
 
 STATISTICS = data.ChannelStatistics(
     np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
@@ -44,6 +45,46 @@ def teacher_maps(f: Callable, x: jax.Array, labels: jax.Array) -> dict:
 def teacher_middle_map(f: Callable, x: jax.Array, labels: jax.Array) -> dict:
     """The teacher's last feature map but one."""
     return {"teacher_map_1": teacher_maps(f, x, labels)["teacher_map_1"]}
+
+
+def teacher_pre_activations(f: Callable, x: jax.Array, labels: jax.Array) -> dict:
+    """The same before the ReLU."""
+    del labels
+    last = f(x)[1]["pre_activations"][-3:]
+    return {f"teacher_map_{i}": features for i, features in enumerate(last)}
+
+
+def teacher_views(f: Callable, x: jax.Array, labels: jax.Array) -> dict:
+    """The teacher's logits and embeddings of images and of the rotated ones."""
+    del labels
+    views = distillation.rotated_views(x)
+    logits, out = f(views.reshape(-1, *x.shape[1:]))
+    return {
+        "teacher_view_logits": logits.reshape(*views.shape[:2], -1),
+        "teacher_view_embeddings": out["embedding"].reshape(*views.shape[:2], -1),
+    }
+
+
+def pre_activation_spread(
+    network: Network, images: np.ndarray
+) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Means and deviations of the channels of `teacher_pre_activations`, by stage.
+
+    Of some images: the released code takes them from the batch normalisation, which
+    not all of our maps follow.
+    """
+    ask = teacher_outputs.compiled_outputs(
+        teacher_pre_activations, network.architecture
+    )
+    few = images[:256]
+    maps = ask(
+        network.variables,
+        network.statistics,
+        few,
+        np.zeros(len(few), np.int32),
+    ).values()
+    axes = (0, 1, 2)
+    return [m.mean(axis=axes) for m in maps], [m.std(axis=axes) for m in maps]
 
 
 def head_centers(network: Network) -> jax.Array:

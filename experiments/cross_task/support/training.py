@@ -153,6 +153,7 @@ def train_taught(
     seed: int,
     taught_by: Model,
     start: Model | None = None,
+    recipe: transfer.StudentRecipe | None = None,
 ) -> Model:
     """Trains a student of a teacher, or reads it from an earlier run.
 
@@ -165,12 +166,13 @@ def train_taught(
       seed: of weights and order.
       taught_by: the teacher.
       start: a network to start from.
+      recipe: how to train, where a method has its own; else that of the settings.
 
     Returns:
       The network after the last epoch.
     """
     a = architecture(config, shape, len(images.class_names))
-    recipe = recipe_taught(settings)
+    recipe = recipe or recipe_taught(settings)
 
     def new_network(folder: Path) -> Network:
         return transfer.distil_student(

@@ -17,7 +17,7 @@ from jtransfer._internal.errors import (
 )
 from jtransfer.intervals import Estimate, dealt_blocks, drawn_examples
 from jtransfer.pairs.measures import estimate_of_sums
-from jtransfer.zoo import Reference, Source, Target
+from jtransfer.zoo import Reference, Source, Target, pieces
 
 
 class Comparison(NamedTuple):
@@ -34,6 +34,9 @@ class Comparison(NamedTuple):
     """Of the attacks."""
     attacked: Callable[[], pairs.Attacked]
     """The attacks on the reference, made once for all sources."""
+    student_logits: Callable[[], np.ndarray] | None = None
+    """The reference's logits for the target's examples, computed once; None if it has
+    none."""
 
 
 def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison:
@@ -72,7 +75,19 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
     def attacked():
         return pairs.attacked(function, images, key)
 
-    return Comparison(reference, images, labels, blocks, key, attacked)
+    @functools.cache
+    def student_logits():
+        known = reference.source.facts.get("source_classes")
+        if known and tuple(known) != tuple(target.class_names):
+            raise SourceError(
+                "The reference knows other classes than the target, or in another "
+                "order; train one on the target's classes."
+            )
+        return np.concatenate(list(pieces(reference.source.logits)))
+
+    if reference.source.logits is None:
+        student_logits = None
+    return Comparison(reference, images, labels, blocks, key, attacked, student_logits)
 
 
 def function_estimates(

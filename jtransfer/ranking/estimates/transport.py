@@ -15,7 +15,11 @@ from scipy.special import softmax
 
 from jtransfer._internal.errors import SourceError
 from jtransfer._internal.memory import memory_fault
-from jtransfer.assessment import DEFAULT_ASSESSMENT, fictitious_assessment
+from jtransfer.assessment import (
+    DEFAULT_ASSESSMENT,
+    fictitious_assessment,
+    student_assessment,
+)
 from jtransfer.intervals import NUM_BLOCKS, DealtLabels, Estimate
 from jtransfer.ranking.estimates.batches import dealt_logits
 from jtransfer.ranking.estimates.features import FeatureStatistics
@@ -35,7 +39,7 @@ class TransportEstimate(NamedTuple):
     """A Sinkhorn score with its reasons."""
 
     estimates: dict[str, Estimate]
-    """By the names of `ranking.SCORES`."""
+    """By the names of `ranking.SCORES`; of a student that is given, `student`."""
     plan: np.ndarray
     """Mean plan from the source's classes to the target's, `[Z, C]`, of sum one."""
     n: int
@@ -50,12 +54,14 @@ def transport_estimate(
     target: DealtLabels,
     *,
     head: Callable[[], np.ndarray] | None,
+    centers: Callable[[], np.ndarray | None] | None = None,
+    student: Callable[[], Iterable] | None = None,
 ) -> TransportEstimate:
     """Assesses a source as the teacher of a student of the target.
 
     The student is fitted, and the centres computed, on the very examples assessed, as
     in the paper: once for the score, again without each block, and again for each
-    shuffle of the labels.
+    shuffle of the labels. A student that is given stays what it is.
 
     Args:
       statistics: what one pass over the source's features has left.
@@ -63,6 +69,8 @@ def transport_estimate(
       target: the labels.
       head: returns the weights `[d, Z]` of the source's last layer; without it they
         are the linear map from features to logits.
+      centers: returns the centres `[Z, d]` of the source's classes, or None for `head`.
+      student: returns the logits `[n, C]` of a trained student; None fits one.
 
     Returns:
       The score and its reasons.
@@ -75,7 +83,17 @@ def transport_estimate(
     features, indices = statistics.rows[kept], statistics.row_indices[kept]
     notes: list[str] = []
     outputs = _rows_at(logits, indices, target, notes)
-    weights, warnings = _weights(head, features, outputs)
+    weights, warnings = _centers(centers, features, outputs)
+    if weights is None:
+        weights, warnings = _weights(head, features, outputs)
+    answers = None
+    if student is not None:
+        answers = _rows_at(student, indices, target, notes).astype(np.float32)
+        if answers.shape[1] != target.num_classes or not np.isfinite(answers).all():
+            raise SourceError(
+                f"The student's logits must be finite, {target.num_classes} a row as "
+                f"the target has classes, got {answers.shape[1]} columns."
+            )
     warnings = [*notes, *warnings]
     labels, shuffled = (
         target.labels[indices],
@@ -92,6 +110,7 @@ def transport_estimate(
         np.concatenate(variants).astype(np.int32),
         # A class that is masked everywhere has no centre either.
         np.pad(~np.isneginf(outputs).all(axis=0), unused[1]).astype(np.float32),
+        answers,
         num_classes=target.num_classes,
     )
     scores, transports, converged, plan = (np.asarray(x, np.float64) for x in assessed)
@@ -104,17 +123,16 @@ def transport_estimate(
     chance = by_shuffle.mean()
     saving = Estimate(chance - whole[0], chance - without, chance - by_shuffle)
     whole, without, by_shuffle = np.split(scores, [1, 1 + NUM_BLOCKS])
+    equation_24 = Estimate(whole[0], without, by_shuffle)
+    estimates = {"sinkhorn": saving, "sinkhorn_approximation_2": equation_24}
+    if student is not None:
+        estimates = {"student": equation_24}
+    flat = [*warnings, *_flatness(outputs)]
     return TransportEstimate(
-        {
-            "sinkhorn": saving,
-            "sinkhorn_approximation_2": Estimate(whole[0], without, by_shuffle),
-        },
+        estimates,
         plan[: outputs.shape[1]],
         len(labels),
-        {
-            "sinkhorn": warnings,
-            "sinkhorn_approximation_2": [*warnings, *_flatness(outputs)],
-        },
+        {name: warnings if name == "sinkhorn" else flat for name in estimates},
     )
 
 
@@ -170,6 +188,22 @@ def _rows_at(
     return kept
 
 
+def _centers(centers, features, outputs) -> tuple[np.ndarray | None, list[str]]:
+    """Returns the true centres as columns `[d, Z]`, or None, and no warning."""
+    if centers is None:
+        return None, []
+    with source_errors():
+        held = centers()
+        held = None if held is None else np.asarray(held, np.float64)
+    expected = (outputs.shape[1], features.shape[1])
+    if held is not None and (held.shape != expected or not np.isfinite(held).all()):
+        raise SourceError(
+            f"class_centers must be finite and of shape {list(expected)}, got "
+            f"{list(held.shape)}."
+        )
+    return (None if held is None else held.T), []
+
+
 def _weights(head, features, outputs) -> tuple[np.ndarray, list[str]]:
     """Returns the weights `[d, Z]` of the last layer, and warnings about them."""
     expected = (features.shape[1], outputs.shape[1])
@@ -222,13 +256,23 @@ def _flatness(outputs: np.ndarray) -> list[str]:
 
 
 @jax.jit(static_argnames=("num_classes",))
-def _assessments(features, logits, centers, labels, counts, *, num_classes):
+def _assessments(features, logits, centers, labels, counts, student, *, num_classes):
     """Scores, transports, converged shares by row of labels, and the first plan.
 
     The centres are of the source's classes, those with a count.
     """
 
     def assessment(labels):
+        if student is not None:
+            return student_assessment(
+                features,
+                logits,
+                centers,
+                labels,
+                student,
+                teacher_counts=counts,
+                settings=DEFAULT_ASSESSMENT,
+            )
         return fictitious_assessment(
             features,
             logits,
