@@ -67,6 +67,9 @@ def wcord_global_loss(
       TypeError: if the negatives are not integers or the others not floating-point.
 
     Example:
+      >>> from jtransfer.distillation import (
+      ...     drawn_negatives, wcord_memory, wcord_parameters
+      ... )
       >>> params = wcord_parameters(
       ...     jax.random.key(0), teacher_dim=2, student_dim=2, dim=3
       ... )
