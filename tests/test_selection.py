@@ -11,7 +11,16 @@ import scipy.special
 from flax import nnx
 from transport import references
 
-from jtransfer import data, distillation, models, networks, ranking, transfer, zoo
+from jtransfer import (
+    data,
+    distillation,
+    models,
+    networks,
+    ranking,
+    report,
+    transfer,
+    zoo,
+)
 from jtransfer.commands.distill import (
     StudentOptions,
     sinkhorn_command,
@@ -20,6 +29,7 @@ from jtransfer.commands.distill import (
 from jtransfer.commands.options import RecipeOptions
 from jtransfer.commands.select import select_command
 from jtransfer.ranking import score_table, selection
+from jtransfer.ranking.chosen import LEAST_GAP, SELECTION_FILE, ChosenTeacher
 
 pytestmark = pytest.mark.timeout(240)
 OWN = ("red", "green", "blue")
@@ -174,7 +184,7 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     assert select_command(**arguments, num_teachers=2) == 0
     output = capsys.readouterr()
     assert "found finished" not in output.err
-    chosen = json.loads((folder / "chosen" / selection.SELECTION_FILE).read_text())
+    chosen = json.loads((folder / "chosen" / SELECTION_FILE).read_text())
     rows = map(json.loads, (folder / "chosen/ranking.jsonl").read_text().splitlines())
     scores = {r["source"]: r["value"] for r in rows if r.get("score") == "sinkhorn"}
     assert scores.keys() == SIZES.keys()
@@ -186,8 +196,8 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     np.testing.assert_allclose(sum(weights), 1, rtol=1e-6)
     assert all(0 < result["largest_cost"] <= 2 for result in chosen["teachers"])
     assert all(0 < result["own_mass"] <= 1 for result in chosen["teachers"])
-    shaky = [r["name"] for r in chosen["teachers"] if r["gap"] < selection.LEAST_GAP]
-    lines = selection.contrast_warnings(folder / "chosen")
+    shaky = [r["name"] for r in chosen["teachers"] if r["gap"] < LEAST_GAP]
+    lines = report.read_selection(folder / "chosen").warnings()
     assert [line.partition(":")[0] for line in lines] == shaky
     for line in lines:
         assert f"Warning: {line}" in output.err
@@ -197,14 +207,17 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     assert student.facts["teacher"] == ", ".join(best)
     logged = (folder / "chosen/student/log.jsonl").read_text().splitlines()
     assert {"sinkhorn", "converged", "cross_entropy"} <= set(json.loads(logged[-1]))
-    assert "Which class stands for which" in (folder / "chosen/report.html").read_text()
+    page = (folder / "chosen/report.html").read_text()
+    assert "Which class stands for which" in page
+    assert "that these teachers have taught" in page
+    assert all(f'<th scope="row">{name}</th>' in page for name in best)
+    for line in lines:
+        assert line in page
     # Again: nothing is computed twice, and the result is the same.
     assert select_command(**arguments, num_teachers=2) == 0
     output = capsys.readouterr()
     assert output.err.count("found finished") == len(SIZES)
-    assert (
-        json.loads((folder / "chosen" / selection.SELECTION_FILE).read_text()) == chosen
-    )
+    assert json.loads((folder / "chosen" / SELECTION_FILE).read_text()) == chosen
     # The first of them alone is another student.
     with pytest.raises(data.DataError, match="another folder"):
         select_command(**arguments)
@@ -255,6 +268,14 @@ def test_another_score_decides_and_its_teachers_weigh_alike():
         ("b", 0.9, 0.5),
         ("c", 0.5, 0.5),
     ]
+
+
+def test_a_cost_that_tells_nothing_apart_is_a_warning():
+    teacher = ChosenTeacher("a", 1.0, 1.0, 2.0, gap=3.9, own_mass=0.2)
+    assert teacher.warning().startswith("a: another class costs 3.9 epsilon more")
+    assert teacher._replace(gap=4.0).warning() is None
+    # One class of the student: no other costs more.
+    assert teacher._replace(gap=float("nan")).warning() is None
 
 
 def test_sources_without_networks_teach_nothing():

@@ -29,6 +29,7 @@ from experiments.cross_task.support.repository import (
     PRESETS,
     DoubleWindow,
     Entry,
+    permuted,
     targets,
     train_repository,
     train_student,
@@ -36,7 +37,6 @@ from experiments.cross_task.support.repository import (
 from experiments.cross_task.support.settings import Task, new_sheet
 from experiments.cross_task.support.training import Way, accuracy, train_taught
 from experiments.harness import Value
-from experiments.kept_networks import Model
 from experiments.sheets import Sheet, write_row
 from jtransfer import distillation, transfer
 from jtransfer.transfer import teacher_outputs
@@ -106,18 +106,6 @@ def main(config: DoubleWindow, preset: str) -> None:
         write_students(sheet, bench, name, cost)
     for score in NAMES:
         write_places(sheet, bench, score)
-
-
-def permuted(honest: Entry) -> Entry:
-    """The teacher with the outputs of its classes moved on by one."""
-    network = honest.model.network
-    head = network.variables.params["classifier"]
-    moved = {name: jnp.roll(values, 1, axis=-1) for name, values in head.items()}
-    params = {**network.variables.params, "classifier": moved}
-    variables = network.variables._replace(params=params)
-    name = honest.model.name + "-permuted"
-    # The centres are those of the classes that its outputs are said to stand for.
-    return honest._replace(model=Model(name, network._replace(variables=variables)))
 
 
 def train_nasty(config: DoubleWindow, honest: Entry) -> Entry:

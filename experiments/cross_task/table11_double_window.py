@@ -9,11 +9,14 @@ teacher is the mean test accuracy of its students over the seeds. Beside the pap
 scores stand two that cost nothing (how many classes the two share, how good a teacher
 is at its own), what all these tell of teachers of one family, whose networks are alike
 but for their classes, and what the students of one seed tell of those of the others:
-how far the accuracies are the teachers' doing and not chance. A score may do better,
-for the mean over all seeds is less a matter of chance than one seed is.
+how far the accuracies are the teachers' doing and not chance: below .3 there is nothing
+to correlate with, and no verdict. A score may do better, for the mean over all seeds is
+less a matter of chance than one seed is. With `mixed` four bad teachers are among them,
+and each score is asked where it puts these.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +34,7 @@ from experiments.cross_task.support.correlations import (
 )
 from experiments.cross_task.support.figures import draw_figure7, draw_figure8
 from experiments.cross_task.support.repository import (
+    BAD,
     PRESETS,
     DoubleWindow,
     TeacherOfTask,
@@ -44,6 +48,7 @@ from experiments.cross_task.support.settings import (
     write_cub_not_run,
 )
 from experiments.cross_task.support.training import accuracy, train_alone
+from experiments.harness import Value
 from experiments.kept_networks import Model
 from experiments.sheets import Sheet, write_known, write_row
 
@@ -61,6 +66,8 @@ TABLE_11 = {
     "sinkhorn_2": (0.77, 0.96, 0.69, 0.43, 0.75, 0.72),
 }
 """The five tasks and their mean, of CUB."""
+LEAST_AGREEMENT = 0.3
+"""Of two seeds of the students."""
 
 
 class Measured(NamedTuple):
@@ -72,6 +79,8 @@ class Measured(NamedTuple):
     """By the names of `COMPARED`, `[tasks, teachers]`."""
     families: np.ndarray
     """Of the teachers, `[teachers]`."""
+    num_bad: int
+    """Of the teachers, the last ones."""
 
 
 def main(config: DoubleWindow, preset: str) -> None:
@@ -101,8 +110,12 @@ def main(config: DoubleWindow, preset: str) -> None:
         np.array(accuracies),
         {name: np.array(values) for name, values in scores.items()},
         np.array([entry.family for entry in entries]),
+        len(BAD) if config.with_bad else 0,
     )
-    write_table11(new_sheet(config, "table11", preset), measured)
+    table11 = new_sheet(config, "table11", preset)
+    write_table11(table11, measured)
+    if config.with_bad:
+        write_places(table11, measured)
     draw_figure7(new_sheet(config, "figure7", preset).table, measured)
     draw_figure8(new_sheet(config, "figure8", preset).table, measured)
     if config.dataset != CUB and preset != "smoke":
@@ -167,8 +180,18 @@ def write_table11(sheet: Sheet, measured: Measured) -> None:
       measured: the numbers of all teachers and tasks.
     """
     worth = measured.accuracies.mean(axis=2)
+    first, others = measured.accuracies[:, :, 0], measured.accuracies[:, :, 1:]
+    rule = correlation_verdict
+    if others.size:
+        agreement = write_row(
+            sheet,
+            "Pearson, one seed with the others, average",
+            functools.partial(bootstrapped, mean_pearson, first, others.mean(axis=2)),
+        )
+        if agreement.value < LEAST_AGREEMENT:
+            rule = undecided
     for name in COMPARED:
-        write_score(sheet, name, measured)
+        write_score(sheet, name, measured, rule)
     write_known(
         sheet,
         "accuracy lost by a choice at random, average",
@@ -187,16 +210,32 @@ def write_table11(sheet: Sheet, measured: Measured) -> None:
             ),
             verdict=interval_verdict,
         )
-    first, others = measured.accuracies[:, :, 0], measured.accuracies[:, :, 1:]
-    if others.size:
-        write_row(
-            sheet,
-            "Pearson, one seed with the others, average",
-            functools.partial(bootstrapped, mean_pearson, first, others.mean(axis=2)),
-        )
 
 
-def write_score(sheet: Sheet, name: str, measured: Measured) -> None:
+def undecided(correlation: Value) -> str:
+    """The verdict where the seeds of the students do not agree with each other."""
+    del correlation
+    return f"Not decided: two seeds correlate below {LEAST_AGREEMENT}."
+
+
+def write_places(sheet: Sheet, measured: Measured) -> None:
+    """Writes where scores, and the accuracy, put the bad teachers: mean places."""
+    num_good = measured.accuracies.shape[1] - len(BAD)
+    worth = measured.accuracies.mean(axis=2)
+    for name, values in {"accuracy": worth, **measured.scores}.items():
+        label = COMPARED.get(name, "accuracy of the students")
+        for h, bad in enumerate(BAD, start=num_good):
+            better = [np.sum(line > line[h]) for line in values]
+            write_known(
+                sheet,
+                f"place of {values.shape[1]}, {label}, {bad}",
+                1 + float(np.mean(better)),
+            )
+
+
+def write_score(
+    sheet: Sheet, name: str, measured: Measured, rule: Callable[[Value], str]
+) -> None:
     """Writes the correlations of one score with the accuracy, and what it loses."""
     worth, scores = measured.accuracies.mean(axis=2), measured.scores[name]
     label, printed = COMPARED[name], TABLE_11.get(name, (None,) * 6)
@@ -207,21 +246,21 @@ def write_score(sheet: Sheet, name: str, measured: Measured) -> None:
             f"Pearson, {label}, task {k + 1}",
             functools.partial(pearson, scores[k : k + 1], worth[k : k + 1]),
             paper_value=printed[k],
-            verdict=correlation_verdict,
+            verdict=rule,
         )
     write_row(
         sheet,
         f"Pearson, {label}, average",
         functools.partial(pearson, scores, worth),
         paper_value=printed[5],
-        verdict=correlation_verdict,
+        verdict=rule,
     )
     left = [within_families(x, measured.families) for x in (scores, worth)]
     write_row(
         sheet,
         f"Pearson within the families, {label}, average",
         functools.partial(pearson, *left),
-        verdict=correlation_verdict,
+        verdict=rule,
     )
     write_known(
         sheet,

@@ -252,9 +252,17 @@ def write_sparse(
 ) -> None:
     """Writes accuracies and gains of the methods that are run for some windows."""
     shape = config.students[config.headline]
+    printed = printed_table("table_15.csv" if config.dataset == CUB else "table_14.csv")
+    comparable = len(config.students) == 4
     for method in config.sparse:
         for window in config.sparse_windows:
             where = f"student {config.headline + 1}, overlap {overlaps[window]:.0%}"
+            row, base = (
+                printed.get((str(round(100 * overlaps[window])), name))
+                for name in (method, "Student")
+            )
+            known = comparable and row is not None
+            values = (row[config.headline], base[config.headline]) if known else None
             accuracies = [
                 write_row(
                     sheet,
@@ -269,6 +277,7 @@ def write_sparse(
                         seed=seed,
                     ),
                     seed=seed,
+                    paper_value=values and values[0],
                 ).value
                 for seed in config.sparse_seeds
             ]
@@ -279,6 +288,7 @@ def write_sparse(
                 functools.partial(
                     harness.mean_interval, np.subtract(accuracies, alone)
                 ),
+                paper_value=values and values[0] - values[1],
                 verdict=gain,
             )
 

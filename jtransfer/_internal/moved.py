@@ -60,7 +60,7 @@ NAMES = {
     "jtransfer.report.read": "jtransfer.report.november.read",
     "jtransfer.report.warnings": "jtransfer.report.november.warnings",
     "jtransfer.report.written": "jtransfer.report.november.written",
-    "jtransfer.selection.FILE": "jtransfer.ranking.selection.SELECTION_FILE",
+    "jtransfer.selection.FILE": "jtransfer.ranking.chosen.SELECTION_FILE",
     "jtransfer.selection.check": "jtransfer.ranking.selection.check_student",
     "jtransfer.students.PRESETS": "jtransfer.transfer.STUDENT_PRESETS",
     "jtransfer.students.activations_and_jacobians": (

@@ -109,7 +109,7 @@ def select_command(
         )
     with keeping(faults):
         report.write_ranking(rows, out)
-        pages = report.draw_pages(out)
+        report.draw_pages(out)
     report.show_ranking(rows)
     # Before hours of training, which needs the folder as well.
     check_kept(faults)
@@ -121,7 +121,7 @@ def select_command(
             f"Teacher {teacher.name}: {score} {teacher.score:.4f}, "
             f"weight {teacher.weight:.3f}"
         )
-    network = selection.distil_selection(
+    chosen = selection.distil_selection(
         teachers,
         examples,
         model=student,
@@ -134,9 +134,10 @@ def select_command(
         folder=out,
         seed=seed,
     )
-    for line in selection.contrast_warnings(out):
+    report.write_selection(chosen, out)
+    for line in chosen.warnings():
         print(f"Warning: {line}", file=sys.stderr)
-    print(f"{out / 'student'}: test accuracy {network.facts['source_accuracy']:.4f}")
-    for path in pages:
+    print(f"{out / 'student'}: test accuracy {chosen.accuracy:.4f}")
+    for path in report.draw_pages(out):
         print(f"Wrote {path}", file=sys.stderr)
     return 1 if report.failure_lines(rows) else 0

@@ -6,7 +6,6 @@ scores than its own, `sinkhorn`, and several teachers, for which its section 7 l
 the weights open.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,18 +15,14 @@ import scipy.special
 
 from jtransfer import networks, transfer
 from jtransfer._internal.errors import RequestError
-from jtransfer._internal.files import json_value, write_text_atomically
 from jtransfer.assessment import DEFAULT_ASSESSMENT
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
+from jtransfer.ranking.chosen import ChosenTeacher, Selection
 from jtransfer.ranking.rows import Row, Scored
 from jtransfer.sinkhorn import cost_contrast
 from jtransfer.transfer import StudentRecipe, teacher_outputs
 from jtransfer.zoo import Source, Target
-
-SELECTION_FILE = "selection.json"
-LEAST_GAP = 4.0
-"""Of a cost's contrast, in units of epsilon; below it plans say little."""
 
 
 class Teacher(NamedTuple):
@@ -136,7 +131,7 @@ def distil_selection(
     recipe: StudentRecipe,
     folder: Path,
     seed: int,
-) -> Network:
+) -> Selection:
     """Distils the teachers chosen into a student of the target; a killed run goes on.
 
     Args:
@@ -147,12 +142,12 @@ def distil_selection(
       label_weight: weight of the cross-entropy.
       transport_weight: weight of the Sinkhorn distances together.
       recipe: how to train.
-      folder: gets `selection.json`, the student in `student` and what the teachers say
-        in `teacher_outputs`.
+      folder: gets the student in `student` and what the teachers say in
+        `teacher_outputs`.
       seed: of weights and order.
 
     Returns:
-      The student.
+      The teachers and the student's accuracy.
 
     Raises:
       DataError: if the images do not fit a teacher or the student.
@@ -197,46 +192,29 @@ def distil_selection(
             "method": "sinkhorn",
         },
     )
-    chosen = {
-        "teachers": [
-            {
-                "name": teacher.name,
-                "score": teacher.score,
-                "weight": teacher.weight,
-                "largest_cost": float(cost.max()),
-                **_contrast(teacher.network, cost, target.class_names),
-            }
+    return Selection(
+        teachers=[
+            _chosen(teacher, cost, target.class_names)
             for teacher, cost in zip(teachers, costs, strict=True)
         ],
-        "student": model,
-        "accuracy": network.facts["source_accuracy"],
-    }
-    write_text_atomically(folder / SELECTION_FILE, json.dumps(chosen, indent=1) + "\n")
-    return network
+        student=model,
+        accuracy=network.facts["source_accuracy"],
+    )
 
 
-def _contrast(network: Network, cost, class_names: Sequence[str]) -> dict[str, float]:
-    """Contrast of the cost; names say which classes are the same."""
-    names = np.array(network.class_names, object)
+def _chosen(teacher: Teacher, cost, class_names: Sequence[str]) -> ChosenTeacher:
+    """A teacher with the contrast of its cost; names say which classes are the same."""
+    names = np.array(teacher.network.class_names, object)
     same = names[:, None] == np.array(class_names, object)[None]
     contrast = cost_contrast(cost, epsilon=DEFAULT_ASSESSMENT.epsilon, same=same)
-    return {"gap": float(contrast.gap), "own_mass": float(contrast.own_mass)}
-
-
-def contrast_warnings(folder: Path) -> list[str]:
-    """Returns a line for each teacher whose cost hardly tells the classes apart.
-
-    Args:
-      folder: that of `distil_selection`.
-    """
-    held = json_value((folder / SELECTION_FILE).read_text(encoding="utf-8"))
-    return [
-        f"{teacher['name']}: another class costs {teacher['gap']:.1f} epsilon more "
-        f"than the nearest, and {teacher['own_mass']:.0%} of a class stays on it: "
-        f"below {LEAST_GAP:g} its plans spread over all classes."
-        for teacher in held["teachers"]
-        if teacher.get("gap", LEAST_GAP) < LEAST_GAP
-    ]
+    return ChosenTeacher(
+        name=teacher.name,
+        score=teacher.score,
+        weight=teacher.weight,
+        largest_cost=float(cost.max()),
+        gap=float(contrast.gap),
+        own_mass=float(contrast.own_mass),
+    )
 
 
 def _images(target: Target) -> tuple[Images, Images]:

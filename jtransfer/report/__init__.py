@@ -23,6 +23,8 @@ from jtransfer.report.ranking_screen import agreement_table as agreement_table
 from jtransfer.report.ranking_screen import ranking_table as ranking_table
 from jtransfer.report.ranking_screen import show_ranking as show_ranking
 from jtransfer.report.result import Ranking as Ranking
+from jtransfer.report.selection import read_selection as read_selection
+from jtransfer.report.selection import write_selection as write_selection
 from jtransfer.report.tasks import TASKS_FILE as TASKS_FILE
 from jtransfer.report.tasks import read_tasks as read_tasks
 from jtransfer.report.tasks import show_tasks as show_tasks

@@ -11,11 +11,13 @@ from jtransfer._internal.files import (
 )
 from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import Row
+from jtransfer.ranking.chosen import SELECTION_FILE, Selection
 from jtransfer.ranking.tasks import TaskComparison
 from jtransfer.report.pages.pair import pair_html
 from jtransfer.report.pages.tasks import tasks_html
 from jtransfer.report.pair import PAIR_FILE, read_pair
 from jtransfer.report.ranking import ROWS_FILE, ranking_page, read_ranking
+from jtransfer.report.selection import read_selection
 from jtransfer.report.tasks import TASKS_FILE, read_tasks
 
 _Result = TypeVar("_Result")
@@ -27,6 +29,7 @@ class Results(NamedTuple):
     ranking: list[Row] | None
     pair: PairSummary | None
     tasks: TaskComparison | None
+    selection: Selection | None = None
     faults: Sequence[str] = ()
     """Why further files cannot be shown."""
 
@@ -48,6 +51,7 @@ def read_results(folder: Path) -> Results:
         ranking=_read_if_present(folder / ROWS_FILE, read_ranking, faults),
         pair=_read_if_present(folder / PAIR_FILE, read_pair, faults),
         tasks=_read_if_present(folder / TASKS_FILE, read_tasks, faults),
+        selection=_read_if_present(folder / SELECTION_FILE, read_selection, faults),
         faults=faults,
     )
     if all(one is None for one in (results.ranking, results.pair, results.tasks)):
@@ -87,7 +91,9 @@ def draw_pages(folder: Path) -> list[Path]:
     results = read_results(folder)
     pages = {}
     if results.ranking is not None:
-        pages["report.html"] = ranking_page(results.ranking, results.pair)
+        pages["report.html"] = ranking_page(
+            results.ranking, results.pair, results.selection
+        )
     if results.pair is not None:
         pages["pair.html"] = pair_html(results.pair)
     if results.tasks is not None:

@@ -27,6 +27,7 @@ from jtransfer.ranking import (
     rank_correlation,
     to_json,
 )
+from jtransfer.ranking.chosen import Selection
 from jtransfer.ranking.rows import is_failure
 from jtransfer.report.pages.ranking import ranking_html
 
@@ -114,9 +115,21 @@ def _row(fields: Any) -> Row:
     return row
 
 
-def ranking_page(rows: Sequence[Row], pair: PairSummary | None = None) -> str:
-    """Returns the report, and a pair of networks, as one self-contained HTML page."""
-    return ranking_html(rows, agreements(rows), rank_correlation(rows), pair)
+def ranking_page(
+    rows: Sequence[Row],
+    pair: PairSummary | None = None,
+    selection: Selection | None = None,
+) -> str:
+    """Returns the report as one self-contained HTML page.
+
+    Args:
+      rows: rows of a ranking.
+      pair: a pair of networks to show as well, or None.
+      selection: teachers that were chosen and their student, or None.
+    """
+    return ranking_html(
+        rows, agreements(rows), rank_correlation(rows), pair, selection=selection
+    )
 
 
 def failure_lines(rows: Iterable[Row]) -> list[str]:

@@ -16,7 +16,10 @@ SHOWN = {
 
 
 def draw_figure7(table, measured) -> None:
-    """Draws scores, scaled to [0, 1], against the accuracy, a column a target."""
+    """Draws scores, scaled to [0, 1], against the accuracy, a column a target.
+
+    Bad teachers are black crosses.
+    """
     worth = measured.accuracies.mean(axis=2)
     num_tasks, num_teachers = worth.shape
     figure, panels = axes(
@@ -27,11 +30,12 @@ def draw_figure7(table, measured) -> None:
             scores = _scaled(measured.scores[name][k])
             for h in range(num_teachers):
                 window, family = h % num_tasks, h // num_tasks
+                bad = h >= num_teachers - measured.num_bad
                 panel.plot(
                     100 * worth[k, h],
                     scores[h],
-                    marker="*^o"[family],
-                    color=f"C{window}",
+                    marker="x" if bad else "*^o"[family],
+                    color="k" if bad else f"C{window}",
                     linestyle="none",
                 )
             panel.tick_params(labelsize=6)

@@ -5,6 +5,8 @@ import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from experiments import harness
 from experiments.cross_task.support.assessments import (
@@ -23,11 +25,13 @@ from experiments.cross_task.support.settings import (
     SMOKE,
     Config,
     Task,
+    Training,
     task,
 )
 from experiments.cross_task.support.training import (
     accuracy,
     sinkhorn_way,
+    train_alone,
     train_taught,
     train_teacher,
 )
@@ -51,8 +55,13 @@ class DoubleWindow(Config):
     families: tuple[tuple[str, int | None], ...] = (("vgg4", 16), ("wrn-10-1", 8))
     """Names and widths of the teachers."""
     student: tuple[str, int | None] = ("vgg4", 8)
+    with_bad: bool = False
+    """Whether there are four bad teachers as well, see `BAD`."""
 
 
+BAD = ("untrained", "untrained, other family", "labels of noise", "permuted head")
+"""The first window's: networks as they were drawn, one trained on its images with the
+labels shuffled, and its good teacher with the outputs moved on by one."""
 PRESETS = {
     "smoke": (
         "seconds; what the tests run",
@@ -76,6 +85,10 @@ PRESETS = {
             window_seed=1,
             families=(("vgg4", 16), ("wrn-10-1", 8), ("lenet", None)),
         ),
+    ),
+    "mixed": (
+        "an hour on one core; the repository of cpu with four bad teachers",
+        DoubleWindow(**CPU | {"seeds": (0, 1, 2)}, with_bad=True),
     ),
     "paper": (
         "an accelerator; CIFAR-100 with the paper's networks for it",
@@ -126,7 +139,42 @@ def train_repository(config: DoubleWindow) -> list[Entry]:
                     centers(model.network, source.train, scaled=False),
                 )
             )
-    return entries
+    return entries + bad_entries(config, entries[0]) if config.with_bad else entries
+
+
+def bad_entries(config: DoubleWindow, good: Entry) -> list[Entry]:
+    """The teachers of `BAD`, in that order."""
+    images = good.source.train
+    shuffled = np.random.default_rng(0).permutation(images.labels)
+    others = [
+        train_alone(config, shape, images, Training(0), seed=1)
+        for shape in config.families[:2]
+    ]
+    noise = images._replace(labels=shuffled)
+    others.append(
+        train_alone(config, config.families[0], noise, config.teacher_training, seed=0)
+    )
+    bad = [
+        good._replace(
+            model=model,
+            family=family,
+            own_centers=centers(model.network, images, scaled=False),
+        )
+        for family, model in zip((0, 1, 0), others, strict=True)
+    ]
+    return [*bad, permuted(good)]
+
+
+def permuted(honest: Entry) -> Entry:
+    """The teacher with the outputs of its classes moved on by one."""
+    network = honest.model.network
+    head = network.variables.params["classifier"]
+    moved = {name: jnp.roll(values, 1, axis=-1) for name, values in head.items()}
+    params = {**network.variables.params, "classifier": moved}
+    variables = network.variables._replace(params=params)
+    name = honest.model.name + "-permuted"
+    # The centres are those of the classes that its outputs are said to stand for.
+    return honest._replace(model=Model(name, network._replace(variables=variables)))
 
 
 def targets(config: DoubleWindow) -> list[Task]:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from jtransfer.pairs.results import PairSummary
 from jtransfer.ranking import Agreement, RankCorrelation, Row, Scored
+from jtransfer.ranking.chosen import Selection
 from jtransfer.report.pages import charts
 from jtransfer.report.pages.correlation_map import correlation_map
 from jtransfer.report.pages.document import document
@@ -24,6 +25,7 @@ from jtransfer.report.pages.ranking_text import (
 from jtransfer.report.pages.ranking_view import RankingView, ranking_view
 from jtransfer.report.pages.score_notes import Note, note
 from jtransfer.report.pages.score_table import score_table
+from jtransfer.report.pages.selection import selection_view
 
 
 def ranking_html(
@@ -31,6 +33,8 @@ def ranking_html(
     agreements: Sequence[Agreement] = (),
     correlation: RankCorrelation | None = None,
     pair: PairSummary | None = None,
+    *,
+    selection: Selection | None = None,
 ) -> str:
     """Returns a ranking as one HTML page that needs no other file.
 
@@ -39,6 +43,7 @@ def ranking_html(
       agreements: how well scores predict the accuracy after transfer.
       correlation: how alike the orders by the scores are.
       pair: a pair of networks, shown below the ranking; or None.
+      selection: the teachers that were chosen and their student; or None.
 
     Returns:
       The page. The texts in the rows are escaped: they can bring in no markup.
@@ -53,6 +58,7 @@ def ranking_html(
         verdict=ranking_verdict(ranking),
         warnings=warning_concerns(ranking),
         panels=_panels(ranking),
+        selection=selection and selection_view(selection),
         table=score_table(ranking),
         missing=missing_concerns(ranking),
         plots=plots,
