@@ -3,10 +3,13 @@
 import dataclasses
 from pathlib import Path
 
+from flax import nnx
+
 from experiments import harness, kept_networks
 from experiments.kept_networks import Model
 from experiments.sheets import Sheet
-from jtransfer import data, transfer
+from jtransfer import data, models, transfer
+from jtransfer import networks as library
 from jtransfer.data import Images
 from jtransfer.networks import Architecture, Network
 from jtransfer.training import devices
@@ -192,6 +195,17 @@ def train_network(
         )
 
     return kept_networks.train_or_read(config.out, shape[0], made_of, new_network)
+
+
+def drawn_network(shape: tuple[str, int], images: Images, *, seed: int) -> Network:
+    """A network as it is drawn, with the statistics of the images it never saw."""
+    architecture = Architecture(
+        model=shape[0], num_classes=len(images.class_names), base_width=shape[1]
+    )
+    drawn = library.model(architecture, rngs=nnx.Rngs(seed))
+    _, variables = models.functional(drawn)
+    statistics = data.channel_statistics(images.images)
+    return Network(architecture, variables, statistics, images.class_names, {})
 
 
 def train_head(config: Config, model: Model, train: Images, *, seed: int) -> Model:

@@ -1,0 +1,398 @@
+"""Table 1 and Figures 4 and 5 over enough models: does alpha go with the transfer?
+
+Run: `python -m experiments.adversarial.table1_many_sources cpu --data-dir DIR` with
+CIFAR-10 and the ten classes `tin10` (or STL-10) prepared there; an hour on one core; a
+killed run goes on. Five models, as the paper has, decide nothing: its own .86 over five
+is below what five need. Here are networks of several architectures after several
+lengths of training, and an EfficientNet-Lite0 of ImageNet. Two that were never trained
+stand apart: they are no part of a correlation, and each measure is asked for the share
+of the trained ones that it puts behind them.
+
+Sources get a new linear head for the second data set, trained by 10 epochs of SGD as in
+the paper, and one fitted to convergence; the accuracy after transfer is that of the
+second. Measures are of the sources' own outputs, and of those of the converged head.
+alpha1 is measured against the stronger of the own and the transferred attack, so at
+most 1; chance is that of attacks made for other images. Fisher's intervals are over the
+sources, which are not independent: some are earlier ends of one architecture.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import harness
+from experiments.adversarial.support import attacks, networks
+from experiments.adversarial.support.networks import Config
+from experiments.harness import Value
+from experiments.kept_networks import Model, digest
+from experiments.sheets import (
+    Sheet,
+    over_models,
+    over_seeds,
+    sign_verdict,
+    write_known,
+    write_row,
+)
+from jtransfer import models, pairs, scores
+from jtransfer import networks as library
+from jtransfer.data import Images
+from jtransfer.moments import class_moments
+from jtransfer.networks import Network, pretrained
+
+ALPHAS = ("alpha1", "alpha1 less chance", "alpha2", "alpha1 * alpha2")
+DECAY = 1e-3
+"""Penalty of the converged head on features of deviation one."""
+SIZES = (1, 10, 50)
+"""Images whose mean is one observation over samples."""
+PAPER = {"T->S, alpha1": 0.86, "T->S, alpha2": 0.93}
+"""Correlations over the five models of its Table 1."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ManySources(Config):
+    """Sizes of the experiment."""
+
+    lengths: tuple[int, ...]
+    """Epochs of training of each architecture."""
+    untrained: tuple[tuple[str, int], ...]
+    with_imagenet: bool = True
+    num_gradients: int = 100
+    """Images of the Jacobians."""
+
+
+def _sizes(config: Config, **changed) -> ManySources:
+    """The settings of the image experiments, and those that are new."""
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return ManySources(**fields | changed)
+
+
+PRESETS = {
+    "smoke": (
+        "seconds",
+        _sizes(
+            networks.PRESETS["smoke"][1],
+            lengths=(1, 2),
+            untrained=(("lenet", 2),),
+            with_imagenet=False,
+            num_gradients=16,
+        ),
+    ),
+    "cpu": (
+        "an hour on one core",
+        _sizes(
+            networks.PRESETS["cpu"][1],
+            architectures=(
+                ("fully_connected", 128),
+                ("lenet", 6),
+                ("alexnet", 16),
+                ("resnet18", 8),
+            ),
+            lengths=(1, 2, 4, 8),
+            untrained=(("lenet", 6), ("resnet18", 8)),
+            num_attacked=400,
+            seeds=(0,),
+        ),
+    ),
+    "paper": (
+        "the sizes of the paper, for an accelerator",
+        _sizes(
+            networks.PRESETS["paper"][1],
+            lengths=(5, 20, 50, 100),
+            untrained=(("lenet", 6), ("resnet18", 64)),
+        ),
+    ),
+}
+
+
+class Target(NamedTuple):
+    """The second data set, its reference model, and the images that are attacked."""
+
+    train: Images
+    test: Images
+    model: Model
+    x: np.ndarray
+    labels: np.ndarray
+
+
+class Transferred(NamedTuple):
+    """A source after its transfer."""
+
+    accuracy: float
+    """With the converged head, on all test images."""
+    sgd_accuracy: float
+    """With the head of 10 epochs of SGD."""
+    h_score: float
+    losses: np.ndarray
+    """Of the converged head at the attacked images, in nats, `[n]`."""
+    head: Network
+    """The source with its converged head."""
+
+
+def main(config: ManySources, preset: str) -> None:
+    """Trains what is missing, attacks, and writes the rows."""
+    sheet = networks.new_sheet(config, "table1_many", preset)
+    target = prepare_target(config)
+    sources = train_sources(config)
+    rows = [
+        write_source(config, sheet, name, source, target)
+        for name, source in sources.items()
+    ]
+    trained = len(rows) - len(config.untrained)
+    accuracies = [row["accuracy"] for row in rows]
+    for cell in rows[0]:
+        if cell in ("accuracy", "samples"):
+            continue
+        values = [row[cell] for row in rows]
+        write_row(
+            sheet,
+            f"Pearson over {trained} sources, accuracy and {cell}",
+            functools.partial(over_models, accuracies[:trained], values[:trained]),
+            paper_value=PAPER.get(cell),
+            verdict=sign_verdict(1.0, PAPER.get(cell)),
+        )
+        for i, name in enumerate(list(sources)[trained:], start=trained):
+            behind = np.mean(np.array(values[:trained]) < values[i])
+            write_known(sheet, f"share of sources behind {name}, {cell}", behind)
+    for way in rows[0]["samples"]:
+        by_source = [row["samples"][way] for row in rows[:trained]]
+        write_samples(sheet, way, by_source)
+
+
+def prepare_target(config: ManySources) -> Target:
+    """Reads the second data set and trains its reference model."""
+    train, test = (
+        networks.images(config, networks.target_data(config), split)
+        for split in ("train", "test")
+    )
+    model = networks.train_target(config, train, test, seed=0)
+    shuffled = networks.part(test, None, seed=0)
+    x = attacks.pixels(shuffled)
+    right = np.flatnonzero(attacks.is_right(model, x, shuffled.labels))
+    chosen = np.random.default_rng(0).permutation(right)[: config.num_attacked]
+    return Target(train, test, model, x[chosen], shuffled.labels[chosen])
+
+
+def train_sources(config: ManySources) -> dict[str, Model]:
+    """The sources by name: the trained ones first, then those that were not."""
+    train, test = (
+        networks.images(config, config.source_data, split)
+        for split in ("train", "test")
+    )
+    train = networks.part(train, config.num_images, seed=0)
+    sources = {
+        f"{model}, {length} epochs": networks.train_network(
+            config, (model, width), train, test, length, seed=0
+        )
+        for model, width in config.architectures
+        for length in config.lengths
+    }
+    if config.with_imagenet:
+        imagenet = pretrained.efficientnet_lite0()
+        architecture = dataclasses.replace(
+            imagenet.architecture, image_size=networks.SIZE
+        )
+        network = imagenet._replace(architecture=architecture)
+        sources["efficientnet_lite0"] = Model("imagenet-lite0", network)
+    for model, width in config.untrained:
+        drawn = networks.drawn_network((model, width), train, seed=1)
+        sources[f"untrained {model}"] = Model(f"untrained-{model}-{width}", drawn)
+    return sources
+
+
+def write_source(
+    config: ManySources, sheet: Sheet, name: str, source: Model, target: Target
+) -> dict[str, float]:
+    """Writes and returns the measures of one source, by name."""
+
+    @functools.cache
+    def after() -> Transferred:
+        return transferred(config, source, target)
+
+    @functools.cache
+    def measured(has_head: bool) -> dict[str, float]:
+        network = after().head if has_head else source.network
+        return measures(config, source.name, network, target, has_head=has_head)
+
+    cells: dict[str, Callable[[], float]] = {
+        "accuracy": lambda: after().accuracy,
+        "accuracy with the head of SGD": lambda: after().sgd_accuracy,
+        "regularised H-score": lambda: after().h_score,
+    }
+    names = [f"{way}, {measure}" for way in ("T->S", "S->T") for measure in ALPHAS]
+    names += ["cosine of loss gradients", "minus gradient matching distance"]
+    for has_head, end in ((False, ""), (True, ", after the head")):
+        for cell in names:
+            cells[f"{cell}{end}"] = lambda c=cell, h=has_head: measured(h)[c]
+    row = {
+        cell: write_row(
+            sheet, f"{cell}, {name}", lambda c=compute: Value(float(c()))
+        ).value
+        for cell, compute in cells.items()
+    }
+    samples = {
+        f"after the head, means of {size}": write_row(
+            sheet,
+            f"Pearson over samples, alpha1 and loss after the head, means of {size}, "
+            f"{name}",
+            lambda s=size: Value(
+                over_means(measured(True)["per image"], after().losses, s)
+            ),
+        ).value
+        for size in SIZES
+    }
+    return {**row, "samples": samples}
+
+
+def transferred(config: ManySources, source: Model, target: Target) -> Transferred:
+    """A source with its new heads, measured."""
+    train, test = (
+        features_of(source, images) for images in (target.train, target.test)
+    )
+    num_classes = len(target.train.class_names)
+    scale = train.std(axis=0)
+    scale = np.where(scale > 1e-6 * scale.max(), scale, np.inf)
+    offset = train.mean(axis=0)
+    fitted = scores.softmax_classifier(
+        jnp.asarray((train - offset) / scale),
+        target.train.labels,
+        num_classes=num_classes,
+        weight_decay=DECAY,
+        max_steps=1000,
+    )
+    kernel = np.asarray(fitted.weights) / scale[:, None]
+    bias = np.asarray(fitted.bias) - offset @ kernel
+    moments = class_moments(
+        jnp.asarray(train), target.train.labels, num_classes=num_classes
+    )
+    head = with_head(source.network, kernel, bias, target.train)
+    sgd = networks.train_head(config, source, target.train, seed=0)
+    return Transferred(
+        accuracy=float(
+            np.mean((test @ kernel + bias).argmax(axis=1) == target.test.labels)
+        ),
+        sgd_accuracy=attacks.accuracy(sgd, target.test),
+        h_score=float(scores.regularized_h_score(moments)),
+        losses=attacks.cross_entropies(
+            Model(f"{source.name}-head", head), target.x, target.labels
+        ),
+        head=head,
+    )
+
+
+def features_of(source: Model, images: Images) -> np.ndarray:
+    """Embeddings of images, `[n, d]`."""
+    batches = library.outputs(source.network, images.images)
+    return np.concatenate([features for features, _ in batches])
+
+
+def with_head(
+    network: Network, kernel: np.ndarray, bias: np.ndarray, images: Images
+) -> Network:
+    """A network whose last layer is another one."""
+    params = {
+        **network.variables.params,
+        "classifier": {
+            "kernel": jnp.asarray(kernel, jnp.float32),
+            "bias": jnp.asarray(bias, jnp.float32),
+        },
+    }
+    architecture = dataclasses.replace(
+        network.architecture, num_classes=len(images.class_names)
+    )
+    return network._replace(
+        architecture=architecture,
+        variables=models.Variables(params, network.variables.stats),
+        class_names=images.class_names,
+    )
+
+
+def measures(
+    config: ManySources, name: str, network: Network, target: Target, *, has_head: bool
+) -> dict[str, float]:
+    """The measures between a source and the reference model, kept on disk."""
+    settings = attacks.pgd(config).settings
+    described = name, has_head, target.model.name, settings.num_steps, digest(target.x)
+    file = config.out / "outputs" / f"many-{digest(*described)}.npz"
+    if file.exists():
+        with np.load(file) as held:
+            return {
+                key: held[key] if held[key].ndim else float(held[key]) for key in held
+            }
+    print(f"attacks on {name}{' with its head' if has_head else ''}", flush=True)
+    values = attacked_measures(config, network, target)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial.npz")
+    np.savez(partial, **values)
+    partial.rename(file)
+    return values
+
+
+def attacked_measures(
+    config: ManySources, network: Network, target: Target
+) -> dict[str, float]:
+    """Alphas in both directions, cosine and gradient matching."""
+    functions = [library.function(n) for n in (target.model.network, network)]
+    settings, key = attacks.pgd(config).settings, jax.random.key(0)
+    blocks = np.zeros(len(target.x), int)
+    reference, own = (
+        pairs.attacked(f, target.x, key, settings=settings) for f in functions
+    )
+    values: dict[str, float] = {}
+    for way, first, second in (("T->S", reference, own), ("S->T", own, reference)):
+        transfer = pairs.transfer(first, second, target.x, blocks)
+        sums = pairs.merged(transfer.blocks)
+        chance = np.mean(
+            [
+                pairs.alpha1_of_sums(
+                    jax.tree.map(lambda x, i=i: x[i], transfer.mismatched)
+                )
+                for i in range(len(transfer.mismatched.count))
+            ]
+        )
+        alpha1 = pairs.alpha1_of_sums(sums)
+        values[f"{way}, alpha1"] = alpha1
+        values[f"{way}, alpha1 less chance"] = alpha1 - chance
+        values[f"{way}, alpha2"] = pairs.alpha2_of_sums(sums)
+        values[f"{way}, alpha1 * alpha2"] = pairs.alpha12_of_sums(sums)
+        if way == "T->S":
+            values["per image"] = transfer.alpha1
+    named = [Model("", n) for n in (target.model.network, network)]
+    values["cosine of loss gradients"] = float(
+        attacks.gradient_cosines(*named, target.x).mean()
+    )
+    few = target.x[: config.num_gradients]
+    products = pairs.gradients(*functions, few, np.zeros(len(few), int))
+    values["minus gradient matching distance"] = -float(
+        pairs.distance(pairs.merged(products.blocks))
+    )
+    return values
+
+
+def over_means(alphas: np.ndarray, losses: np.ndarray, size: int) -> float:
+    """Pearson of the means of so many images each, in the order of the draw."""
+    whole = len(alphas) // size * size
+    a, b = (x[:whole].reshape(-1, size).mean(axis=1) for x in (alphas, losses))
+    if len(a) < 3 or a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def write_samples(sheet: Sheet, way: str, by_source: Iterable[float]) -> None:
+    """Writes the mean correlation over samples within the sources."""
+    values = [Value(value) for value in by_source]
+    write_row(
+        sheet,
+        f"Pearson over samples within the sources, alpha1 and loss {way}",
+        functools.partial(over_seeds, values),
+        paper_value=-0.51,
+        verdict=sign_verdict(-1.0, -0.51),
+    )
+
+
+if __name__ == "__main__":
+    harness.run_script(main, PRESETS)
