@@ -15,7 +15,7 @@ from jtransfer import intervals, pairs, ranking, report, zoo
 from jtransfer._internal import files
 from jtransfer.commands import ls, rank
 from jtransfer.moments import class_moments
-from jtransfer.ranking import verification
+from jtransfer.ranking import ordering, verification
 from jtransfer.ranking.estimates import batches, functions
 from jtransfer.ranking.source_rows import source_rows as typed_rows
 from jtransfer.scores import probes
@@ -305,6 +305,37 @@ def test_ranks_groups_and_probabilities(target):
     assert json.loads(files.json_line(rows[0]))["source"] in ("strong", "twin")
 
 
+def test_alpha1_is_ordered_by_what_it_is_above_chance():
+    def row(source, value, chance, order, accuracy):
+        return ranking.Scored(
+            source=source,
+            score="alpha1",
+            value=value,
+            chance=chance,
+            ordered_by=order,
+            replicates=list(value + 1e-3 * np.arange(10)),
+            facts={"accuracy": accuracy},
+        )
+
+    rows = [
+        row("untrained", 0.53, 0.48, 0.05, 0.2),
+        row("trained", 0.51, 0.38, 0.13, 0.9),
+        row("weak", 0.3, 0.2, 0.1, 0.5),
+    ]
+    result = ordering.ranked(rows, ["alpha1"])
+    assert [r.source for r in result] == ["trained", "weak", "untrained"]
+    assert [r.rank for r in result] == [1, 2, 3]
+    assert all(r.beats_next > 0.99 for r in result[:2])
+    (agreement,) = ordering.agreements(result)
+    assert agreement.spearman == 1
+    assert ranking.to_json(result[0])["ordered_by"] == 0.13
+    assert ranking.from_json(ranking.to_json(result[0])).order == 0.13
+    (agreement,) = ordering.agreement(map(ranking.to_json, result))
+    assert agreement["spearman"] == 1
+    assert ranking.SCORES["alpha1"].less_chance
+    assert not ranking.SCORES["alpha2"].less_chance
+
+
 def test_always_computed_scores_and_their_order(target):
     rows = ranking.rank([source("a")], target, ["nce"])
     assert rows[0]["score"] == "nce"
@@ -498,6 +529,11 @@ def test_the_reference_itself_is_the_best_source(function_rows):
     for name in OF_FUNCTIONS:
         assert best[name]["source"] == "f0"
     assert best["alpha1"]["value"] == 1
+    for one in function_rows:
+        if one.get("score") == "alpha1" and "value" in one:
+            assert one["ordered_by"] == pytest.approx(one["value"] - one["chance"])
+        elif one.get("score") == "alpha2":
+            assert "ordered_by" not in one
     assert best["gradient_matching"]["value"] == pytest.approx(0, abs=1e-6)
     reasons = {r["score"]: r["reason"] for r in function_rows if "reason" in r}
     assert set(reasons) == set(OF_FUNCTIONS)

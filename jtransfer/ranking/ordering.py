@@ -24,6 +24,8 @@ def ranked(rows: Sequence[Row], names: Iterable[str]) -> list[Row]:
 
     Two sources of one group cannot be told apart: the 95% interval of the paired
     difference of the first of the group and the other, over the same blocks, holds 0.
+    Where a score is ordered less chance, chance counts as known: it is no part of the
+    blocks.
 
     Args:
       rows: rows of `source_rows`.
@@ -35,7 +37,7 @@ def ranked(rows: Sequence[Row], names: Iterable[str]) -> list[Row]:
     result: list[Row] = []
     for name in dict.fromkeys([*names, *DECLARED]):
         scored = [r for r in rows if isinstance(r, Scored) and r.score == name]
-        scored.sort(key=lambda row: -row.value)
+        scored.sort(key=lambda row: -row.order)
         leader, group = None, 0
         for position, row in enumerate(scored):
             if leader is None or _beats(leader, row)[1]:
@@ -44,7 +46,7 @@ def ranked(rows: Sequence[Row], names: Iterable[str]) -> list[Row]:
             result.append(
                 dataclasses.replace(
                     row,
-                    rank=1 + sum(_exceeds(other.value, row.value) for other in scored),
+                    rank=1 + sum(_exceeds(other.order, row.order) for other in scored),
                     group=group,
                     beats_next=None if following is None else _beats(row, following)[0],
                 )
@@ -77,7 +79,7 @@ def agreements(rows: Iterable[Row], *, accuracy: str = ACCURACY) -> list[Agreeme
       One a score; none for scores with fewer than three sources of known accuracy.
     """
     return _by_score(
-        (row.score, row.value, row.facts.get(accuracy))
+        (row.score, row.order, row.facts.get(accuracy))
         for row in rows
         if isinstance(row, Scored)
     )
@@ -94,7 +96,11 @@ def agreement(rows: Iterable[dict], *, accuracy: str = ACCURACY) -> list[dict]:
       A dict a score, with the fields of `Agreement`.
     """
     by_score = _by_score(
-        (row["score"], row["value"], row["facts"].get(accuracy))
+        (
+            row["score"],
+            row.get("ordered_by", row["value"]),
+            row["facts"].get(accuracy),
+        )
         for row in rows
         if "value" in row
     )
@@ -140,7 +146,7 @@ def rank_correlation(rows: Iterable[Row]) -> RankCorrelation:
     values: dict[str, dict[str, float]] = {}
     for row in rows:
         if isinstance(row, Scored):
-            values.setdefault(row.score, {})[row.source] = row.value
+            values.setdefault(row.score, {})[row.source] = row.order
 
     def correlation(a, b):
         shared = [name for name in a if name in b]
@@ -160,11 +166,11 @@ def _exceeds(a: float, b: float) -> bool:
 def _beats(a: Scored, b: Scored) -> tuple[float, bool]:
     """The probability that a is better than b, and whether that is significant."""
     if a.replicates is None or b.replicates is None:
-        exceeds = _exceeds(a.value, b.value)
+        exceeds = _exceeds(a.order, b.order)
         return (1.0 if exceeds else 0.5), exceeds
     error = standard_error(np.subtract(a.replicates, b.replicates))
-    difference = a.value - b.value
+    difference = a.order - b.order
     # Rounding is no evidence: two identical sources differ by nothing.
-    error = max(error, 1e-12 * max(abs(a.value), abs(b.value), 1e-300))
+    error = max(error, 1e-12 * max(abs(a.order), abs(b.order), 1e-300))
     probability = special.stdtr(NUM_BLOCKS - 1, difference / error)
     return float(probability), bool(difference > T_95 * error)

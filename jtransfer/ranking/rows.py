@@ -52,6 +52,8 @@ class Scored:
     chance: float | None = None
     """Mean of the score under shuffled labels or wrong pairings."""
     chance_high: float | None = None
+    ordered_by: float | None = None
+    """The number by which the source takes its place; None for the value."""
     replicates: Sequence[float] | None = None
     """The score without each block of examples; None for a declared number."""
     n: int | None = None
@@ -71,6 +73,11 @@ class Scored:
     """Declared by the source, or found by `verify`."""
     source_hash: str | None = None
     run: Run | None = None
+
+    @property
+    def order(self) -> float:
+        """The number by which the source takes its place; higher is better."""
+        return self.value if self.ordered_by is None else self.ordered_by
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,8 @@ class Score(NamedTuple):
     """The values that it can have."""
     caveat: str = ""
     """When not to trust it."""
+    less_chance: bool = False
+    """Whether sources are ordered by the value less its chance level."""
 
 
 class Declared(NamedTuple):
@@ -165,15 +167,6 @@ SCORES = {
         caveat="It needs what a choice is to save: a student of each source, whose "
         "logits an .npz file holds as student_logits.",
     ),
-    "alpha1": Score(
-        pairs.alpha1_of_sums,
-        needs="attacks",
-        reference="Liang et al., 2021",
-        title="Alpha 1",
-        meaning="How far attacks on one model move the other, against its own attacks.",
-        range="0 to about 1, more where its own attacks were too weak.",
-        caveat="Other attacks or another reference do not compare.",
-    ),
     "alpha2": Score(
         pairs.alpha2_of_sums,
         needs="attacks",
@@ -181,16 +174,30 @@ SCORES = {
         title="Alpha 2",
         meaning="How alike attacks move the outputs of two models.",
         range="0 to 1.",
-        caveat="Chance alone gives 1 over the root of n: compare at equal n only.",
+        caveat="Chance alone gives 1 over the root of n: compare at equal n only. An "
+        "untrained network comes tenth of twelve on the demo.",
+    ),
+    "alpha1": Score(
+        pairs.alpha1_of_sums,
+        needs="attacks",
+        reference="Liang et al., 2021",
+        title="Alpha 1",
+        meaning="How far attacks on one model move the other, against its own attacks.",
+        range="0 to about 1, more where its own attacks were too weak.",
+        caveat="Other attacks or another reference do not compare. By its value an "
+        "untrained network comes second of twelve on the demo; the order is by the "
+        "value less chance, where it is seventh.",
+        less_chance=True,
     ),
     "alpha12": Score(
         pairs.alpha12_of_sums,
         needs="attacks",
         reference="Liang et al., 2021",
         title="Alpha 1 and 2",
-        meaning="Both at once, weighted example by example; the limits of both.",
-        range="",
-        caveat="",
+        meaning="Both at once, weighted example by example.",
+        range="0 to 1.",
+        caveat="The limits of both; an untrained network comes seventh of twelve on "
+        "the demo.",
     ),
     "gradient_matching": Score(
         pairs.gradient_matching,

@@ -77,7 +77,7 @@ def selected_teachers(
       Lu, Ye and Zhan, "Selective Cross-Task Distillation", Algorithm 4 and section 7.
     """
     scores = {
-        row.source: row.value
+        row.source: row.order
         for row in rows
         if isinstance(row, Scored) and row.score == score
     }

@@ -112,7 +112,7 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
             yield NotComputed(source=source.name, score=name, reason=reason)
         elif score.needs in OF_REFERENCE:
             n = len(comparison.images)
-            yield scored(
+            row = scored(
                 source.name,
                 name,
                 estimate,
@@ -120,6 +120,9 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
                 num_classes=target.num_classes,
                 warnings=reference_warnings(estimate, n),
             )
+            if score.less_chance:
+                row = dataclasses.replace(row, ordered_by=row.value - row.chance)
+            yield row
         else:
             yield _scored(source, name, score, estimate, computed, target)
 

@@ -41,6 +41,7 @@ _COLUMNS = (
     "high",
     "chance",
     "chance_high",
+    "ordered_by",
     "rank",
     "group",
     "beats_next",

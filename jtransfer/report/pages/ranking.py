@@ -175,7 +175,7 @@ def _score_plots(
             continue
         title = note(agreement.score).title
         points = [_point(ranking, row, accuracies[row.source]) for row in rows]
-        across = charts.axis([row.value for row in rows])
+        across = charts.axis([row.order for row in rows])
         chart = charts.scatter(points, across, up, label=f"{title} against accuracy")
         plots.append(ScorePlot(title, chart, agreement, len(rows)))
     return plots
@@ -184,8 +184,8 @@ def _score_plots(
 def _point(ranking: RankingView, row: Scored, accuracy: float) -> charts.Point:
     return charts.Point(
         index=ranking.sources.index(row.source),
-        title=f"{row.source}: {number(row.value)}, accuracy {number(accuracy, 3)}",
-        score=row.value,
+        title=f"{row.source}: {number(row.order)}, accuracy {number(accuracy, 3)}",
+        score=row.order,
         accuracy=accuracy,
     )
 

@@ -90,7 +90,7 @@ def _inseparable_from_first(rows: Sequence[Scored]) -> list[str]:
     return [
         row.source
         for row in rows
-        if row.value == first.value
+        if row.order == first.order
         or (first.group is not None and row.group == first.group)
     ]
 

@@ -49,7 +49,7 @@ class RankingView(NamedTuple):
             for row in rows
             if isinstance(row, Scored) and finite(row.value) is not None
         ]
-        return sorted(kept, key=lambda row: (_rank(row), -row.value))
+        return sorted(kept, key=lambda row: (_rank(row), -row.order))
 
     def fact(self, source: str, name: str) -> object:
         """Returns the fact that a source declared under a name, or None."""
