@@ -69,6 +69,13 @@ def test_a_line_along_t_is_judged_as_such():
     assert along(Value(0.2, -0.1, 0.5), claim=1) == undecided
 
 
+def test_a_penalty_with_nothing_to_lessen_shows_nothing():
+    assert gradient_diversity.cannot_show(0.017) == (
+        "Cannot show anything at this size: without the penalty the cosine is 0.017, "
+        "below 0.1."
+    )
+
+
 def two_layers(params, x):
     """A smooth network of one example, so that finite differences are exact."""
     return jnp.tanh(x @ params["first"]) @ params["second"]
