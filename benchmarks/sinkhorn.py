@@ -1,5 +1,8 @@
 """Speed of Sinkhorn distances of a batch with one shared cost, and their precision.
 
+At the end: the two stops beside each other, and the step of a student that learns by
+them beside one that learns by soft targets.
+
 Run: `python benchmarks/sinkhorn.py`, about 2 minutes on 2 cores. All numbers of one run
 share one machine and load: trust the ratios. POT is no dependency; its line appears
 where it is installed (`pip install pot`).
@@ -11,9 +14,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from timing import best_time
 
-from jtransfer.sinkhorn import cost_matrix, sinkhorn_distances
+from jtransfer import distillation, models, transfer
+from jtransfer.sinkhorn import centred_cost, cost_matrix, sinkhorn_distances
 
 EPSILON, THRESHOLD = 0.1, 1e-3
 
@@ -48,6 +53,65 @@ def main() -> None:
     time = report("ours, cost 20, entries drawn one by one", distances, arrays)
     print(f"  {time / ours:.1f} times that at cost 2")
     print(f"  largest relative error, of 8: {relative_error(*arrays):.1e}")
+    compare_stops(args.n, args.num_classes)
+    compare_steps()
+
+
+def compare_stops(n, num_classes):
+    """Prints the iterations of the stops by the marginals and by the gradient."""
+    arrays = problems(n, num_classes, largest_cost=2.0)
+    for name, settings in (
+        ("the marginals, 1e-3", {"threshold": THRESHOLD}),
+        ("the gradient, 1e-3 epsilon", {"gradient_threshold": THRESHOLD * EPSILON}),
+        ("the gradient, 1e-3", {"gradient_threshold": THRESHOLD}),
+    ):
+        result = sinkhorn_distances(*arrays, epsilon=EPSILON, **settings)
+        steps = np.asarray(result.num_iterations)
+        print(f"stop by {name}: {steps.mean():.1f} iterations, {steps.max()} at most")
+
+
+def compare_steps():
+    """Prints a student's step by three losses; the limit is 1.5 times soft targets."""
+    rng = np.random.default_rng(0)
+    num_classes, batch_size = 50, 64
+    student = models.VGG(
+        depth=4, num_classes=num_classes, base_width=16, rngs=nnx.Rngs(0)
+    )
+    centers = rng.standard_normal((num_classes, 64)).astype(np.float32)
+    cost = centred_cost(centers, centers + 0.5 * rng.standard_normal(centers.shape))
+    _, variables = models.functional(student)
+    batch = {
+        "images": jnp.asarray(rng.standard_normal((batch_size, 16, 16, 3), np.float32)),
+        "labels": jnp.arange(batch_size) % num_classes,
+        "teacher_logits": jnp.asarray(
+            3 * rng.standard_normal((batch_size, num_classes), np.float32)
+        ),
+    }
+    seconds = {}
+    for name, method in (
+        ("soft targets", None),
+        ("Sinkhorn", transfer.sinkhorn_method([cost])),
+        ("transported targets", transfer.transported_targets_method(cost)),
+    ):
+        loss = soft_target_loss if method is None else method.loss
+        constants = {} if method is None else dict(method.constants)
+        objective = transfer.student_objective(student, loss)
+        step = jax.jit(jax.value_and_grad(objective, has_aux=True))
+        seconds[name] = best_time(
+            step, *variables, {**batch, **constants}, None, repeats=20
+        ).cpu
+    for name, time in seconds.items():
+        ratio = time / seconds["soft targets"]
+        print(f"step of a student, {name}: {1e3 * time:.1f} ms, {ratio:.2f} times KD's")
+
+
+def soft_target_loss(student, batch):
+    """Cross-entropy and soft targets of weight 10 at temperature 3."""
+    value = distillation.cross_entropy(student.logits, batch["labels"])
+    soft = distillation.soft_targets(
+        batch["teacher_logits"], student.logits, temperature=3.0
+    )
+    return value + 10 * soft, {}
 
 
 def compare_with_ott(ours, arrays, what):
