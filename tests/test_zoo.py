@@ -202,3 +202,25 @@ def test_embedded_zoo_and_target():
     assert sources[0].logits().shape[0] == len(target.labels)
     assert sources[0].test_features().shape[0] == len(target.test_labels)
     assert len({source.digest() for source in sources}) == len(sources)
+
+
+def test_a_kept_zoo_has_what_the_sinkhorn_scores_read(tmp_path):
+    head, student = np.ones((4, 2)), np.eye(3)[LABELS]
+    source = zoo.Source(
+        "net",
+        {},
+        features=lambda: FEATURES,
+        logits=lambda: FEATURES[:, :2],
+        head=lambda: head,
+        centers=lambda: 2 * head.T,
+        student_logits=lambda: student,
+    )
+    bare = source._replace(name="bare", centers=lambda: None, student_logits=None)
+    target = zoo.labelled_target("target", LABELS, digest="")
+    assert zoo.write_zoo([source, bare], target, tmp_path) == {}
+    first, second = zoo.sources(str(tmp_path / "zoo.toml"), target)
+    np.testing.assert_array_equal(first.head(), head)
+    np.testing.assert_array_equal(first.centers(), 2 * head.T)
+    np.testing.assert_array_equal(np.concatenate(list(first.student_logits())), student)
+    assert second.centers is None
+    assert second.student_logits is None

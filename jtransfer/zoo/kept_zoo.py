@@ -91,15 +91,23 @@ def _write_shards(source: Source, folder: Path) -> int:
     first = next(features)
     logits = _optional_shards(source.logits)
     test = _whole(source.test_features)
-    head = _optional(source.head)
+    matrices = {
+        name: matrix
+        for name, value in (
+            ("classifier", source.head),
+            ("class_centers", source.centers),
+        )
+        if (matrix := _optional(value)) is not None
+    }
+    taught = _optional_shards(source.student_logits)
     make_folder(folder)
     number = count = 0
     while first is not None:
-        arrays = {"features": first}
+        arrays = {"features": first, **matrices}
         if logits is not None:
             arrays["logits"] = next(logits)
-        if head is not None:
-            arrays["classifier"] = head
+        if taught is not None:
+            arrays["student_logits"] = next(taught)
         if test is not None:  # All in the first shard.
             arrays["test_features"] = test if number == 0 else test[:0]
         _write_arrays(folder / f"part-{number:05d}.npz", arrays)
@@ -151,9 +159,10 @@ def _whole(rows: Callable | None) -> np.ndarray | None:
 
 def _optional(value: Callable | None) -> np.ndarray | None:
     try:
-        return None if value is None else np.asarray(value())
+        matrix = None if value is None else value()
     except SourceError:
         return None
+    return None if matrix is None else np.asarray(matrix)
 
 
 def _write_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
