@@ -14,3 +14,5 @@ from jtransfer.attacks.losses import prediction_loss as prediction_loss
 from jtransfer.attacks.norms import L2 as L2
 from jtransfer.attacks.norms import LINF as LINF
 from jtransfer.attacks.norms import Norm as Norm
+from jtransfer.attacks.words import WordAttackResult as WordAttackResult
+from jtransfer.attacks.words import word_attack as word_attack

@@ -7,6 +7,8 @@ _MODULE_OF = {
     "AlexNet": "alexnet",
     "moved_statistics": "batch_statistics",
     "self_normalized": "batch_statistics",
+    "Bert": "bert",
+    "TokenVectors": "bert",
     "Branched": "branched",
     "EfficientNetLite0": "efficientnet_lite",
     "FullyConnected": "fully_connected",
