@@ -47,6 +47,7 @@ REFILLED_WEIGHTS = {"ReFilled": 10.0, "ReFilled, released weight": 100.0}
 """Of the second stage."""
 METHODS = (
     "Student",
+    "Student, twice as long",
     "KD",
     "BAN",
     "FitNet",
@@ -203,11 +204,15 @@ def train_student(
 ) -> Model:
     """Trains a student of a teacher by one of `METHODS`, or reads it.
 
-    ReFilled trains the embedding first and then, as long again, the whole network. SFTN
-    is KD of a teacher that was trained with branches of this student.
+    ReFilled trains the embedding first and then, as long again, the whole network; a
+    student alone for as long stands beside it. SFTN is KD of a teacher that was trained
+    with branches of this student.
     """
     settings = config.student_training
     if name == "Student":
+        return train_alone(config, shape, target.train, settings, seed=seed)
+    if name == "Student, twice as long":
+        settings = dataclasses.replace(settings, num_epochs=2 * settings.num_epochs)
         return train_alone(config, shape, target.train, settings, seed=seed)
     if name == "SFTN":
         taught_by = train_sftn_teacher(config, taught_by, shape, source)
