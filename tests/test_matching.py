@@ -14,6 +14,7 @@ from jtransfer import matching
 from jtransfer.adversarial import generalized_alpha1, generalized_alpha2
 from jtransfer.jacobians import singular_attacks
 from jtransfer.matching import (
+    attack_shares,
     explained_gradient,
     function_matching_distance,
     function_matching_map,
@@ -165,6 +166,135 @@ def test_theorem_3_1_and_proposition_3_1(seed, sizes, rank, order):
     np.testing.assert_allclose(explained, share, rtol=1e-6)
     expected = np.sqrt(max(1 - share, 0)) * total
     np.testing.assert_allclose(distance, expected, rtol=1e-5, atol=1e-6 * total)
+
+
+def by_attack(reference, source, h1, h2):
+    """Theorem 3.1 as it stands, by SVDs, A1 and A2 of each example and each pair."""
+    n, r = len(source), min(reference.shape[1:])
+    roots = [np.linalg.cholesky(h).T for h in (h1, h2)]
+    inverse = np.linalg.pinv(np.mean([b @ b.T for b in source], 0), rcond=1e-10)
+    metric = inverse / np.sqrt(np.trace(inverse.T @ h2 @ inverse))
+    a1, v = np.full((n, r), np.nan), np.zeros((n, r))
+    first, second = np.zeros((n, r, len(h1))), np.zeros((n, r, len(h2)))
+    for x in range(n):
+        _, sigma, directions = np.linalg.svd(roots[0] @ reference[x])
+        strongest = np.linalg.svd(roots[1] @ source[x])[1][0]
+        for a in range(r):
+            if sigma[a] <= 1e-9 * sigma[0] or strongest == 0:
+                continue
+            own, moved = (f[x] @ directions[a] for f in (reference, source))
+            a1[x, a] = np.sqrt(moved @ h2 @ moved) / strongest
+            v[x, a] = strongest * sigma[a] * a1[x, a]
+            first[x, a] = own / np.sqrt(own @ h1 @ own)
+            second[x, a] = moved / np.sqrt(moved @ h2 @ moved)
+    forms, alpha2 = np.zeros((r, r)), np.full(r, np.nan)
+    for a in range(r):
+        for b in range(r):
+            a2 = (first[:, a] @ h1 @ first[:, b].T) * (
+                second[:, a] @ metric @ second[:, b].T
+            )
+            forms[a, b] = v[:, a] @ a2 @ v[:, b]
+            if a == b:
+                kept = np.isfinite(a1[:, a])
+                alpha2[a] = a2[np.ix_(kept, kept)].mean() if kept.any() else np.nan
+    shares = [forms[:i, :i].sum() for i in range(1, r + 1)]
+    alpha1 = [c[np.isfinite(c)].mean() if np.isfinite(c).any() else c[0] for c in a1.T]
+    return np.array(shares) / forms.sum(), np.array(alpha1), alpha2
+
+
+@given(seeds, SIZES, st.sampled_from([None, 1]))
+def test_shares_of_attacks_are_those_of_theorem_3_1(seed, sizes, rank):
+    reference, source, h1, h2 = jacobians(seed, *sizes, rank)
+    h1, h2 = h1 + np.eye(sizes[0]), h2 + np.eye(sizes[1])
+    with jax.enable_x64(True):
+        result = attack_shares(
+            reference, source, reference_hessian=h1, source_hessian=h2
+        )
+    for value, expected in zip(
+        result, by_attack(reference, source, h1, h2), strict=True
+    ):
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(result.shares[-1], 1, rtol=1e-12)
+
+
+def test_attacks_that_some_examples_lack_are_left_out():
+    reference, source, *_ = jacobians(0, M, K)
+    reference[0, 1:] = reference[0, :1] * np.array([[2.0], [3.0]])
+    source[1] = 0
+    reference[2] = 0
+    with jax.enable_x64(True):
+        result = attack_shares(reference, source)
+    expected = by_attack(reference, source, np.eye(M), np.eye(K))
+    for value, one in zip(result, expected, strict=True):
+        np.testing.assert_allclose(value, one, rtol=1e-6)
+    duplicated = np.repeat(reference[3:, :1], 2, axis=1)
+    shares, *means = attack_shares(duplicated, source[3:])
+    np.testing.assert_allclose(shares, [1, 1], rtol=1e-5)
+    assert all(np.isfinite(mean[0]) and np.isnan(mean[1]) for mean in means)
+
+
+def test_shares_of_attacks_on_an_unrelated_function_are_not_defined():
+    """Neither 0 nor 1, whatever rounding leaves."""
+    reference, source, *_ = (f.astype(np.float32) for f in jacobians(0, M, K)[:2])
+    apart = np.concatenate([0 * source, source], axis=2)
+    wide = np.concatenate([reference, 0 * reference], axis=2)
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(2 * P, 2 * P)))[0]
+    turn = turn.astype(np.float32)
+    for pair in (
+        (0 * reference, source),
+        (reference, 0 * source),
+        (wide, apart),
+        (wide @ turn, apart @ turn),
+    ):
+        assert np.isnan(attack_shares(*pair).shares).all()
+    # The attacks themselves are there, and move nothing.
+    np.testing.assert_allclose(attack_shares(wide, apart).alpha1, np.zeros(M))
+
+
+@given(seeds)
+def test_shares_of_attacks_rise_for_one_example(seed):
+    reference, source, *_ = jacobians(seed, M, K)
+    with jax.enable_x64(True):
+        shares = np.asarray(attack_shares(reference[:1], source[:1]).shares)
+    assert shares[0] >= 0
+    assert np.diff(shares).min() >= -1e-9
+
+
+def test_shares_of_attacks_may_fall():
+    """The second attacks point where the first of the other example do."""
+    reference = np.array([[[2.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [2.0, 0.0]]])
+    source = np.array([[[1.0, -1.0]], [[1.0, -1.0]]])
+    shares, alpha1, _ = attack_shares(reference, source)
+    np.testing.assert_allclose(shares, [4, 1], rtol=1e-5)
+    np.testing.assert_allclose(alpha1, [0.5**0.5] * 2, rtol=1e-5)
+
+
+@given(seeds, SIZES)
+def test_what_leaves_shares_of_attacks_alone(seed, sizes):
+    reference, source, *_ = jacobians(seed, *sizes)
+    rng = np.random.default_rng(seed)
+    turn, mixing, within = (
+        np.linalg.qr(rng.normal(size=(size, size)))[0] for size in (P, *sizes[::-1])
+    )
+    stretch = mixing * np.logspace(0, 3, sizes[1])[:, None]
+    with jax.enable_x64(True):
+        plain = attack_shares(reference, source)
+        for pair in (
+            (reference @ turn, source @ turn),
+            (within @ reference, 1e-150 * mixing @ source),
+            (1e150 * reference[::-1], source[::-1]),
+        ):
+            chex.assert_trees_all_close(attack_shares(*pair), plain, rtol=1e-6)
+        mixed = attack_shares(reference, stretch @ source)
+    np.testing.assert_allclose(mixed.shares, plain.shares, rtol=1e-5)
+    assert np.abs(mixed.alpha1 - plain.alpha1).max() > 1e-3 or sizes[1] == 1
+
+
+def test_shares_of_attacks_are_constants_for_differentiation():
+    reference, source, *_ = (f.astype(np.float32) for f in jacobians(0, M, K)[:2])
+    for pair in ((reference, source), (0 * reference, source)):
+        slopes = jax.grad(lambda a, b: attack_shares(a, b).alpha1.sum(), (0, 1))(*pair)
+        chex.assert_trees_all_equal(slopes, jax.tree.map(np.zeros_like, pair))
 
 
 def quadratics(rng, num, n):

@@ -186,7 +186,7 @@ def test_numbers_that_are_not_finite_are_exit_1(folder, monkeypatch, capsys):
 
 def test_what_is_stored_is_what_is_read(stored):
     summary = pair_from_json(stored)
-    assert pair_json(summary) == stored
+    assert json.loads(report.json_line(pair_json(summary))) == stored
     assert list(pair_json(summary)) == list(stored)
     low = json.loads(json.dumps(stored))
     low["measures"]["alpha2"]["to_source"]["ceiling"] = None  # not finite
@@ -200,11 +200,11 @@ def test_what_is_stored_is_what_is_read(stored):
 def test_the_page_draws_all_and_escapes(stored):
     page = pair.pair_html(pair_from_json(stored))
     tags, _, text = read(page)
-    assert [tags.count(tag) for tag in ("script", "style", "svg")] == [1, 1, 5]
+    assert [tags.count(tag) for tag in ("script", "style", "svg")] == [1, 1, 6]
     assert "zoo/net for other/net" in text
     charts = re.findall(r"<svg class.*?</svg>(?=</figure>)", page, re.DOTALL)
     kinds = [ET.fromstring(chart).get("class") for chart in charts]
-    assert kinds == ["ranking", "classes", "spectrum"]
+    assert kinds == ["ranking", "classes", "spectrum", "classes"]
     hostile = json.loads(json.dumps(stored))
     for i, who in enumerate(("source", "target")):
         hostile[who] |= {"name": HOSTILE[i], "hash": HOSTILE[2]}
@@ -217,6 +217,69 @@ def test_the_page_draws_all_and_escapes(stored):
     assert not [name for name, _ in attributes if name.startswith("on")]
     assert all(name in text for name in HOSTILE[:4])
     page.encode()  # a lone surrogate could not be written to a file
+
+
+def test_the_theorems_are_stored_and_shown(stored, capsys):
+    numbers = stored["theorems"]
+    there = numbers["attacked_gradients"]["to_source"]
+    shares = [one["value"] for one in there["shares"]]
+    assert len(shares) == there["num_attacks"] == 3
+    assert shares[-1] == pytest.approx(1)
+    # The target knows two of three classes by name, the source all of them.
+    transfer = numbers["knowledge_transfer"]
+    assert (transfer["of_target"]["n"], transfer["of_source"]["n"]) == (10, 15)
+    report.show_pair(pair_from_json(stored))
+    output = capsys.readouterr()
+    assert "Theorem 3.3" in output.out
+    assert f"1 to 2    {shares[1]:.3f}" in output.out
+    assert "has no gradient; A1 and A2" in output.err
+    page = pair.pair_html(pair_from_json(stored))
+    text = " ".join(read(page)[2].split())
+    loss = transfer["of_target"]["loss"]["value"]
+    assert f"zoo/net leaves {loss:.2f} of the labels of other/net" in text
+    assert f"other/net alone gives {shares[0]:.0%} of what zoo/net explains" in text
+    charts = re.findall(r"<svg class.*?</svg>(?=</figure>)", page, re.DOTALL)
+    chart = ET.fromstring(charts[-1])
+    names = [label.text for label in chart.findall("g/text[@class='name']")]
+    assert names == ["attack 1", "attacks 1 to 2", "attacks 1 to 3"]
+    widths = [float(bar.get("width")[:-1]) for bar in chart.findall("g/rect")]
+    assert widths[0] / widths[-2] == pytest.approx(shares[0], abs=0.01)
+
+
+def test_a_pair_of_a_former_version_is_read_and_shown(stored, tmp_path, capsys):
+    old = {key: value for key, value in stored.items() if key != "theorems"}
+    (tmp_path / report.PAIR_FILE).write_text(json.dumps(old))
+    summary = report.read_pair(tmp_path)
+    assert summary.theorems is None
+    report.show_pair(summary)
+    assert "Theorem" not in capsys.readouterr().out
+    page = pair.pair_html(summary)
+    assert read(page)[0].count("svg") == 5
+    assert "Theorem" not in page
+    assert pair_json(summary) == {**old, "theorems": None}
+
+
+def test_theorems_without_numbers_are_shown_as_such(stored):
+    empty = json.loads(json.dumps(stored))
+    for gradient in empty["theorems"]["attacked_gradients"].values():
+        for one in gradient["shares"]:
+            one |= dict.fromkeys(one)
+    both = empty["theorems"]["knowledge_transfer"]
+    both |= {"of_target": None, "of_source": None}
+    page = pair.pair_html(pair_from_json(empty))
+    text = read(page)[2]
+    assert "zoo/net explains nothing of the gradients of other/net." in text
+    assert "by attacks 1 to i" not in text
+    assert "From the network to the labels" not in text
+    assert "Theorem 3.3 is left out" in "".join(
+        table.caption.plain
+        for table in report.pair_tables(pair_from_json(empty))
+        if table.caption
+    )
+    exact = json.loads(json.dumps(stored))
+    exact["theorems"]["knowledge_transfer"]["of_target"]["loss"]["value"] = 0
+    transfer = pair_from_json(exact).theorems.knowledge_transfer.of_target
+    assert np.isnan(transfer.relative_width(transfer.of_outputs))
 
 
 def test_only_a_pair_can_be_read(stored, tmp_path):
@@ -233,6 +296,10 @@ def test_only_a_pair_can_be_read(stored, tmp_path):
     damaged += [{**stored, "noise_floor": "0.1"}, {**stored, "singular_values": {}}]
     damaged += [{**stored, "classes": [{"name": "red"}]}, {**stored, "n": True}]
     damaged += [{k: v for k, v in stored.items() if k != "created"}]
+    damaged += [{**stored, "theorems": {}}, {**stored, "theorems": []}]
+    uneven = json.loads(json.dumps(stored))
+    uneven["theorems"]["attacked_gradients"]["to_target"]["shares"].pop()
+    damaged.append(uneven)
     for content in ([], {}, None, *damaged):
         with pytest.raises(RequestError) as fault:
             read_as(content)

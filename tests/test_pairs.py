@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from jtransfer import adversarial, attacks, matching, pairs
 from jtransfer.attacks import L2, LINF
-from jtransfer.pairs import _gradients
+from jtransfer.intervals import Estimate, jackknife_interval
+from jtransfer.pairs import _by_attack, _gradients, theorems
+from jtransfer.pairs.results import ByRole
 
 N, SHAPE = 14, (2, 2, 1)
 KEY = jax.random.key(0)
@@ -143,6 +145,177 @@ def test_gradients_are_those_of_the_matching_distance(pair):
     assert result == pytest.approx(distances, rel=1e-5)
     assert pairs.explained_share(sums) == pytest.approx(share, rel=1e-5)
     np.testing.assert_allclose(pair.gradients.reference_values, singular, rtol=1e-5)
+
+
+def float64_jacobians(function, images=IMAGES):
+    one = jax.vmap(jax.jacobian(lambda x: function(x)))(jnp.asarray(images))
+    return np.asarray(one, np.float64).reshape(*one.shape[:2], -1)
+
+
+def by_attack(attacks, grams):
+    """Shares, A1 and A2 of sums over one set of examples."""
+    return (
+        pairs.cumulative_shares(attacks, grams),
+        pairs.mean_alpha1(attacks),
+        pairs.mean_alpha2(attacks, grams),
+    )
+
+
+def assert_shares(result, first, second):
+    """They are those of `matching.attack_shares` of float64 Jacobians."""
+    with jax.enable_x64(True):
+        expected = matching.attack_shares(first, second)
+    for value, one in zip(result, expected, strict=True):
+        np.testing.assert_allclose(value, one, rtol=1e-4)
+
+
+@pytest.mark.parametrize("num_outputs", [1, 2])
+def test_shares_of_attacks_both_ways_with_and_without_a_block(num_outputs):
+    functions = curved(1), curved(0, num_outputs)
+    result = pairs.gradients(*functions, IMAGES, BLOCKS, most_attacks=10)
+    first, second = map(float64_jacobians, functions)
+    grams, attacks = result.blocks, result.attacks
+    there = attacks.reference, grams
+    back = attacks.source, pairs.swapped(grams)
+    rest = BLOCKS != 2
+    assert_shares(by_attack(*pairs.merged(there)), first, second)
+    assert_shares(by_attack(*pairs.merged(back)), second, first)
+    assert_shares(by_attack(*pairs.without(there, 2)), first[rest], second[rest])
+    assert_shares(by_attack(*pairs.without(back, 2)), second[rest], first[rest])
+
+
+def test_chance_of_the_shares_of_attacks_is_another_example(monkeypatch):
+    monkeypatch.setattr(_gradients, "BATCH_SIZE", N)  # Others come from the batch.
+    functions = curved(1), curved(0)
+    result = pairs.gradients(*functions, IMAGES, BLOCKS, most_attacks=10)
+    first, second = map(float64_jacobians, functions)
+    wrong = result.mismatched_attacks.reference, result.mismatched
+    rolled = np.roll(second, -3, axis=0)
+    assert_shares(by_attack(*pairs.at(wrong, 2)), first, rolled)
+    wrong = result.mismatched_attacks.source, pairs.swapped(result.mismatched)
+    assert_shares(by_attack(*pairs.at(wrong, 2)), rolled, first)
+
+
+def test_shares_of_attacks_cost_no_further_jacobian(monkeypatch):
+    made, jacobians = [], _gradients._jacobians
+    monkeypatch.setattr(
+        _gradients, "_jacobians", lambda f, x: made.append(len(x)) or jacobians(f, x)
+    )
+    pairs.function_pair(curved(0), curved(1), IMAGES, BLOCKS, KEY, num_steps=1)
+    assert made == [10] * 4  # Two batches of two functions.
+
+
+def test_sums_of_attacks_fit_into_memory():
+    def count(m, k):
+        return _by_attack.fitting_attacks(10, m, k, num_inputs=3072, num_sets=10)
+
+    assert (count(3, 200), count(10, 10), count(200, 3)) == (3, 10, 10)
+    assert (count(500, 500), count(3000, 3000)) == (3, 1)
+    few = pairs.gradients(curved(1), curved(0), IMAGES, BLOCKS, most_attacks=2)
+    most = pairs.gradients(curved(1), curved(0), IMAGES, BLOCKS, most_attacks=3)
+    for first, second in zip(few.attacks.source, most.attacks.source, strict=True):
+        np.testing.assert_allclose(first, second[:, :2], rtol=1e-9, atol=1e-9)
+    sums = [pairs.merged((f.attacks.source, f.blocks)) for f in (few, most)]
+    shares = [pairs.cumulative_shares(a, pairs.swapped(g)) for a, g in sums]
+    np.testing.assert_allclose(shares[0], shares[1][:2], rtol=1e-9)
+
+
+def test_a_dead_direction_in_float32_is_no_attack():
+    weights = RNG.normal(size=(3, 2)) @ RNG.normal(size=(2, 4))
+    flat, other = linear(weights), curved(0)
+    result = pairs.gradients(flat, other, IMAGES, BLOCKS, most_attacks=10)
+    assert result.reference_values[2] > 0  # What rounding has left.
+    sums = pairs.merged((result.attacks.reference, result.blocks))
+    shares, *means = by_attack(*sums)
+    np.testing.assert_allclose(shares[1:], 1, rtol=1e-6)
+    assert sums[0].exists.tolist() == [N, N, 0]
+    for mean in means:
+        assert np.isfinite(mean[:2]).all()
+        assert np.isnan(mean[2])
+
+
+def theorem_measures(pair, blocks=BLOCKS, places=None):
+    places = np.arange(N) % 3 if places is None else places
+    return theorems.theorem_measures(pair, blocks, ByRole(places, places))
+
+
+def test_intervals_and_chance_of_the_shares(pair):
+    there = theorem_measures(pair).attacked_gradients.to_source
+    both = pair.gradients.attacks.reference, pair.gradients.blocks
+    without = np.array([by_attack(*pairs.without(both, i)) for i in range(4)])
+    value = np.array(by_attack(*pairs.merged(both)))
+    wrong = pair.gradients.mismatched_attacks.reference, pair.gradients.mismatched
+    chance = np.array([by_attack(*pairs.at(wrong, i)) for i in range(5)])
+    for row, name in enumerate(("shares", "alpha1", "alpha2")):
+        for i, one in enumerate(getattr(there, name)):
+            estimate = Estimate(value[row, i], without[:, row, i], chance[:, row, i])
+            interval = jackknife_interval(estimate)
+            np.testing.assert_allclose((one.value, one.low, one.high), interval)
+            assert one.chance == pytest.approx(estimate.shuffled.mean())
+            assert one.chance_high == pytest.approx(estimate.shuffled.max())
+    assert (there.num_attacks, there.num_images) == (3, [N] * 3)
+    assert there.shares[-1].value == pytest.approx(1)
+
+
+def test_theorem_3_3_is_that_of_matching(pair):
+    places = np.where(np.arange(N) < 3, -1, np.arange(N) % 3)
+    transfer = theorem_measures(pair, places=places).knowledge_transfer.of_target
+    known = places >= 0
+    labels = np.eye(3)[places[known]]
+    target, source = (
+        np.asarray(f[known], np.float64)
+        for f in (pair.target_outputs, pair.source_outputs)
+    )
+    columns = np.column_stack([source, np.ones(len(source))])
+
+    def left(reference):
+        rest = reference - columns @ np.linalg.lstsq(columns, reference)[0]
+        return np.sqrt((rest**2).sum(axis=1).mean())
+
+    assert transfer.n == N - 3
+    assert transfer.loss.value == pytest.approx(left(labels))
+    assert transfer.constant == pytest.approx(
+        np.sqrt(((labels - labels.mean(axis=0)) ** 2).sum(axis=1).mean())
+    )
+    probs = np.exp(target) / np.exp(target).sum(axis=1, keepdims=True)
+    both = (target, transfer.of_outputs), (probs, transfer.of_probabilities)
+    for reference, bound in both:
+        with jax.enable_x64(True):
+            expected = matching.knowledge_transfer_bounds(reference, source, labels)
+        expected = [float(one) for one in expected]
+        assert [bound.low, bound.high] == pytest.approx(expected, abs=1e-7)
+        assert bound.surrogate.value == pytest.approx(left(reference))
+        difference = left(labels) - left(reference)
+        assert bound.difference.value == pytest.approx(difference)
+        assert abs(difference) <= bound.error
+        assert bound.difference.low < difference < bound.difference.high
+        width = (bound.high - bound.low) / left(labels)
+        assert transfer.relative_width(bound) == pytest.approx(width)
+
+
+def test_what_the_theorems_cannot_say_is_a_warning(pair):
+    still = linear(np.zeros((3, 4)))
+    result = pairs.function_pair(still, curved(0), IMAGES, BLOCKS, KEY, num_steps=1)
+    few = np.where(np.arange(N) < 9, 0, -1)
+    numbers = theorem_measures(result, places=few)
+    for gradient in (
+        numbers.attacked_gradients.to_source,
+        numbers.attacked_gradients.to_target,
+    ):
+        assert gradient.num_images == [0, 0, 0]
+        rows = (gradient.shares, gradient.alpha1, gradient.alpha2)
+        assert np.isnan([one.value for row in rows for one in row]).all()
+    assert numbers.knowledge_transfer.of_target is None
+    lines = theorems.theorem_warnings(numbers, ByRole("still", "moved"), N)
+    assert [line.split(":")[0] for line in lines] == [
+        "still explains nothing of the gradients of moved",
+        "100% of the images",
+        "moved explains nothing of the gradients of still",
+        "100% of the images",
+        "moved knows too few of the images by name",
+    ]
+    sound = theorem_measures(pair)
+    assert not theorems.theorem_warnings(sound, ByRole("one", "other"), N)
 
 
 def test_outputs_are_those_of_the_function_matching_distance(pair):

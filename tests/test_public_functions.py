@@ -60,6 +60,7 @@ N, C = 12, 3
 LABELS = np.arange(N, dtype=np.int32) % C
 SOURCE_LABELS = np.arange(N, dtype=np.int32) // 4
 LEVELS = np.arange(N * 4, dtype=np.int32).reshape(N, 2, 2) % C
+TOKENS = np.stack([LABELS, SOURCE_LABELS], axis=1)
 KEY = jax.random.key(0)
 
 
@@ -363,6 +364,16 @@ CALLS = {
     attacks.best_attack: lambda i: attacks.best_attack(
         attacks.cross_entropy_loss(teacher(i), 1), i.features[0], i.others
     ),
+    attacks.word_attack: lambda i: attacks.word_attack(
+        lambda vectors: jnp.mean(vectors, axis=1) @ i.weights.T,
+        i.features[TOKENS],
+        TOKENS,
+        TOKENS > 0,
+        LABELS,
+        vocabulary=i.features,
+        allowed=np.arange(N) > 2,
+        num_steps=3,
+    ),
     # adversarial
     adversarial.alpha1: on_logits(adversarial.alpha1),
     adversarial.alpha2: on_logits(adversarial.alpha2),
@@ -396,6 +407,9 @@ CALLS = {
         i.features, i.logits[:, :2]
     ),
     matching.explained_gradient: lambda i: matching.explained_gradient(
+        i.jacobians[:3], i.other_jacobians[:3]
+    ),
+    matching.attack_shares: lambda i: matching.attack_shares(
         i.jacobians[:3], i.other_jacobians[:3]
     ),
     # sinkhorn
@@ -662,6 +676,7 @@ SLOW_TO_COMPILE = {
     higher_order.best_sources,
     higher_order.greedy_sources,
     higher_order.subset_h_scores,
+    matching.attack_shares,
     matching.explained_gradient,
     matching.reverse_matching_bound,
     scores.logme,

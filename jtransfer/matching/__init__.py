@@ -12,6 +12,8 @@ from jtransfer.matching.bounds import (
     knowledge_transfer_bounds as knowledge_transfer_bounds,
 )
 from jtransfer.matching.bounds import reverse_matching_bound as reverse_matching_bound
+from jtransfer.matching.by_attack import AttackShares as AttackShares
+from jtransfer.matching.by_attack import attack_shares as attack_shares
 from jtransfer.matching.distances import Affine as Affine
 from jtransfer.matching.distances import (
     function_matching_distance as function_matching_distance,

@@ -37,6 +37,12 @@ from jtransfer.pairs._batches import MIN_EXAMPLES as MIN_EXAMPLES
 from jtransfer.pairs._batches import NUM_PAIRINGS as NUM_PAIRINGS
 from jtransfer.pairs._batches import batched_values as batched_values
 from jtransfer.pairs._batches import num_outputs as num_outputs
+from jtransfer.pairs._by_attack import MOST_ATTACKS as MOST_ATTACKS
+from jtransfer.pairs._by_attack import SingularSums as SingularSums
+from jtransfer.pairs._by_attack import cumulative_shares as cumulative_shares
+from jtransfer.pairs._by_attack import mean_alpha1 as mean_alpha1
+from jtransfer.pairs._by_attack import mean_alpha2 as mean_alpha2
+from jtransfer.pairs._gradients import Attacks as Attacks
 from jtransfer.pairs._gradients import Gradients as Gradients
 from jtransfer.pairs._gradients import gradients as gradients
 from jtransfer.pairs._settings import DEFAULT_ATTACK as DEFAULT_ATTACK
@@ -137,7 +143,14 @@ def function_pair(
             (on_source, on_target, "target"),
         )
     )
-    compared = gradients(target, source, images, blocks, advance=stage("gradients"))
+    compared = gradients(
+        target,
+        source,
+        images,
+        blocks,
+        most_attacks=MOST_ATTACKS,
+        advance=stage("gradients"),
+    )
     return Pair(to_source, to_target, compared, on_target.clean, on_source.clean)
 
 

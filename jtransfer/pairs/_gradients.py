@@ -16,10 +16,26 @@ from jtransfer.pairs._batches import (
     pixels,
     pytree,
 )
+from jtransfer.pairs._by_attack import (
+    SingularSums,
+    add_examples,
+    empty_sums,
+    fitting_attacks,
+    singular_vectors,
+)
 from jtransfer.pairs._sums import Grams, merged
 
 JACOBIAN_NUMBERS = 2**25
 """Derivatives in memory at a time, about."""
+
+
+class Attacks(NamedTuple):
+    """What the singular attacks on each of two functions do to the other."""
+
+    reference: SingularSums
+    """Attacks on the reference, fed to the source."""
+    source: SingularSums
+    """Attacks on the source, fed to the reference."""
 
 
 class Gradients(NamedTuple):
@@ -33,6 +49,10 @@ class Gradients(NamedTuple):
     """Mean singular values of the reference's Jacobians, descending."""
     source_values: np.ndarray
     """Those of the source's."""
+    attacks: Attacks
+    """By block of examples."""
+    mismatched_attacks: Attacks
+    """With the other function's gradients at other examples, by pairing: chance."""
 
 
 def gradients(
@@ -41,6 +61,7 @@ def gradients(
     images: np.ndarray,
     blocks: np.ndarray,
     *,
+    most_attacks: int = 0,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Gradients:
     """Compares the Jacobians of two functions on the same images.
@@ -50,6 +71,8 @@ def gradients(
       source: of one image in [0, 1], with outputs `[k]`.
       images: uint8, or floats in [0, 1], shape `[n, ...]`.
       blocks: block of each example, integers from 0, shape `[n]`.
+      most_attacks: singular attacks whose part in the explained gradient is told
+        apart, at most; fewer where the sums would not fit into memory.
       advance: called with the number of images of each finished batch.
 
     Returns:
@@ -72,41 +95,74 @@ def gradients(
       0.0
     """
     sizes = [num_outputs(f, images) for f in (reference, source)]
-    num_blocks, (m, k) = int(blocks.max()) + 1, sizes
-    sums = [np.zeros((num_blocks, *shape)) for shape in ((m, m), (m, k), (k, k))]
-    crosses, values = np.zeros((NUM_PAIRINGS, m, k)), [0, 0]
+    num_inputs, num_blocks, (m, k) = images[0].size, int(blocks.max()) + 1, sizes
+    attacks = [
+        fitting_attacks(most_attacks, *both, num_inputs=num_inputs, num_sets=num_blocks)
+        for both in ((m, k), (k, m))
+    ]
+    right, wrong = (_no_pairs(attacks, m, k, s) for s in (num_blocks, NUM_PAIRINGS))
+    squares = [np.zeros((num_blocks, size, size)) for size in sizes]
+    values = [np.zeros(min(size, num_inputs)) for size in sizes]
     for indices, first, second in _jacobian_batches(reference, source, images, sizes):
-        valid = len(indices)
-        own = second[:valid]
-        products = [
-            a @ np.swapaxes(b, 1, 2)
-            for a, b in ((first, first), (first, own), (own, own))
-        ]
-        for total, product in zip(sums, products, strict=True):
-            np.add.at(total, blocks[indices], product)
-        for shift, cross in enumerate(crosses, 1):
-            other = np.roll(second, -shift, axis=0)[:valid]
-            cross += np.tensordot(first, other, axes=((0, 2), (0, 2)))
-        by_image = (_singular_values(gram, images[0].size) for gram in products[::2])
-        values = [a + b.sum(axis=0) for a, b in zip(values, by_image, strict=True)]
+        valid, places = len(indices), blocks[indices]
+        grams = [f @ np.swapaxes(f, 1, 2) for f in (first, second)]
+        own, others = (
+            singular_vectors(gram, num_inputs, attacks=count)
+            for gram, count in zip(grams, attacks, strict=True)
+        )
+        for i, vectors in enumerate((own, others)):
+            np.add.at(squares[i], places, grams[i][:valid])
+            values[i] += vectors.values[:valid].sum(axis=0)
+        for shift in range(1 + NUM_PAIRINGS):
+            rolled, other = _shifted((second, others), shift, valid)
+            cross = first @ np.swapaxes(rolled, 1, 2)
+            if shift == 0:
+                _add_pairs(right, own, other, cross, places)
+            else:
+                _add_pairs(wrong, own, other, cross, np.full(valid, shift - 1))
         advance(valid)
-    grams = Grams(np.bincount(blocks, minlength=num_blocks).astype(float), *sums)
+    counts = np.bincount(blocks, minlength=num_blocks).astype(float)
+    grams = Grams(counts, squares[0], right.cross, squares[1])
     mismatched = jax.tree.map(
         lambda leaf: np.stack([leaf] * NUM_PAIRINGS), merged(grams)
     )
     return Gradients(
-        grams,
-        mismatched._replace(cross=crosses),
-        *(total / len(images) for total in values),
+        blocks=grams,
+        mismatched=mismatched._replace(cross=wrong.cross),
+        reference_values=values[0] / len(images),
+        source_values=values[1] / len(images),
+        attacks=Attacks(right.reference_attacks, right.source_attacks),
+        mismatched_attacks=Attacks(wrong.reference_attacks, wrong.source_attacks),
     )
 
 
-def _singular_values(gram: np.ndarray, num_inputs: int) -> np.ndarray:
-    """From products of Jacobians with themselves, `[n, m, m]`, descending."""
-    finite = np.isfinite(gram).all(axis=(1, 2))
-    values = np.linalg.eigvalsh(np.where(finite[:, None, None], gram, 0))
-    values = np.where(finite[:, None], values, np.nan)[:, ::-1][:, :num_inputs]
-    return np.sqrt(np.maximum(values, 0))
+class _Pairs(NamedTuple):
+    """Sums over pairs of Jacobians, with a leading axis of sets."""
+
+    cross: np.ndarray
+    reference_attacks: SingularSums
+    source_attacks: SingularSums
+
+
+def _no_pairs(attacks, m, k, num_sets) -> _Pairs:
+    return _Pairs(
+        np.zeros((num_sets, m, k)),
+        empty_sums(attacks[0], m, k, num_sets=num_sets),
+        empty_sums(attacks[1], k, m, num_sets=num_sets),
+    )
+
+
+def _shifted(trees, shift, valid):
+    """The arrays of the examples `shift` places further on."""
+    return jax.tree.map(lambda leaf: np.roll(leaf, -shift, axis=0)[:valid], trees)
+
+
+def _add_pairs(sums: _Pairs, first, second, cross, places) -> None:
+    """Adds pairs of Jacobians to sums, in place, and the attacks both ways."""
+    np.add.at(sums.cross, places, cross)
+    swapped = np.swapaxes(cross, 1, 2)
+    add_examples(sums.reference_attacks, first, cross, second.values[:, 0], places)
+    add_examples(sums.source_attacks, second, swapped, first.values[:, 0], places)
 
 
 def _jacobian_batches(reference, source, images, sizes) -> Iterator[tuple]:

@@ -128,7 +128,7 @@ def distance(grams: Grams) -> float:
     Of Jacobians it is `matching.gradient_matching_distance`, of `output_grams` it is
     `matching.function_matching_distance`, to the root of the rounding of float64.
     """
-    left = np.maximum(_total(grams) - _explained(grams), 0)
+    left = np.maximum(gradient_total(grams) - explained_total(grams), 0)
     return float(np.sqrt(left / grams.count))
 
 
@@ -138,8 +138,8 @@ def explained_share(grams: Grams) -> float:
     Of Jacobians it is `matching.explained_gradient`, the fraction of Theorem 3.1. It
     lies in [0, 1]: `1 - distance^2` in units of the reference; 0 / 0 is 0.
     """
-    total = _total(grams)
-    return float(np.clip(_explained(grams) / total, 0, 1)) if total else 0.0
+    total = gradient_total(grams)
+    return float(np.clip(explained_total(grams) / total, 0, 1)) if total else 0.0
 
 
 def swapped(grams: Grams) -> Grams:
@@ -168,17 +168,29 @@ def without(sums, index):
     return jax.tree.map(lambda leaf: np.delete(leaf, index, axis=0).sum(axis=0), sums)
 
 
-def _total(grams: Grams) -> float:
+def gradient_total(grams: Grams) -> float:
+    """Returns the mean square of the reference, times the count."""
     return float(np.trace(grams.reference))
 
 
-def _explained(grams: Grams) -> float:
-    """The mean square that the best map of the source explains, times the count."""
+def explained_total(grams: Grams) -> float:
+    """Returns the mean square that the best map of the source explains, likewise."""
     if not all(np.isfinite(leaf).all() for leaf in grams):
         return float("nan")
-    spread = np.sqrt(np.diagonal(grams.source))
+    return float(np.sum((grams.cross @ inverse_root(grams.source)) ** 2))
+
+
+def inverse_root(gram: np.ndarray) -> np.ndarray:
+    """Returns `R` with `R R^T` an inverse of a Gram matrix where that has a range.
+
+    Args:
+      gram: finite, positive semi-definite, shape `[k, k]`.
+
+    Returns:
+      The root, shape `[k, rank]`.
+    """
+    spread = np.sqrt(np.diagonal(gram))
     spread = np.where(spread > 0, spread, 1)
-    values, axes = np.linalg.eigh(grams.source / np.outer(spread, spread))
+    values, axes = np.linalg.eigh(gram / np.outer(spread, spread))
     kept = values > len(values) * np.finfo(values.dtype).eps * values[-1]
-    along = (grams.cross / spread @ axes)[:, kept]
-    return float(np.sum(along**2 / values[kept]))
+    return (axes / spread[:, None])[:, kept] / np.sqrt(values[kept])

@@ -156,8 +156,7 @@ def correct_outputs(
     """Returns 1, 0, or NaN where a network does not know the class, `[n]` for each."""
 
     def hits(outputs, names):
-        index = {name: i for i, name in enumerate(names)}
-        places = np.array([index.get(str(name), -1) for name in class_names])[labels]
+        places = output_places(labels, class_names, names)
         right = (outputs.argmax(axis=1) == places).astype(float)
         return np.where(places < 0, np.nan, right)
 
@@ -165,6 +164,14 @@ def correct_outputs(
         hits(pair.source_outputs, output_names.source),
         hits(pair.target_outputs, output_names.target),
     )
+
+
+def output_places(
+    labels: np.ndarray, class_names: Sequence[str], output_names: Sequence[str]
+) -> np.ndarray:
+    """Returns the output of a network that bears each label's name, or -1, `[n]`."""
+    index = {name: i for i, name in enumerate(output_names)}
+    return np.array([index.get(str(name), -1) for name in class_names])[labels]
 
 
 def known_mean(values: np.ndarray) -> float | None:

@@ -1,6 +1,7 @@
 """Results of a pair of networks as typed values, and how `pair.json` stores them."""
 
 import dataclasses
+import math
 from typing import Any, Generic, TypeVar
 
 from jtransfer._internal.typed_json import typed_value
@@ -36,13 +37,19 @@ class ByImitated(Generic[_Value]):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A number of a pair with its 95% interval and its level by chance."""
+class Number:
+    """A number of a pair with its 95% interval."""
 
     value: float
     standard_error: float
     low: float
     high: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measure(Number):
+    """A number with its level by chance."""
+
     chance: float
     """Mean over pairings of wrong examples."""
     chance_high: float
@@ -74,6 +81,71 @@ class PairMeasures:
     explained_gradient: ByImitated[Measure]
     function_matching_distance: ByImitated[Measure]
     explained_function: ByImitated[Measure]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackedGradient:
+    """What the singular attacks on a network explain of its gradient, by attack."""
+
+    num_attacks: int
+    """All there are; the lists may have only the first."""
+    num_images: list[int]
+    """Images that have an attack i, and where the other network has a gradient."""
+    shares: list[Measure]
+    """Of the explained gradient, by attacks 1 to i; NaN where nothing is explained."""
+    alpha1: list[Measure]
+    """Mean A1 of attack i; NaN for one that no image has."""
+    alpha2: list[Measure]
+    """Mean A2 of attack i, over all pairs of images."""
+
+    def __post_init__(self):
+        """Refuses lists that are not about the same attacks."""
+        lists = (self.num_images, self.shares, self.alpha1, self.alpha2)
+        if len(set(map(len, lists))) > 1:
+            raise ValueError("pair has attacks with and without numbers")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransferBound:
+    """Theorem 3.3 with one form of a network's outputs: an interval of the loss."""
+
+    surrogate: Number
+    """Eq. (16): what the best affine map of the other network leaves of them."""
+    difference: Number
+    """Eq. (17) less Eq. (16)."""
+    error: float
+    """Root mean square of the outputs less the labels, most of the difference."""
+    low: float
+    """Of the interval that holds Eq. (17)."""
+    high: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KnowledgeTransfer:
+    """The labels of a network's task, learnt by a map of the other network."""
+
+    n: int
+    """Images of the classes that the network knows by name."""
+    loss: Number
+    """Eq. (17): what the best affine map of the other network leaves of the labels."""
+    constant: float
+    """What a constant leaves of them, the most that the loss can be."""
+    of_outputs: TransferBound
+    of_probabilities: TransferBound
+    """With the softmax of the outputs in their place."""
+
+    def relative_width(self, bound: TransferBound) -> float:
+        """Returns the width of a bound over the loss that it bounds, NaN at loss 0."""
+        return (bound.high - bound.low) / (self.loss.value or math.nan)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TheoremMeasures:
+    """Theorem 3.1, attack by attack, and Theorem 3.3 of a pair."""
+
+    attacked_gradients: ByDirection[AttackedGradient]
+    knowledge_transfer: ByImitated[KnowledgeTransfer | None]
+    """None where the network knows no more than a few images by name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,6 +206,8 @@ class PairSummary:
     seed: int
     created: str
     seconds: float
+    theorems: TheoremMeasures | None = None
+    """None in files of versions before this one."""
 
     @property
     def networks(self) -> ByRole[PairedNetwork]:

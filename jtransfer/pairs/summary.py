@@ -18,6 +18,7 @@ from jtransfer.data import Images
 from jtransfer.intervals import dealt_blocks, drawn_examples
 from jtransfer.pairs import _batches
 from jtransfer.pairs import measures as pair_measures
+from jtransfer.pairs import theorems as pair_theorems
 from jtransfer.pairs.results import ByRole, PairAttack, PairedNetwork, PairSummary
 from jtransfer.zoo import (
     DEFAULT_EXTRACTION,
@@ -138,6 +139,7 @@ def pair_summary(
     classes = (labels, images.class_names, output_names)
     hits = pair_measures.correct_outputs(pair, *classes)
     names = ByRole(networks.source.name, networks.target.name)
+    theorems = pair_theorems.theorem_measures(pair, blocks, _places(*classes))
     with jax.enable_x64(True):
         noise_floor = float(adversarial.noise_floor(len(labels)))
     return PairSummary(
@@ -152,9 +154,13 @@ def pair_summary(
         measures=measures,
         singular_values=pair_measures.singular_values(pair),
         classes=pair_measures.class_measures(pair, *classes),
-        warnings=pair_measures.pair_warnings(pair, measures, names),
+        warnings=[
+            *pair_theorems.theorem_warnings(theorems, names, len(labels)),
+            *pair_measures.pair_warnings(pair, measures, names),
+        ],
         **environment(seed=seed),
         seconds=round(time.perf_counter() - start, 1),
+        theorems=theorems,
     )
 
 
@@ -170,6 +176,13 @@ def _fitting_function(network: Source, images: np.ndarray) -> Callable:
 def _output_names(network: Source) -> list[str]:
     facts = network.facts
     return list(facts.get("source_classes") or facts.get("class_names") or ())
+
+
+def _places(labels, class_names, output_names) -> ByRole[np.ndarray]:
+    both = output_names.source, output_names.target
+    return ByRole(
+        *(pair_measures.output_places(labels, class_names, names) for names in both)
+    )
 
 
 def _paired_network(

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING
 
 from jtransfer._internal.files import json_line, make_folder, write_text_atomically
 from jtransfer.pairs.results import (
+    AttackedGradient,
+    ByDirection,
     ByImitated,
+    KnowledgeTransfer,
     Measure,
+    Number,
     PairSummary,
     SquaredMeasure,
     pair_from_json,
     pair_json,
 )
 from jtransfer.report._reading import read_result
+from jtransfer.report.pages.pair_text import attack_sentence, transfer_sentence
 from jtransfer.report.screen import console, decimal, plain_table, print_notes, text
 
 if TYPE_CHECKING:
@@ -75,13 +80,12 @@ def show_pair(pair: PairSummary) -> None:
 
 
 def pair_tables(pair: PairSummary) -> list["Table"]:
-    """Returns a pair as `rich` tables: attacks, distances, singular values, classes."""
-    return [
-        _attacks_table(pair),
-        _distances_table(pair),
-        _values_table(pair),
-        _classes_table(pair),
-    ]
+    """Returns a pair as `rich` tables: attacks, distances, theorems, classes."""
+    tables = [_attacks_table(pair), _distances_table(pair), _values_table(pair)]
+    if pair.theorems is not None:
+        tables += _shares_tables(pair, pair.theorems.attacked_gradients)
+        tables.append(_transfers_table(pair, pair.theorems.knowledge_transfer))
+    return [*tables, _classes_table(pair)]
 
 
 def _attacks_table(pair: PairSummary) -> "Table":
@@ -131,7 +135,7 @@ def _add_numbers(table: "Table", title: str, *numbers: float) -> None:
     table.add_row(f"  {title}", *map(decimal, numbers), style="dim")
 
 
-def _measure_text(measure: Measure) -> str:
+def _measure_text(measure: Number) -> str:
     low, high = decimal(measure.low), decimal(measure.high)
     return f"{decimal(measure.value)}  ({low} to {high})"
 
@@ -142,6 +146,64 @@ def _values_table(pair: PairSummary) -> "Table":
     table = plain_table(("singular values", *(str(i + 1) for i in range(count))))
     table.add_row(text(pair.target.name), *map(decimal, of_target[:count]))
     table.add_row(text(pair.source.name), *map(decimal, of_source[:count]))
+    return table
+
+
+def _shares_tables(
+    pair: PairSummary, gradients: ByDirection[AttackedGradient]
+) -> list["Table"]:
+    source, target = pair.source.name, pair.target.name
+    return [
+        _shares_table(gradients.to_source, target, source),
+        _shares_table(gradients.to_target, source, target),
+    ]
+
+
+def _shares_table(gradient: AttackedGradient, name: str, other: str) -> "Table":
+    table = plain_table(
+        ("attacks", "share", "chance", "A1", "chance", "A2", "chance"),
+        caption=f"{name} to {other}: share of the explained gradient by attacks 1 to i "
+        "(Theorem 3.1), means of A1 and A2 of attack i. "
+        f"{attack_sentence(gradient, name, other)}",
+    )
+    columns = zip(gradient.shares, gradient.alpha1, gradient.alpha2, strict=True)
+    for i, (share, alpha1, alpha2) in enumerate(columns, 1):
+        numbers = (share.chance, alpha1.value, alpha1.chance)
+        numbers += (alpha2.value, alpha2.chance)
+        label = f"1 to {i}" if i > 1 else "1"
+        table.add_row(label, _measure_text(share), *map(decimal, numbers))
+    return table
+
+
+def _transfers_table(
+    pair: PairSummary, transfers: ByImitated[KnowledgeTransfer | None]
+) -> "Table":
+    source, target = pair.source.name, pair.target.name
+    known = [
+        one
+        for one in (
+            (transfers.of_target, target, source),
+            (transfers.of_source, source, target),
+        )
+        if one[0] is not None
+    ]
+    table = plain_table(
+        ("labels", "(17)", "(17) - (16)", "Theorem 3.3", "width / (17)"),
+        caption=" ".join(transfer_sentence(*one) for one in known)
+        or "Theorem 3.3 is left out: no network knows the classes by name.",
+    )
+    for transfer, name, _ in known:
+        for form, bound in (
+            ("softmax", transfer.of_probabilities),
+            ("outputs", transfer.of_outputs),
+        ):
+            table.add_row(
+                f"{name}, {form}",
+                _measure_text(transfer.loss),
+                _measure_text(bound.difference),
+                f"{decimal(bound.low)} to {decimal(bound.high)}",
+                decimal(transfer.relative_width(bound), 1),
+            )
     return table
 
 

@@ -18,6 +18,7 @@ from jtransfer.report.pages.pair_text import (
     pair_verdict,
     percent,
 )
+from jtransfer.report.pages.pair_theorems import TheoremView, theorem_view
 from jtransfer.report.pages.provenance import pair_provenance
 from jtransfer.report.pages.tables import (
     Cell,
@@ -53,6 +54,8 @@ class PairView(NamedTuple):
     class_table: TableView
     curves: list[pair_charts.Curve]
     spectrum_chart: Markup
+    theorems: TheoremView | None
+    """None in files of versions before this one."""
     table: TableView
 
 
@@ -92,6 +95,7 @@ def pair_view(pair: PairSummary) -> PairView:
         class_table=_class_table(pair),
         curves=curves,
         spectrum_chart=pair_charts.spectrum_chart(curves, label="Singular values"),
+        theorems=theorem_view(pair),
         table=_measures_table(pair),
     )
 

@@ -5,9 +5,11 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from jtransfer.pairs.results import (
+    AttackedGradient,
     BoundedMeasure,
     ByDirection,
     ByImitated,
+    KnowledgeTransfer,
     Measure,
     PairSummary,
     SquaredMeasure,
@@ -131,6 +133,49 @@ _SENTENCES = (
         "{target} and {outputs} of its outputs."
     ),
 )
+
+
+def attack_sentence(gradient: AttackedGradient, name: str, other: str) -> str:
+    """Returns what the first attacks on a network give of its explained gradient.
+
+    Args:
+      gradient: the shares of the attacks on the network.
+      name: that of the network.
+      other: that of the one whose map explains the gradient.
+    """
+    shares = [finite(share.value) for share in gradient.shares]
+    if all(share is None for share in shares):
+        return f"{other} explains nothing of the gradients of {name}."
+    text = (
+        f"The first attack on {name} alone gives {percent(shares[0])} of what {other} "
+        f"explains of its gradients; {percent(gradient.shares[0].chance)} if images "
+        "are paired wrongly."
+    )
+    most = next((i for i, x in enumerate(shares, 1) if x is not None and x >= 0.9), 0)
+    if most > 1:
+        text = f"{text} 90% takes {most} of {gradient.num_attacks} attacks."
+    return text
+
+
+def transfer_sentence(transfer: KnowledgeTransfer, name: str, other: str) -> str:
+    """Returns how much Theorem 3.3 says of the labels of a network's task.
+
+    Args:
+      transfer: the numbers.
+      name: that of the network whose task it is.
+      other: that of the one which is to learn it.
+    """
+    bound, loss = transfer.of_probabilities, transfer.loss.value
+    raw = transfer.of_outputs
+    widths = [transfer.relative_width(one) for one in (bound, raw)]
+    return (
+        f"A new linear layer on {other} leaves {number(loss, 2)} of the labels of "
+        f"{name}; a constant leaves {number(transfer.constant, 2)}. Theorem 3.3 only "
+        f"says {number(bound.low, 2)} to {number(bound.high, 2)}, from the softmax of "
+        f"{name}: an interval {number(widths[0], 1)} times as wide as what it bounds. "
+        f"From its raw outputs it says {number(raw.low, 2)} to {number(raw.high, 2)}, "
+        f"{number(widths[1], 1)} times as wide."
+    )
 
 
 def percent(share: float | None) -> str:
