@@ -16,7 +16,7 @@ from jtransfer.matching._least_squares import (
 
 
 class AttackShares(NamedTuple):
-    """Shares of a gradient that attacks explain, with A1 and A2, the strongest first."""
+    """Shares of a gradient that attacks explain, and their A1 and A2, in order."""
 
     shares: jax.Array
     """Of the explained gradient by attacks 1 to `i`, `[r]`; the last is 1."""
