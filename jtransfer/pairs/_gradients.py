@@ -30,7 +30,7 @@ JACOBIAN_NUMBERS = 2**25
 
 
 class Attacks(NamedTuple):
-    """What the singular attacks on each of two functions do to the other."""
+    """Sums over the singular attacks on each of two functions, fed to the other."""
 
     reference: SingularSums
     """Attacks on the reference, fed to the source."""

@@ -136,7 +136,7 @@ _SENTENCES = (
 
 
 def attack_sentence(gradient: AttackedGradient, name: str, other: str) -> str:
-    """Returns what the first attacks on a network give of its explained gradient.
+    """Returns a sentence on the shares of a gradient that the first attacks explain.
 
     Args:
       gradient: the shares of the attacks on the network.
