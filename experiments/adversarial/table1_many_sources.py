@@ -218,6 +218,12 @@ def write_source(
         network = after().head if has_head else source.network
         return measures(config, source.name, network, target, has_head=has_head)
 
+    def measure(has_head: bool, cell: str) -> float:
+        return measured(has_head)[cell]
+
+    def sampled(size: int) -> Value:
+        return Value(over_means(measured(True)["per image"], after().losses, size))
+
     cells: dict[str, Callable[[], float]] = {
         "accuracy": lambda: after().accuracy,
         "accuracy with the head of SGD": lambda: after().sgd_accuracy,
@@ -227,10 +233,10 @@ def write_source(
     names += ["cosine of loss gradients", "minus gradient matching distance"]
     for has_head, end in ((False, ""), (True, ", after the head")):
         for cell in names:
-            cells[f"{cell}{end}"] = lambda c=cell, h=has_head: measured(h)[c]
+            cells[f"{cell}{end}"] = functools.partial(measure, has_head, cell)
     row = {
         cell: write_row(
-            sheet, f"{cell}, {name}", lambda c=compute: Value(float(c()))
+            sheet, f"{cell}, {name}", functools.partial(number, compute)
         ).value
         for cell, compute in cells.items()
     }
@@ -239,13 +245,16 @@ def write_source(
             sheet,
             f"Pearson over samples, alpha1 and loss after the head, means of {size}, "
             f"{name}",
-            lambda s=size: Value(
-                over_means(measured(True)["per image"], after().losses, s)
-            ),
+            functools.partial(sampled, size),
         ).value
         for size in SIZES
     }
     return {**row, "samples": samples}
+
+
+def number(compute: Callable[[], float]) -> Value:
+    """A number without an interval."""
+    return Value(float(compute()))
 
 
 def transferred(config: ManySources, source: Model, target: Target) -> Transferred:
@@ -346,14 +355,8 @@ def attacked_measures(
     for way, first, second in (("T->S", reference, own), ("S->T", own, reference)):
         transfer = pairs.transfer(first, second, target.x, blocks)
         sums = pairs.merged(transfer.blocks)
-        chance = np.mean(
-            [
-                pairs.alpha1_of_sums(
-                    jax.tree.map(lambda x, i=i: x[i], transfer.mismatched)
-                )
-                for i in range(len(transfer.mismatched.count))
-            ]
-        )
+        wrong = transfer.mismatched
+        chance = float(np.mean(wrong.alpha1 / wrong.count))
         alpha1 = pairs.alpha1_of_sums(sums)
         values[f"{way}, alpha1"] = alpha1
         values[f"{way}, alpha1 less chance"] = alpha1 - chance

@@ -104,20 +104,19 @@ def write_table2(config: Centres, sheet: Sheet) -> None:
     accuracies = {}
     for seed in config.seeds:
         model = train_teacher(config, config.teacher, source, seed=seed)
+        by_means = functools.partial(nearest_mean_accuracy, model)
         ways = {
             "whole model": functools.partial(accuracy, model, source.test),
-            "nearest class mean, true centres": lambda model=model: (
-                nearest_mean_accuracy(
-                    model,
-                    centers(model.network, source.train, scaled=False),
-                    source.test,
-                )
+            "nearest class mean, true centres": functools.partial(
+                by_means,
+                centers(model.network, source.train, scaled=False),
+                source.test,
             ),
-            "nearest class mean, classifier's columns scaled": lambda model=model: (
-                nearest_mean_accuracy(model, head_centers(model.network), source.test)
+            "nearest class mean, classifier's columns scaled": functools.partial(
+                by_means, head_centers(model.network), source.test
             ),
-            "nearest class mean, centred columns": lambda model=model: centred_accuracy(
-                model, source
+            "nearest class mean, centred columns": functools.partial(
+                centred_accuracy, model, source
             ),
         }
         for name, compute in ways.items():

@@ -51,7 +51,7 @@ def fitting_attacks(
     return min(m, num_inputs, most_attacks, fitting)
 
 
-def empty_sums(attacks: int, m: int, k: int, *, num_sets: int) -> SingularSums:
+def empty_singular_sums(attacks: int, m: int, k: int, *, num_sets: int) -> SingularSums:
     """Returns the sums over no example, with a leading axis of sets.
 
     Args:

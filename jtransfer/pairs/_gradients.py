@@ -19,7 +19,7 @@ from jtransfer.pairs._batches import (
 from jtransfer.pairs._by_attack import (
     SingularSums,
     add_examples,
-    empty_sums,
+    empty_singular_sums,
     fitting_attacks,
     singular_vectors,
 )
@@ -147,8 +147,8 @@ class _Pairs(NamedTuple):
 def _no_pairs(attacks, m, k, num_sets) -> _Pairs:
     return _Pairs(
         np.zeros((num_sets, m, k)),
-        empty_sums(attacks[0], m, k, num_sets=num_sets),
-        empty_sums(attacks[1], k, m, num_sets=num_sets),
+        empty_singular_sums(attacks[0], m, k, num_sets=num_sets),
+        empty_singular_sums(attacks[1], k, m, num_sets=num_sets),
     )
 
 

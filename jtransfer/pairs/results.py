@@ -85,7 +85,7 @@ class PairMeasures:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackedGradient:
-    """What the singular attacks on a network explain of its gradient, by attack."""
+    """Shares of a gradient that the singular attacks explain, by attack."""
 
     num_attacks: int
     """All there are; the lists may have only the first."""

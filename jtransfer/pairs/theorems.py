@@ -31,7 +31,7 @@ from jtransfer.pairs.results import (
 def theorem_measures(
     pair: pairs.Pair, blocks: np.ndarray, places: ByRole[np.ndarray]
 ) -> TheoremMeasures:
-    """Returns what Theorems 3.1 and 3.3 say of a pair, both ways.
+    """Returns the numbers of Theorems 3.1 and 3.3 of a pair, both ways.
 
     Args:
       pair: the pair.
