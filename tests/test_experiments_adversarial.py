@@ -12,10 +12,12 @@ from flax import nnx
 pytest.importorskip("experiments.harness", reason="experiments are not here")
 from experiments import sheets
 from experiments.adversarial import figure2_figure3_synthetic as synthetic
+from experiments.adversarial import table1_many_sources as many
 from experiments.adversarial import (
     table1_table5_table6_architectures as architectures,
 )
 from experiments.adversarial import table7_gradient_diversity as gradient_diversity
+from experiments.adversarial import theory_on_networks as theory
 from experiments.adversarial.support import attacks, transfers
 from experiments.harness import Value
 from experiments.kept_networks import Model
@@ -74,6 +76,32 @@ def test_a_penalty_with_nothing_to_lessen_shows_nothing():
         "Cannot show anything at this size: without the penalty the cosine is 0.017, "
         "below 0.1."
     )
+
+
+def test_shares_and_widths_are_judged_by_their_numbers():
+    assert theory.most_influential(Value(0.7, 0.6, 0.8)) == (
+        "Reproduced: the first attack gives most of it."
+    )
+    assert theory.most_influential(Value(0.23, 0.2, 0.27)) == (
+        "Not reproduced: the first attack gives 23% of it."
+    )
+    assert theory.most_influential(Value(0.4, 0.2, 0.6)) == (
+        "Not decided: the first attack gives 40% of it."
+    )
+    assert theory.vacuous(Value(1.61, 1.5, 1.7)) == (
+        "Vacuous: the interval is 1.6 times what it holds."
+    )
+    assert theory.vacuous(Value(0.25)) == "The interval is 0.25 of what it holds."
+
+
+def test_means_of_images_are_correlated():
+    alphas, losses = np.array([0.0, 2.0, 1.0, 3.0, 4.0, 4.0, 9.0]), np.arange(7.0)
+    means = np.corrcoef([1.0, 2.0, 4.0], [0.5, 2.5, 4.5])[0, 1]
+    assert many.over_means(alphas, losses, 2) == pytest.approx(means)
+    single = np.corrcoef(alphas, losses)[0, 1]
+    assert many.over_means(alphas, losses, 1) == pytest.approx(single)
+    assert many.over_means(np.ones(7), losses, 1) == 0
+    assert many.over_means(alphas, losses, 4) == 0
 
 
 def two_layers(params, x):
