@@ -120,7 +120,7 @@ def global_reference(params, teacher, student):
     memory = random_memory()
     teacher, student = (
         outputs_of(head, rows)
-        for head, rows in zip(params, (teacher, student), strict=True)
+        for head, rows in zip(params, (teacher, student), strict=False)
     )
     total = 0.0
     for i, row in enumerate(NEGATIVES):
@@ -135,7 +135,7 @@ def transport_of(params, teacher, student):
     """The cost, and the minimum of the regularised problem with its plan."""
     teacher, student = (
         outputs_of(head, rows)
-        for head, rows in zip(params, (teacher, student), strict=True)
+        for head, rows in zip(params, (teacher, student), strict=False)
     )
     cost = np.array([[1 - t @ s for s in student] for t in teacher])
     weights = np.full(NUM, 1 / NUM)

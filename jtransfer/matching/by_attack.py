@@ -77,8 +77,8 @@ def attack_shares(
     Example:
       >>> reference = jnp.diag(jnp.array([2.0, 1.0]))[None]
       >>> shares, alpha1, alpha2 = attack_shares(reference, jnp.eye(2)[None])
-      >>> print(shares.round(4), alpha1.round(4), alpha2.round(4))
-      [0.8 1. ] [1. 1.] [0.7071 0.7071]
+      >>> [[round(float(x), 4) for x in part] for part in (shares, alpha1, alpha2)]
+      [[0.8, 1.0], [1.0, 1.0], [0.7071, 0.7071]]
 
     References:
       Liang et al., 2021, Theorem 3.1 and Eq. (11).
