@@ -9,8 +9,9 @@ the target:
 - whether first-order alphas behave like those of PGD (section 3), at three radii;
 - how wide Theorem 3.3's interval of the knowledge transfer distance (17) is, beside the
   surrogate (16), with the reference's probabilities as outputs and the labels as truth;
-- whether attacks on the source say something about the explained gradient if the source
-  has more outputs than the target (Appendix B says not).
+- whether attacks on the source say something about the explained gradient, and the
+  reverse distance (18) about (16), by the outputs of the target's model, d, and of the
+  source, m: Appendix B says they do for d <= m.
 
 Intervals are over the other networks, which are no independent draw.
 """
@@ -84,7 +85,7 @@ def main(config: Config, preset: str) -> None:
     write_shares(sheet, gradients, sources)
     write_radii(config, sheet, functions, gradients, sources, images)
     write_bounds(sheet, functions, sources, images, labels)
-    write_outputs(sheet, gradients)
+    write_outputs(sheet, functions, gradients, images)
 
 
 def networks(config: Config) -> dict:
@@ -232,34 +233,67 @@ def vacuous(width: Value) -> str:
     return f"The interval is {width.value:.2f} of what it holds."
 
 
-def write_outputs(sheet: Sheet, gradients: dict) -> None:
-    """Writes how attacks on the source go with the explained gradient, by outputs."""
-    by_group: dict[str, list[float]] = {"d <= m": [], "d > m": []}
-    for name, own in gradients.items():
-        groups: dict[str, list[tuple[float, float]]] = {"d <= m": [], "d > m": []}
-        for other_name, other in gradients.items():
-            if other_name == name:
-                continue
-            measured = matching.attack_shares(other, own)
-            product = float(measured.alpha1[0] * measured.alpha2[0])
-            explained = float(matching.explained_gradient(own, other))
-            if np.isfinite([product, explained]).all():
-                group = "d <= m" if other.shape[1] <= own.shape[1] else "d > m"
-                groups[group].append((product, explained))
-        for group, points in groups.items():
-            if len(points) >= 3:
-                by_group[group].append(
-                    spearman(*map(np.array, zip(*points, strict=True)))
+def write_outputs(
+    sheet: Sheet, functions: dict, gradients: dict, images: np.ndarray
+) -> None:
+    """Writes how attacks on the source, and (18), go with the gradient and with (16).
+
+    By the outputs of the target's model, d, and of the source, m, as in Appendix B.
+    """
+    outputs = {
+        name: pairs.batched_values(f, images, batch_size=128)
+        for name, f in functions.items()
+    }
+    cells = {
+        "A1 A2 of attack 1, S->T, and the explained gradient": (
+            functools.partial(attack_and_gradient, gradients)
+        ),
+        "(18) and (16)": functools.partial(both_distances, outputs),
+    }
+    for cell, numbers in cells.items():
+        by_group: dict[str, list[float]] = {"d < m": [], "d = m": [], "d > m": []}
+        for target in functions:
+            points: dict[str, list[tuple[float, float]]] = {}
+            for source in functions:
+                d, m = (outputs[name].shape[1] for name in (target, source))
+                group = "d < m" if d < m else "d = m" if d == m else "d > m"
+                if (
+                    source != target
+                    and np.isfinite(pair := numbers(target, source)).all()
+                ):
+                    points.setdefault(group, []).append(pair)
+            for group, own in points.items():
+                if len(own) >= 3:
+                    columns = map(np.array, zip(*own, strict=True))
+                    by_group[group].append(spearman(*columns))
+        for group, values in by_group.items():
+            if len(values) > 1:
+                write_row(
+                    sheet,
+                    f"Spearman of {cell}, {group}, mean over {len(values)} targets",
+                    functools.partial(over_seeds, list(map(Value, values))),
+                    verdict=sign_verdict(None if group == "d > m" else 1.0),
                 )
-    for group, values in by_group.items():
-        if len(values) > 1:
-            write_row(
-                sheet,
-                f"Spearman of A1 A2 of attack 1, S->T, and the explained gradient, "
-                f"sources of {group}, mean over {len(values)} targets",
-                functools.partial(over_seeds, list(map(Value, values))),
-                verdict=sign_verdict(1.0 if group == "d <= m" else None),
-            )
+
+
+def attack_and_gradient(
+    gradients: dict, target: str, source: str
+) -> tuple[float, float]:
+    """A1 A2 of the first attack on the source, and the target's explained gradient."""
+    measured = matching.attack_shares(gradients[source], gradients[target])
+    explained = matching.explained_gradient(gradients[target], gradients[source])
+    return float(measured.alpha1[0] * measured.alpha2[0]), float(explained)
+
+
+def both_distances(outputs: dict, target: str, source: str) -> tuple[float, float]:
+    """(18) and (16), each over the deviation of what it is a distance from."""
+
+    def left(of: str, by: str) -> float:
+        spread = np.sqrt(np.mean(np.sum((outputs[of] - outputs[of].mean(0)) ** 2, 1)))
+        distance = matching.function_matching_distance(outputs[of], outputs[by])
+        return float(distance) / float(spread)
+
+    return left(source, target), left(target, source)
 
 
 if __name__ == "__main__":
