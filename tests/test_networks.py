@@ -63,6 +63,30 @@ def test_rejects_unknown_architectures(name):
         networks.model(Architecture(model=name, num_classes=2), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lenet", "There is no such lenet: image_size must be 16 or more, got 8"),
+        ("vgg9", "A vgg9 cannot take images of 8 x 8: x must be 32 x 32 pixels"),
+    ],
+)
+def test_images_that_are_too_small_are_one_line(name, words, images, tmp_path):
+    small = images._replace(images=images.images[:, :8, :8])
+    architecture = Architecture(model=name, num_classes=3, image_size=8, base_width=2)
+    with pytest.raises(data.DataError, match=words):
+        transfer.train_network(
+            architecture,
+            small,
+            None,
+            recipe=transfer.Recipe(num_epochs=1),
+            folder=tmp_path / "net",
+            seed=0,
+            facts={},
+        )
+    assert not (tmp_path / "net").exists()
+    networks.check_images(Architecture(model=name, num_classes=3, image_size=32))
+
+
 def test_a_network_survives_the_disk(network, images, tmp_path):
     networks.write_network(tmp_path / "net", network)
     again = networks.read_network(tmp_path / "net")

@@ -16,6 +16,7 @@ _MODULE_OF = {
     "Architecture": "architectures",
     "Network": "architectures",
     "abstract": "architectures",
+    "check_images": "architectures",
     "apply_fn_of": "architectures",
     "count": "architectures",
     "model": "architectures",

@@ -61,14 +61,36 @@ def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Modu
       The untrained network.
 
     Raises:
-      DataError: if there is no such architecture.
+      DataError: if there is no such architecture, or not of such sizes.
 
     Example:
       >>> architecture = Architecture(model="wrn-16-1", num_classes=10)
       >>> type(model(architecture, rngs=nnx.Rngs(0))).__name__
       'WideResNet'
     """
-    a = architecture
+    try:
+        return _built(architecture, rngs, dtype)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"There is no such {architecture.model}: {error}") from error
+
+
+def check_images(architecture: Architecture) -> None:
+    """Raises DataError unless a network takes images of the size it is for."""
+    apply_fn, variables, flat = abstract(architecture)
+    side, channels = architecture.image_size, architecture.num_channels
+    shape = (1, side * side * channels) if flat else (1, side, side, channels)
+    try:
+        jax.eval_shape(apply_fn, variables, jax.ShapeDtypeStruct(shape, np.float32))
+    except ValueError as error:
+        raise DataError(
+            f"A {architecture.model} cannot take images of {side} x {side}: {error}"
+        ) from error
+
+
+def _built(a: Architecture, rngs: nnx.Rngs, dtype) -> nnx.Module:
+    """The untrained network."""
     shared = {"num_classes": a.num_classes, "rngs": rngs, "dtype": dtype}
     if a.base_width is not None:
         shared["base_width"] = a.base_width

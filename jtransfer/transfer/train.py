@@ -92,6 +92,7 @@ def train_network(
         folder or is at work there.
       NonFiniteLoss: if training diverges.
     """
+    networks.check_images(architecture)
     dtype = jnp.bfloat16 if recipe.bfloat16 else None
     model = networks.model(architecture, rngs=nnx.Rngs(seed), dtype=dtype)
     apply_fn, variables = models.functional(model)
