@@ -43,7 +43,7 @@ from experiments.sheets import (
     write_known,
     write_row,
 )
-from jtransfer import training
+from jtransfer import matching, training
 from jtransfer.data import synthetic
 from jtransfer.models import OneHiddenLayer, Variables, trainable
 from jtransfer.ranking import correlations
@@ -89,6 +89,8 @@ PRESETS = {
         Config(num_directions=20, num_scales=41, seeds=(0, 1, 2)),
     ),
 }
+NUM_SHARED = 500
+"""Examples of the shares of the explained gradient."""
 ALPHAS = ("alpha1 T->S", "alpha1 S->T", "alpha2 T->S", "alpha2 S->T")
 
 
@@ -152,9 +154,40 @@ def write_seed(config: Config, sheet: Sheet, seed: int) -> dict[str, float]:
         )
         by_width.append(lines)
         write_agreement(sheet, lines, width, seed)
+        write_shares(config, sheet, network_of, fitting, width, seed)
         if seed == config.seeds[0]:
             draw(sheet.table, lines, width, seed)
     return write_fixed(sheet, by_width, seed)
+
+
+def write_shares(
+    config: Config, sheet: Sheet, network_of: Callable, task, width: int, seed: int
+) -> None:
+    """Writes Theorem 3.1's shares of the first attacks, T->S, for t = 1/2."""
+
+    @functools.cache
+    def shares() -> np.ndarray:
+        inputs = task.inputs[:NUM_SHARED]
+        source = network_of(width)
+        key = jax.random.fold_in(jax.random.key(seed), 1000 * width)
+        moved = curves.moved(source, curves.random_direction(key, source), 0.5)
+        gradients = (
+            curves.jacobians_of(variables, inputs)
+            for variables in (network_of(config.target_width), moved)
+        )
+        return np.asarray(matching.attack_shares(*gradients).shares)
+
+    def share(number: int) -> Value:
+        return Value(float(shares()[min(number, len(shares())) - 1]))
+
+    for number in (1, 2, 3):
+        write_row(
+            sheet,
+            f"share of the explained gradient by attacks 1 to {number}, T->S, t = 1/2, "
+            f"width {width}",
+            functools.partial(share, number),
+            seed=seed,
+        )
 
 
 def write_fixed(sheet: Sheet, by_width: list[dict], seed: int) -> dict[str, float]:
