@@ -10,7 +10,8 @@ from experiments import harness
 
 def settings(config) -> dict:
     """The settings of a configuration that may change a number, for its row."""
-    kept = harness.settings(config, "seeds", "network")
+    # A head has its name in the cell.
+    kept = harness.settings(config, "seeds", "network", "heads")
     if getattr(config, "network", None) is not None:
         kept["network"] = config.network.name
     return kept
