@@ -87,11 +87,8 @@ def fictitious_assessment(
     """
     features, labels = jnp.asarray(features), jnp.asarray(labels)
     checks.labelled(features, labels, num_classes)
-    weight_decay = settings.weight_decay
-    if weight_decay is None:
-        weight_decay = _usual_penalty(features)
     student_logits = fictitious_student(
-        features, labels, num_classes=num_classes, weight_decay=weight_decay
+        features, labels, num_classes=num_classes, weight_decay=settings.weight_decay
     )
     return student_assessment(
         features,
@@ -259,7 +256,7 @@ def fictitious_student(
     labels: ArrayLike,
     *,
     num_classes: int,
-    weight_decay: float,
+    weight_decay: float | None = None,
     max_steps: int = 1000,
 ) -> jax.Array:
     r"""Computes the logits of a linear model on a teacher's features.
@@ -277,7 +274,8 @@ def fictitious_student(
       labels: integer classes of the student, shape ``[n]``; an example with a label
         outside ``[0, num_classes)`` is left out of the fit, not of the result.
       num_classes: number ``C`` of the student's classes; static.
-      weight_decay: the weight :math:`\lambda` of the penalty, positive.
+      weight_decay: the weight :math:`\lambda` of the penalty, positive; None is the
+        mean variance of a feature over ``n``, as in `AssessmentSettings`.
       max_steps: the most steps of the solver; static.
 
     Returns:
@@ -300,6 +298,8 @@ def fictitious_student(
     """
     features, labels = jnp.asarray(features), jnp.asarray(labels)
     checks.labelled(features, labels, num_classes)
+    if weight_decay is None:
+        weight_decay = _usual_penalty(features)
     features, square = _scaled(features, (labels >= 0) & (labels < num_classes))
     head = softmax_classifier(
         features,

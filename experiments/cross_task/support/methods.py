@@ -56,6 +56,7 @@ METHODS = (
     "SFTN",
     "AFD",
     "SEED",
+    "AML",
     "SSKD",
     "WCoRD",
     "MGD",
