@@ -11,8 +11,10 @@ paper has one teacher.
 
 import dataclasses
 import functools
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -223,19 +225,21 @@ def write_seconds(sheet: Sheet, choice: Choice, numbers: Sequence[int]) -> None:
     }.items():
         write_row(sheet, f"seconds, {cell}", functools.partial(seconds, work))
     for number in (*numbers, len(choice.entries)):
-        places = list(range(number))
-
-        def train(places=places):
-            # Of a seed that no row has, so that it is not read.
-            choice.student(places, np.ones(len(places)) / len(places), seed=train.seed)
-            train.seed += 1
-
-        train.seed = 1000
         write_row(
             sheet,
             f"seconds, a student of {number}",
-            functools.partial(seconds, train),
+            functools.partial(student_seconds, choice, number),
         )
+
+
+def student_seconds(choice: Choice, number: int) -> Value:
+    """Processor seconds of the second of two trainings, which nothing has kept."""
+    places, weights = list(range(number)), np.full(number, 1 / number)
+    seeds = iter((1000, 1001))
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = dataclasses.replace(choice.config, out=Path(folder))
+        other = dataclasses.replace(choice, config=fresh)
+        return seconds(lambda: other.student(places, weights, seed=next(seeds)))
 
 
 def seconds(work: Callable[[], object]) -> Value:
