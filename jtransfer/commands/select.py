@@ -40,8 +40,8 @@ def select_command(
     then learns from the first with the Sinkhorn distance as a part of its loss,
     whatever classes the teacher knows. With --score sinkhorn that distance decides,
     too: what the labels save of it, against shuffled labels. In our experiments it went
-    with the accuracy of the students as logme does, which decides here because it does
-    better on the demo; Eq. (24) of the paper, sinkhorn_approximation_2, does not.
+    with the accuracy of the students, less closely than logme, which costs next to
+    nothing and decides here; Eq. (24) of the paper, sinkhorn_approximation_2, does not.
 
     Try these:
       jtransfer select --zoo zoo/ --target cifar10 --student wrn-16-1 --out chosen
