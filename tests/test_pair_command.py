@@ -238,6 +238,11 @@ def test_the_theorems_are_stored_and_shown(stored, capsys):
     loss = transfer["of_target"]["loss"]["value"]
     assert f"zoo/net leaves {loss:.2f} of the labels of other/net" in text
     assert f"other/net alone gives {shares[0]:.0%} of what zoo/net explains" in text
+    explained = stored["measures"]["explained_gradient"]["of_target"]["value"]
+    first = pair.pair_view(pair_from_json(stored)).theorems.table.rows[0]
+    assert [cell.text for cell in first[2:4]] == [
+        f"{share:.3f}" for share in (shares[0] * explained, shares[0])
+    ]
     charts = re.findall(r"<svg class.*?</svg>(?=</figure>)", page, re.DOTALL)
     chart = ET.fromstring(charts[-1])
     names = [label.text for label in chart.findall("g/text[@class='name']")]

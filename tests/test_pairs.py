@@ -234,6 +234,16 @@ def test_a_dead_direction_in_float32_is_no_attack():
         assert np.isnan(mean[2])
 
 
+def test_shares_of_unrelated_gradients_are_not_defined_in_float32():
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0]
+    weights = turn[:2].astype(np.float32), turn[2:].astype(np.float32)
+    result = pairs.gradients(*map(linear, weights), IMAGES, BLOCKS, most_attacks=10)
+    attacks, grams = pairs.merged((result.attacks.reference, result.blocks))
+    assert 0 < pairs.explained_share(grams) < 1e-12  # What rounding has left.
+    assert np.isnan(pairs.cumulative_shares(attacks, grams)).all()
+    np.testing.assert_allclose(pairs.mean_alpha1(attacks), [0, 0], atol=1e-6)
+
+
 def theorem_measures(pair, blocks=BLOCKS, places=None):
     places = np.arange(N) % 3 if places is None else places
     return theorems.theorem_measures(pair, blocks, ByRole(places, places))
