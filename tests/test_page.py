@@ -207,6 +207,8 @@ def test_the_plan_is_that_of_the_best_source_that_has_one():
     text = read(make_page(changed(rows, {1: {"plan": partial}})))[2]
     assert "its 3 most predicted classes" in text
     assert "Classes not shown carry 25.0% of the mass." in text
+    others = [dataclasses.replace(row, score="sinkhorn_exact") for row in rows]
+    assert "the predictions of second" in read(make_page(others))[2]
     page = make_page(changed(rows, {0: {"plan": None}, 1: {"plan": None}}))
     assert "Which class stands for which" not in page
 

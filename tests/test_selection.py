@@ -211,6 +211,10 @@ def test_select_assesses_chooses_distils_and_goes_on(folder, capsys, monkeypatch
     assert "Which class stands for which" in page
     assert "that these teachers have taught" in page
     assert all(f'<th scope="row">{name}</th>' in page for name in best)
+    # A row that lights up lights up with its source: these are not in that order.
+    table = page.partition("The student</h2>")[2].partition("</table>")[0]
+    assert best[0] in table
+    assert "data-s" not in table
     for line in lines:
         assert line in page
     # Again: nothing is computed twice, and the result is the same.

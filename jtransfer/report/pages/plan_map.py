@@ -29,8 +29,7 @@ class PlanView(NamedTuple):
 def plan_view(ranking: RankingView) -> PlanView | None:
     """Returns the plan of the first source of a ranking that has one, or None."""
     for source in ranking.sources:
-        for score in ("sinkhorn", "sinkhorn_approximation_2"):
-            row = ranking.cells.get((source, score))
+        for row in ranking.rows_of(source):
             if isinstance(row, Scored) and row.plan is not None:
                 return _view(row)
     return None
