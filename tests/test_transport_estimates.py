@@ -277,7 +277,7 @@ def test_no_convergence_is_a_warning(monkeypatch):
     result = transport.transport_estimate(
         statistics, lambda: features @ KERNEL, dealt, head=None
     )
-    assert "did not converge for 30.0%" in result.warnings["sinkhorn"][0]
+    assert "did not converge for 30.0%" in result.warnings[0]
     assert len(result.plan) == SOURCE_CLASSES
 
 

@@ -45,7 +45,9 @@ class Declared(NamedTuple):
     caveat: str
 
 
-ON_REQUEST = ("transport", "reference_student", "own_student")
+OF_TRANSPORT = ("transport", "reference_student", "own_student")
+"""Needs of the Sinkhorn scores, by whose student they assess."""
+ON_REQUEST = OF_TRANSPORT
 """Needs whose scores are computed only by name: they take many times longer."""
 OF_REFERENCE = ("attacks", "jacobians")
 """Needs of functions, which only a request with a reference meets."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jtransfer import assessment
 from jtransfer._internal.errors import SourceError, one_line
 from jtransfer.intervals import (
     NUM_BLOCKS,
@@ -32,6 +33,7 @@ from jtransfer.ranking.score_table import (
     DECLARED,
     NEEDS_REFERENCE,
     OF_REFERENCE,
+    OF_TRANSPORT,
     Score,
 )
 from jtransfer.zoo import Source, Target, is_number
@@ -159,7 +161,7 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
                 centers=source.centers,
                 student=student,
             )
-            estimates |= _transported(assessed[need].estimates, scores, need)
+            estimates |= _transported(assessed[need], scores, need)
     with _noting(faults, OF_LOGITS):
         if source.logits is not None and needs & {*OF_LOGITS}:
             of_logits = logits.logit_estimates(source.logits, labels)
@@ -208,8 +210,7 @@ def _with_copies_together(source, labels: DealtLabels, statistics):
     return labels, features.feature_statistics(source.features, labels)
 
 
-OF_FEATURES = ("moments", "probe", "transport", "reference_student", "own_student")
-OF_TRANSPORT = ("transport", "reference_student", "own_student")
+OF_FEATURES = ("moments", "probe", *OF_TRANSPORT)
 OF_LOGITS = ("probabilities", "source_labels")
 
 
@@ -241,7 +242,9 @@ def _scored(source, name, score, estimate, computed: _Estimates, target) -> Scor
         assessed = computed.transports[score.needs]
         n = assessed.n
         plan = transport.strongest_plan(assessed, source.facts)
-        warnings += assessed.warnings.get(name, assessed.warnings.get("student", []))
+        warnings += assessed.warnings
+        if not _is_saving(score):
+            warnings += assessed.flatness
     if score.needs in OF_LOGITS:
         warnings += computed.logit_warnings
     return scored(
@@ -293,10 +296,17 @@ def _of_functions(source, scores, comparison) -> dict[str, Estimate]:
     return functions.function_estimates(of_reference, source, comparison)
 
 
-def _transported(estimates, scores, needs: str) -> dict[str, Estimate]:
+def _transported(assessed, scores, needs: str) -> dict[str, Estimate]:
     """The estimates by the names of the scores with these needs."""
-    names = [name for name, score in scores.items() if score.needs == needs]
-    return {k: estimates.get(k, estimates.get("student")) for k in names}
+    return {
+        name: assessed.saving if _is_saving(score) else assessed.equation_24
+        for name, score in scores.items()
+        if score.needs == needs
+    }
+
+
+def _is_saving(score: Score) -> bool:
+    return score.function is assessment.transport_saving
 
 
 def _named(scores: dict[str, Score], needs: str, estimate) -> dict:

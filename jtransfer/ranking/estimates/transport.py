@@ -36,16 +36,19 @@ _CLASSES = 16  # The source's classes are filled up to a multiple, to compile le
 
 
 class TransportEstimate(NamedTuple):
-    """A Sinkhorn score with its reasons."""
+    """The Sinkhorn scores by one student, with their reasons."""
 
-    estimates: dict[str, Estimate]
-    """By the names of `ranking.SCORES`; of a student that is given, `student`."""
+    saving: Estimate
+    """What the labels save of the transport, see `assessment.transport_saving`."""
+    equation_24: Estimate
     plan: np.ndarray
     """Mean plan from the source's classes to the target's, `[Z, C]`, of sum one."""
     n: int
     """Examples assessed."""
-    warnings: dict[str, list[str]]
-    """By the same names."""
+    warnings: list[str]
+    """Of both scores."""
+    flatness: list[str]
+    """Of Eq. (24) alone."""
 
 
 def transport_estimate(
@@ -124,15 +127,13 @@ def transport_estimate(
     saving = Estimate(chance - whole[0], chance - without, chance - by_shuffle)
     whole, without, by_shuffle = np.split(scores, [1, 1 + NUM_BLOCKS])
     equation_24 = Estimate(whole[0], without, by_shuffle)
-    estimates = {"sinkhorn": saving, "sinkhorn_approximation_2": equation_24}
-    if student is not None:
-        estimates = {"student": equation_24}
-    flat = [*warnings, *_flatness(outputs)]
     return TransportEstimate(
-        estimates,
-        plan[: outputs.shape[1]],
-        len(labels),
-        {name: warnings if name == "sinkhorn" else flat for name in estimates},
+        saving=saving,
+        equation_24=equation_24,
+        plan=plan[: outputs.shape[1]],
+        n=len(labels),
+        warnings=warnings,
+        flatness=_flatness(outputs),
     )
 
 
