@@ -34,7 +34,7 @@ def channel_costs(teacher, student):
 
 
 def mgd(*arrays):
-    """Both stages, entry by entry, of their scale, shift, margins and maps."""
+    """MGD's loss of two stages by loops over maps, channels and pixels."""
     total = 0.0
     for stage, groups in enumerate(GROUPS):
         scale, shift, margin, teacher, student = arrays[5 * stage : 5 * stage + 5]

@@ -143,7 +143,7 @@ def all_pairs():
 
 @given(seeds, SIZES, st.sampled_from([None, 1]), st.sampled_from([None, 1]))
 def test_theorem_3_1_and_proposition_3_1(seed, sizes, rank, order):
-    """Both sides: what a linear map leaves, and what the attacks explain."""
+    """The distance and the explained gradient equal the sums over A1 and A2."""
     reference, source, h1, h2 = jacobians(seed, *sizes, rank)
     h1 = random_hessian(np.random.default_rng(seed), sizes[0], order)
     inverse = np.linalg.pinv(np.mean([b @ b.T for b in source], 0), rcond=1e-10)

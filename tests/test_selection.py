@@ -21,11 +21,8 @@ from jtransfer import (
     transfer,
     zoo,
 )
-from jtransfer.commands.distill import (
-    StudentOptions,
-    sinkhorn_command,
-    transported_targets_command,
-)
+from jtransfer.commands.distill import sinkhorn_command, transported_targets_command
+from jtransfer.commands.lesson import StudentOptions
 from jtransfer.commands.options import RecipeOptions
 from jtransfer.commands.select import select_command
 from jtransfer.ranking import score_table, selection

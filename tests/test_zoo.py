@@ -127,7 +127,7 @@ class Trap:
     path = ""
 
     def __reduce__(self):
-        """What a pickle would run."""
+        """Tells a pickle to make a folder when it is loaded."""
         return os.mkdir, (self.path,)
 
 

@@ -1,60 +1,25 @@
-"""`jtransfer distill`: a student of a network, by one of four methods."""
+"""`jtransfer distill`: a student of a network, by one of five methods."""
 
-import dataclasses
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jtransfer.commands.options import (
-    ReadingOptions,
-    StudentRecipeOptions,
-    check_positive,
-    check_seed,
-    check_weights,
-    check_writable,
-    naming,
-    split_images,
+from jtransfer.commands.lesson import (
+    Lesson,
+    StudentOptions,
+    distil,
+    shared_map,
+    window_side,
 )
+from jtransfer.commands.options import check_positive, check_weights
 
 if TYPE_CHECKING:
-    from jtransfer.data import Images
-    from jtransfer.networks import Architecture, Network
     from jtransfer.transfer import Method
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StudentOptions:
-    """Teacher, student, images and folder of a distillation."""
-
-    teacher: Path
-    """A network that jtransfer train or distill has made."""
-    student: str
-    """Model of the student, as in jtransfer train."""
-    data: str
-    """A prepared TFDS data set by its name, imagefolder:DIR or npz:FILE; images of the
-    teacher's size."""
-    out: Path
-    """Folder for the student, its checkpoints and its log; a rerun goes on there."""
-    classes: tuple[str, ...] = ()
-    """Names or numbers of the classes, such as 0-49; all by default."""
-    per_class: int | None = None
-    """Training images of each class, drawn at random; all by default."""
-    num_examples: int | None = None
-    """Use the first training and test images only, so many of each."""
-    seed: int = 0
-    """Seed of weights, order and the draw."""
-    cache: Path | None = None
-    """Folder of the teacher's outputs, to share among students; one in --out by
-    default."""
-    recipe: StudentRecipeOptions = StudentRecipeOptions()
-    reading: ReadingOptions = ReadingOptions()
 
 
 def distill_command() -> int:
     """Train a student of a network, of any architecture; it may join a zoo.
 
-    Methods: activations-and-jacobians, attention-and-jacobians, lwf, sinkhorn; see
-    jtransfer distill --help.
+    Methods: activations-and-jacobians, attention-and-jacobians, lwf, sinkhorn,
+    transported-targets; see jtransfer distill --help.
     """
     return 0
 
@@ -100,7 +65,7 @@ def activations_and_jacobians_command(
     method = transfer.activations_and_jacobians_method(
         **weights, outputs=functions[outputs]
     )
-    return _distil(run, "activations-and-jacobians", lambda lesson: method)
+    return distil(run, "activations-and-jacobians", lambda lesson: method)
 
 
 def attention_and_jacobians_command(
@@ -147,16 +112,16 @@ def attention_and_jacobians_command(
     }
     check_weights(**weights)
 
-    def method(lesson: _Lesson) -> "Method":
-        shared = _shared_map(lesson, teacher_layer, student_layer)
+    def method(lesson: Lesson) -> "Method":
+        shared = shared_map(lesson, teacher_layer, student_layer)
         return transfer.attention_and_jacobians_method(
             **weights,
             teacher_layer=shared.teacher_layer,
             student_layer=shared.student_layer,
-            window=_window(window, shared.size),
+            window=window_side(window, shared.size),
         )
 
-    return _distil(run, "attention-and-jacobians", method)
+    return distil(run, "attention-and-jacobians", method)
 
 
 def lwf_command(
@@ -183,7 +148,7 @@ def lwf_command(
 
     check_weights(label_weight=label_weight, logits_weight=logits_weight)
     method = transfer.lwf_method(label_weight=label_weight, logits_weight=logits_weight)
-    return _distil(run, "lwf", lambda lesson: method)
+    return distil(run, "lwf", lambda lesson: method)
 
 
 def sinkhorn_command(
@@ -219,7 +184,7 @@ def sinkhorn_command(
         temperature=temperature, epsilon=epsilon, max_iterations=max_iterations
     )
 
-    def method(lesson: _Lesson) -> "Method":
+    def method(lesson: Lesson) -> "Method":
         return transfer.sinkhorn_method(
             [transfer.class_cost(lesson.teacher, lesson.train)],
             label_weight=label_weight,
@@ -229,7 +194,7 @@ def sinkhorn_command(
             max_iterations=max_iterations,
         )
 
-    return _distil(run, "sinkhorn", method)
+    return distil(run, "sinkhorn", method)
 
 
 def transported_targets_command(
@@ -261,7 +226,7 @@ def transported_targets_command(
     check_weights(label_weight=label_weight, targets_weight=targets_weight)
     check_positive(temperature=temperature, epsilon=epsilon)
 
-    def method(lesson: _Lesson) -> "Method":
+    def method(lesson: Lesson) -> "Method":
         return transfer.transported_targets_method(
             transfer.class_cost(lesson.teacher, lesson.train),
             label_weight=label_weight,
@@ -270,7 +235,7 @@ def transported_targets_command(
             epsilon=epsilon,
         )
 
-    return _distil(run, "transported-targets", method)
+    return distil(run, "transported-targets", method)
 
 
 METHODS = {
@@ -280,87 +245,3 @@ METHODS = {
     "sinkhorn": sinkhorn_command,
     "transported-targets": transported_targets_command,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Lesson:
-    teacher: "Network"
-    student: "Architecture"
-    train: "Images"
-
-
-def _distil(
-    run: StudentOptions, name: str, method_of: Callable[[_Lesson], "Method"]
-) -> int:
-    """Reads teacher and images, trains the student and tells its accuracy."""
-    from jtransfer import networks, transfer
-
-    run.recipe.check()
-    run.reading.check()
-    check_positive(per_class=run.per_class, num_examples=run.num_examples)
-    check_seed(run.seed)
-    with naming("--teacher"):
-        teacher = networks.read_network(run.teacher)
-    part = {"num_examples": run.num_examples, "classes": run.classes}
-    draw = {"per_class": run.per_class, "seed": run.seed}
-    train = split_images(run.data, "train", run.reading, **part, **draw)
-    test = split_images(run.data, "test", run.reading, **part)
-    architecture = networks.Architecture(
-        model=run.student,
-        num_classes=len(train.class_names),
-        num_channels=teacher.architecture.num_channels,
-        image_size=teacher.architecture.image_size,
-        base_width=run.recipe.width,
-    )
-    method = method_of(_Lesson(teacher, architecture, train))
-    check_writable(run.out)
-    student = transfer.distil_student(
-        teacher,
-        architecture,
-        train,
-        test,
-        method=method,
-        recipe=dataclasses.replace(
-            transfer.STUDENT_PRESETS[run.recipe.preset], **run.recipe.changes()
-        ),
-        folder=run.out,
-        cache=run.cache or run.out / "teacher_outputs",
-        seed=run.seed,
-        facts={
-            "source": f"{run.data}, {len(train.class_names)} classes",
-            "model": run.student,
-            "teacher": str(run.teacher),
-            "method": name,
-            "per_class": run.per_class,
-        },
-    )
-    print(f"{run.out}: test accuracy {student.facts['source_accuracy']:.4f}")
-    return 0
-
-
-def _shared_map(lesson: _Lesson, teacher_layer: int | None, student_layer: int | None):
-    """The largest map of one size, at the layers that are given."""
-    from jtransfer import transfer
-    from jtransfer._internal.errors import RequestError
-
-    for pair in transfer.shared_maps(lesson.teacher.architecture, lesson.student):
-        if (
-            teacher_layer in (None, pair.teacher_layer)
-            and student_layer in (None, pair.student_layer)
-        ):  # fmt: skip
-            return pair
-    raise RequestError(
-        f"A {lesson.teacher.architecture.model} and a {lesson.student.model} have no "
-        "such feature maps of one size; name other layers or leave them out."
-    )
-
-
-def _window(window: int | None, side: int) -> int:
-    from jtransfer._internal.errors import RequestError
-
-    window = max(1, side // 5) if window is None else window
-    if not 1 <= window <= side:
-        raise RequestError(
-            f"--window must be 1 to {side}, the side of the map, got {window}."
-        )
-    return window

@@ -36,7 +36,7 @@ SOFT = 4.0
 
 
 def afd_way(config: Config, network: Network, target: Task) -> Way:
-    """Attention over the student's maps, and soft targets."""
+    """AFD: attention over the student's maps, and soft targets."""
     del config, network, target
     method = transfer.Method(maps_and_logits, afd_loss, extras=attention)
     return Way("afd", method)
@@ -67,7 +67,7 @@ def afd_loss(student: transfer.Student, batch: dict):
 
 
 def seed_way(config: Config, network: Network, target: Task) -> Way:
-    """Similarities to a queue of the teacher's embeddings."""
+    """SEED: similarities to a queue of the teacher's embeddings."""
     del config, network, target
     return Way(
         "seed",
@@ -101,7 +101,7 @@ def seed_loss(student: transfer.Student, batch: dict):
 
 
 def aml_way(config: Config, network: Network, target: Task) -> Way:
-    """Similarities of the student's queries to the teacher's examples."""
+    """AML: similarities of the student's queries to the teacher's examples."""
     del config, network, target
     return Way("aml", transfer.Method(teacher_embedding, aml_loss, extras=to_teacher))
 
@@ -119,7 +119,7 @@ def aml_loss(student: transfer.Student, batch: dict):
 
 
 def wcord_way(config: Config, network: Network, target: Task) -> Way:
-    """A critic between pairs and strangers, and transport within the batch."""
+    """WCoRD: a critic of pairs and strangers, and transport within the batch."""
     del config, network, target
     method = transfer.Method(
         teacher_embedding, wcord_loss, extras=wcord_parameters, memory=wcord_memory
@@ -167,7 +167,7 @@ def wcord_loss(student: transfer.Student, batch: dict):
 
 
 def mgd_way(config: Config, network: Network, target: Task) -> Way:
-    """The teacher's channels that are assigned to the student's, anew each epoch."""
+    """MGD: the teacher's channels, assigned to the student's anew each epoch."""
     mean, std = pre_activation_spread(network, target.train.images)
     margins = tuple(map(distillation.margins, mean, std))
     num_steps = len(target.train.labels) // config.student_training.batch_size
@@ -216,7 +216,7 @@ def mgd_loss(student: transfer.Student, batch: dict):
 
 
 def sskd_way(config: Config, network: Network, target: Task) -> Way:
-    """What the teacher says of rotated images, and what it takes them for."""
+    """SSKD: the teacher's classes of rotated images, and their similarities."""
     constants = sskd_constants(config, network, target.train)
     method = transfer.Method(
         teacher_views, sskd_loss, constants=constants, extras=student_head
