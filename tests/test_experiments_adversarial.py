@@ -12,13 +12,13 @@ from flax import nnx
 pytest.importorskip("experiments.harness", reason="experiments are not here")
 from experiments import sheets
 from experiments.adversarial import figure2_figure3_synthetic as synthetic
-from experiments.adversarial import table1_many_sources as many
 from experiments.adversarial import (
     table1_table5_table6_architectures as architectures,
 )
 from experiments.adversarial import table7_gradient_diversity as gradient_diversity
 from experiments.adversarial import theory_on_networks as theory
 from experiments.adversarial.support import attacks, transfers
+from experiments.adversarial.support.source_measures import over_means
 from experiments.harness import Value
 from experiments.kept_networks import Model
 from jtransfer import data, models, networks, pairs, training
@@ -97,11 +97,11 @@ def test_shares_and_widths_are_judged_by_their_numbers():
 def test_means_of_images_are_correlated():
     alphas, losses = np.array([0.0, 2.0, 1.0, 3.0, 4.0, 4.0, 9.0]), np.arange(7.0)
     means = np.corrcoef([1.0, 2.0, 4.0], [0.5, 2.5, 4.5])[0, 1]
-    assert many.over_means(alphas, losses, 2) == pytest.approx(means)
+    assert over_means(alphas, losses, 2) == pytest.approx(means)
     single = np.corrcoef(alphas, losses)[0, 1]
-    assert many.over_means(alphas, losses, 1) == pytest.approx(single)
-    assert many.over_means(np.ones(7), losses, 1) == 0
-    assert many.over_means(alphas, losses, 4) == 0
+    assert over_means(alphas, losses, 1) == pytest.approx(single)
+    assert over_means(np.ones(7), losses, 1) == 0
+    assert over_means(alphas, losses, 4) == 0
 
 
 def two_layers(params, x):

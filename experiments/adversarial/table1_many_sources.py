@@ -19,18 +19,21 @@ sources, which are not independent: some are earlier ends of one architecture.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import harness
 from experiments.adversarial.support import attacks, networks
 from experiments.adversarial.support.attacks import Attack
+from experiments.adversarial.support.converged_heads import (
+    Target,
+    Transferred,
+    transferred,
+)
 from experiments.adversarial.support.networks import Config
+from experiments.adversarial.support.source_measures import measures, over_means
 from experiments.harness import Value
-from experiments.kept_networks import Model, digest
+from experiments.kept_networks import Model
 from experiments.sheets import (
     Sheet,
     over_models,
@@ -39,15 +42,9 @@ from experiments.sheets import (
     write_known,
     write_row,
 )
-from jtransfer import models, pairs, scores
-from jtransfer import networks as library
-from jtransfer.data import Images
-from jtransfer.moments import class_moments
-from jtransfer.networks import Network, pretrained
+from jtransfer.networks import pretrained
 
 ALPHAS = ("alpha1", "alpha1 less chance", "alpha2", "alpha1 * alpha2")
-DECAY = 1e-3
-"""Penalty of the converged head on features of deviation one."""
 SIZES = (1, 10, 50)
 """Images whose mean is one observation over samples."""
 PAPER = {
@@ -113,30 +110,6 @@ PRESETS = {
         ),
     ),
 }
-
-
-class Target(NamedTuple):
-    """The second data set, its reference model, and the images that are attacked."""
-
-    train: Images
-    test: Images
-    model: Model
-    x: np.ndarray
-    labels: np.ndarray
-
-
-class Transferred(NamedTuple):
-    """A source after its transfer."""
-
-    accuracy: float
-    """With the converged head, on all test images."""
-    sgd_accuracy: float
-    """With the head of 10 epochs of SGD."""
-    h_score: float
-    losses: np.ndarray
-    """Of the converged head at the attacked images, in nats, `[n]`."""
-    head: Network
-    """The source with its converged head."""
 
 
 def main(config: ManySources, preset: str) -> None:
@@ -239,7 +212,15 @@ def write_source(
     @functools.cache
     def measured(has_head: bool) -> dict[str, float]:
         network = after().head if has_head else source.network
-        return measures(config, source.name, network, target, attack, has_head=has_head)
+        return measures(
+            source.name,
+            network,
+            target,
+            attack,
+            has_head=has_head,
+            num_gradients=config.num_gradients,
+            out=config.out,
+        )
 
     def measure(has_head: bool, cell: str) -> float:
         return measured(has_head)[cell]
@@ -278,140 +259,6 @@ def write_source(
 def number(compute: Callable[[], float]) -> Value:
     """A number without an interval."""
     return Value(float(compute()))
-
-
-def transferred(config: ManySources, source: Model, target: Target) -> Transferred:
-    """A source with its new heads, measured."""
-    train, test = (
-        features_of(source, images) for images in (target.train, target.test)
-    )
-    num_classes = len(target.train.class_names)
-    scale = train.std(axis=0)
-    scale = np.where(scale > 1e-6 * scale.max(), scale, np.inf)
-    offset = train.mean(axis=0)
-    fitted = scores.softmax_classifier(
-        jnp.asarray((train - offset) / scale),
-        target.train.labels,
-        num_classes=num_classes,
-        weight_decay=DECAY,
-        max_steps=1000,
-    )
-    kernel = np.asarray(fitted.weights) / scale[:, None]
-    bias = np.asarray(fitted.bias) - offset @ kernel
-    moments = class_moments(
-        jnp.asarray(train), target.train.labels, num_classes=num_classes
-    )
-    head = with_head(source.network, kernel, bias, target.train)
-    sgd = networks.train_head(config, source, target.train, seed=0)
-    return Transferred(
-        accuracy=float(
-            np.mean((test @ kernel + bias).argmax(axis=1) == target.test.labels)
-        ),
-        sgd_accuracy=attacks.accuracy(sgd, target.test),
-        h_score=float(scores.regularized_h_score(moments)),
-        losses=attacks.cross_entropies(
-            Model(f"{source.name}-head", head), target.x, target.labels
-        ),
-        head=head,
-    )
-
-
-def features_of(source: Model, images: Images) -> np.ndarray:
-    """Embeddings of images, `[n, d]`."""
-    batches = library.outputs(source.network, images.images)
-    return np.concatenate([features for features, _ in batches])
-
-
-def with_head(
-    network: Network, kernel: np.ndarray, bias: np.ndarray, images: Images
-) -> Network:
-    """A network whose last layer is another one."""
-    params = {
-        **network.variables.params,
-        "classifier": {
-            "kernel": jnp.asarray(kernel, jnp.float32),
-            "bias": jnp.asarray(bias, jnp.float32),
-        },
-    }
-    architecture = dataclasses.replace(
-        network.architecture, num_classes=len(images.class_names)
-    )
-    return network._replace(
-        architecture=architecture,
-        variables=models.Variables(params, network.variables.stats),
-        class_names=images.class_names,
-    )
-
-
-def measures(
-    config: ManySources,
-    name: str,
-    network: Network,
-    target: Target,
-    attack: Attack,
-    *,
-    has_head: bool,
-) -> dict[str, float]:
-    """The measures between a source and the reference model, kept on disk."""
-    settings = attack.settings
-    described = name, has_head, target.model.name, settings.num_steps, digest(target.x)
-    file = config.out / "outputs" / f"many-{digest(*described)}.npz"
-    if file.exists():
-        with np.load(file) as held:
-            return {
-                key: held[key] if held[key].ndim else float(held[key]) for key in held
-            }
-    print(f"{attack.name} on {name}{' with its head' if has_head else ''}", flush=True)
-    values = attacked_measures(config, network, target, attack)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, **values)
-    partial.rename(file)
-    return values
-
-
-def attacked_measures(
-    config: ManySources, network: Network, target: Target, attack: Attack
-) -> dict[str, float]:
-    """Alphas in both directions, cosine and gradient matching."""
-    functions = [library.function(n) for n in (target.model.network, network)]
-    settings, key = attack.settings, jax.random.key(0)
-    blocks = np.zeros(len(target.x), int)
-    reference, own = (
-        pairs.attacked(f, target.x, key, settings=settings) for f in functions
-    )
-    values: dict[str, float] = {}
-    for way, first, second in (("T->S", reference, own), ("S->T", own, reference)):
-        transfer = pairs.transfer(first, second, target.x, blocks)
-        sums = pairs.merged(transfer.blocks)
-        wrong = transfer.mismatched
-        chance = float(np.mean(wrong.alpha1 / wrong.count))
-        alpha1 = pairs.alpha1_of_sums(sums)
-        values[f"{way}, alpha1"] = alpha1
-        values[f"{way}, alpha1 less chance"] = alpha1 - chance
-        values[f"{way}, alpha2"] = pairs.alpha2_of_sums(sums)
-        values[f"{way}, alpha1 * alpha2"] = pairs.alpha12_of_sums(sums)
-        if way == "T->S":
-            values["per image"] = transfer.alpha1
-    named = [Model("", n) for n in (target.model.network, network)]
-    values["cosine of loss gradients"] = float(
-        attacks.gradient_cosines(*named, target.x).mean()
-    )
-    few = target.x[: config.num_gradients]
-    products = pairs.gradients(*functions, few, np.zeros(len(few), int))
-    values["minus gradient matching distance"] = -float(
-        pairs.distance(pairs.merged(products.blocks))
-    )
-    return values
-
-
-def over_means(alphas: np.ndarray, losses: np.ndarray, size: int) -> float:
-    """Pearson of the means of so many images each, in the order of the draw."""
-    whole = len(alphas) // size * size
-    a, b = (x[:whole].reshape(-1, size).mean(axis=1) for x in (alphas, losses))
-    if len(a) < 3 or a.std() == 0 or b.std() == 0:
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def write_samples(

@@ -8,14 +8,14 @@ students: that distilled from this very teacher (exact), one trained without a t
 softmax outputs at the temperature of distillation, 3 in the paper.
 """
 
-from jtransfer.assessment._fictitious import DEFAULT_ASSESSMENT as DEFAULT_ASSESSMENT
-from jtransfer.assessment._fictitious import AssessmentSettings as AssessmentSettings
-from jtransfer.assessment._fictitious import (
+from jtransfer.assessment._of_teachers import DEFAULT_ASSESSMENT as DEFAULT_ASSESSMENT
+from jtransfer.assessment._of_teachers import AssessmentSettings as AssessmentSettings
+from jtransfer.assessment._of_teachers import (
     fictitious_assessment as fictitious_assessment,
 )
-from jtransfer.assessment._fictitious import fictitious_student as fictitious_student
-from jtransfer.assessment._fictitious import student_assessment as student_assessment
-from jtransfer.assessment._fictitious import transport_saving as transport_saving
+from jtransfer.assessment._of_teachers import student_assessment as student_assessment
+from jtransfer.assessment._of_teachers import transport_saving as transport_saving
 from jtransfer.assessment._scores import Assessment as Assessment
 from jtransfer.assessment._scores import sinkhorn_assessment as sinkhorn_assessment
 from jtransfer.assessment._scores import sinkhorn_score as sinkhorn_score
+from jtransfer.assessment._student import fictitious_student as fictitious_student

@@ -51,7 +51,10 @@ class StudentOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Lesson:
-    """What a method may depend on."""
+    """Teacher, student and training images, on which a method may depend.
+
+    Made by `distil` from `StudentOptions`.
+    """
 
     teacher: "Network"
     student: "Architecture"
