@@ -211,7 +211,8 @@ def over_samples(a: np.ndarray, b: np.ndarray, *, seed: int) -> Value:
     def correlation(terms):
         n, a, b, aa, bb, ab = terms.sum(axis=0)
         spread = (n * aa - a * a) * (n * bb - b * b)
-        return (n * ab - a * b) / np.sqrt(spread) if spread > 0 else 0.0
+        r = (n * ab - a * b) / np.sqrt(spread) if spread > 0 else 0.0
+        return float(np.clip(r, -1, 1))
 
     return harness.bootstrap_interval(correlation, terms, seed=seed)
 

@@ -1,4 +1,4 @@
-"""Images, labels and class subsets for experiments; seeded batches; augmentation."""
+"""Images, texts, labels and class subsets; seeded batches; augmentation."""
 
 from jtransfer._internal.errors import DataError as DataError
 from jtransfer._internal.errors import MissingSplit as MissingSplit
@@ -23,6 +23,7 @@ from jtransfer.data.npz import npy_array as npy_array
 from jtransfer.data.npz import npz_arrays as npz_arrays
 from jtransfer.data.npz import npz_headers as npz_headers
 from jtransfer.data.npz import npz_rows as npz_rows
+from jtransfer.data.prepared import is_prepared_texts as is_prepared_texts
 from jtransfer.data.prepared import prepared_names as prepared_names
 from jtransfer.data.saved_datasets import example_split as example_split
 from jtransfer.data.saved_datasets import has_pictures as has_pictures
@@ -37,5 +38,8 @@ from jtransfer.data.subsets import class_subset as class_subset
 from jtransfer.data.subsets import per_class_subset as per_class_subset
 from jtransfer.data.synthetic import RegressionTask as RegressionTask
 from jtransfer.data.synthetic import rbf_task as rbf_task
+from jtransfer.data.texts import Texts as Texts
+from jtransfer.data.texts import prepared_texts as prepared_texts
+from jtransfer.data.texts import texts_at as texts_at
 from jtransfer.data.windows import class_overlap as class_overlap
 from jtransfer.data.windows import sliding_windows as sliding_windows

@@ -7,11 +7,13 @@ one that TensorFlow Datasets does not know by name is read like any other.
 import io
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jtransfer._internal.errors import DataError, MissingSplit
+from jtransfer._internal.files import json_value
 from jtransfer._internal.provenance import bytes_fingerprint, files_fingerprint
 from jtransfer.data.cache import Decoded, cached
 from jtransfer.data.decoding import decoded, image_stack
@@ -175,19 +177,91 @@ def _decoded_split(folder: Path, name, split, size, num_channels, count) -> Deco
     return Decoded(images, labels, classes)
 
 
+def prepared_examples(
+    name: str,
+    split: str,
+    *,
+    columns: Sequence[str],
+    data_dir: str | os.PathLike | None,
+) -> tuple[Sequence, dict[str, tuple[str, ...]]]:
+    """Opens one split of a prepared data set for the features that are no images.
+
+    Args:
+      name: of the data set.
+      split: of it.
+      columns: features that it must have.
+      data_dir: see `data_root`.
+
+    Returns:
+      The examples, each a dict, and the class names of their labels by feature, the
+      default one first.
+
+    Raises:
+      DataError: if it cannot be read, or lacks one of the columns or class labels.
+      MissingSplit: if it has no such split.
+    """
+    folder = _version_folder(name, data_root(data_dir))
+
+    def check(info):
+        for column in columns:
+            if column not in info.features:
+                raise DataError(
+                    f"{name} has no column {column!r}; it has "
+                    f"{', '.join(info.features)}."
+                )
+        _check_split(info, name, split)
+        return ()
+
+    source, info = _opened(folder, name, split, check)
+    return source, _class_features(info, name)
+
+
+def is_prepared_texts(name: str, data_dir: str | os.PathLike | None = None) -> bool:
+    """Tells whether a prepared data set holds texts and no images.
+
+    Args:
+      name: of a data set, or anything else.
+      data_dir: see `data_root`.
+
+    Returns:
+      False too for a data set that is not prepared; reading it says so.
+    """
+    try:
+        folder = _version_folder(name, data_root(data_dir))
+        described = json_value((folder / "features.json").read_text(encoding="utf-8"))
+        features = described["featuresDict"]["features"].values()
+        kinds = {f["pythonClassName"].rpartition(".")[2] for f in features}
+    except (DataError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return "Text" in kinds and "Image" not in kinds
+
+
 def _source(folder: Path, name: str, split: str):
     """Returns the examples with still encoded images, the info, the image's key."""
+
+    def check(info):
+        keys = _image_keys(info)
+        _check_request(info, name, split, keys)
+        return keys
+
+    source, info = _opened(folder, name, split, check)
+    supervised, image_keys = _supervised(info), _image_keys(info)
+    image_key = next((key for key in image_keys if key in supervised), image_keys[0])
+    return source, info, image_key
+
+
+def _image_keys(info) -> list[str]:
+    image = _tfds().features.Image
+    return [k for k, feature in info.features.items() if isinstance(feature, image)]
+
+
+def _opened(folder: Path, name: str, split: str, check: Callable):
+    """Returns the examples and the info; `check` names what is not to be decoded."""
     tfds = _tfds()
     try:
         builder = tfds.builder_from_directory(folder)
         info = builder.info
-        image_keys = [
-            key
-            for key, feature in info.features.items()
-            if isinstance(feature, tfds.features.Image)
-        ]
-        _check_request(info, name, split, image_keys)
-        encoded = dict.fromkeys(image_keys, tfds.decode.SkipDecoding())
+        encoded = dict.fromkeys(check(info), tfds.decode.SkipDecoding())
         source = builder.as_data_source(split=split, decoders=encoded)
         source[0]
     except DataError:
@@ -204,9 +278,7 @@ def _source(folder: Path, name: str, split: str):
         raise DataError(
             f"{name} cannot be read from {folder} ({reason}); prepare it again."
         ) from error
-    supervised = _supervised(info)
-    image_key = next((key for key in image_keys if key in supervised), image_keys[0])
-    return source, info, image_key
+    return source, info
 
 
 def _supervised(info) -> list[str]:
@@ -220,6 +292,10 @@ def _check_request(info, name: str, split: str, image_keys: list[str]) -> None:
             f"{name} holds no images (but {', '.join(info.features)}); extract "
             "features from it and give them as .npz sources."
         )
+    _check_split(info, name, split)
+
+
+def _check_split(info, name: str, split: str) -> None:
     splits = ", ".join(info.splits)
     try:
         num_examples = info.splits[split].num_examples

@@ -9,6 +9,7 @@ _MODULE_OF = {
     "self_normalized": "batch_statistics",
     "Bert": "bert",
     "TokenVectors": "bert",
+    "token_types": "bert",
     "Branched": "branched",
     "EfficientNetLite0": "efficientnet_lite",
     "FullyConnected": "fully_connected",

@@ -158,13 +158,13 @@ class Bert(nnx.Module):
         return _rows(self.words, ids)
 
     def token_types(self, ids: ArrayLike) -> jax.Array:
-        """Returns the number of separators before each token, up to the last type."""
-        ids = jnp.asarray(ids)
-        if self.separator_id is None:
-            return jnp.zeros(ids.shape, jnp.int32)
-        ends = (ids == self.separator_id).astype(jnp.int32)
-        count = jnp.cumsum(ends, axis=-1) - ends
-        return jnp.minimum(count, len(self.types[...]) - 1) * (ids != self.pad_id)
+        """Returns the types of tokens, see the function of this name."""
+        return token_types(
+            ids,
+            pad_id=self.pad_id,
+            separator_id=self.separator_id,
+            num_types=len(self.types[...]),
+        )
 
     def from_embeddings(
         self,
@@ -214,6 +214,30 @@ class Bert(nnx.Module):
             "feature_maps": (),
         }
         return self.classifier(out["embedding"]), out
+
+
+def token_types(
+    ids: ArrayLike, *, pad_id: int, separator_id: int | None, num_types: int
+) -> jax.Array:
+    """Returns the number of separators before each token, up to the last type.
+
+    Args:
+      ids: token ids, integers ``[..., L]``.
+      pad_id: id of padding, which is of type 0.
+      separator_id: id of the separator; with None all tokens are of type 0.
+      num_types: number of types.
+
+    Example:
+      >>> ids = jnp.array([1, 5, 2, 7, 8, 2, 0])
+      >>> token_types(ids, pad_id=0, separator_id=2, num_types=2).tolist()
+      [0, 0, 0, 1, 1, 1, 0]
+    """
+    ids = jnp.asarray(ids)
+    if separator_id is None:
+        return jnp.zeros(ids.shape, jnp.int32)
+    ends = (ids == separator_id).astype(jnp.int32)
+    count = jnp.cumsum(ends, axis=-1) - ends
+    return jnp.minimum(count, num_types - 1) * (ids != pad_id)
 
 
 class _Block(nnx.Module):

@@ -15,6 +15,7 @@ _MODULE_OF = {
     "EXAMPLES": "architectures",
     "Architecture": "architectures",
     "Network": "architectures",
+    "TextArchitecture": "architectures",
     "abstract": "architectures",
     "check_images": "architectures",
     "apply_fn_of": "architectures",
@@ -34,6 +35,20 @@ _MODULE_OF = {
     "variables_in": "disk",
     "write_network": "disk",
     "pretrained": "pretrained",
+    "TextFunction": "text_networks",
+    "TextNetwork": "text_networks",
+    "check_num_tokens": "text_networks",
+    "check_same_tokens": "text_networks",
+    "is_text_network": "kinds",
+    "new_text_network": "text_networks",
+    "read_text_network": "text_networks",
+    "text_function": "text_networks",
+    "text_layer_outputs": "text_networks",
+    "text_layers": "text_networks",
+    "text_outputs": "text_networks",
+    "tokenized": "text_networks",
+    "tokenizer_files": "text_networks",
+    "write_text_network": "text_networks",
 }
 
 

@@ -13,6 +13,7 @@ from flax import nnx
 from jtransfer import models
 from jtransfer._internal.errors import DataError
 from jtransfer.data import ChannelStatistics
+from jtransfer.networks.bert_files import BertConfig
 
 EXAMPLES = "resnet18, resnet50, wrn-16-2, vgg9, mobilenet-0.5, alexnet, lenet"
 
@@ -31,6 +32,19 @@ class Architecture:
     """Channels or units of its first layer; None for the published number."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextArchitecture:
+    """The settings that decide the shapes of a network of texts."""
+
+    num_classes: int
+    num_tokens: int
+    """Of every text: longer ones are cut, the others padded."""
+    bert: BertConfig
+    separator_id: int | None
+    """See `models.Bert`."""
+    model: str = "bert"
+
+
 class Network(NamedTuple):
     """A trained network with all that is needed to apply it to stored images."""
 
@@ -46,16 +60,19 @@ class Network(NamedTuple):
     they have been kept."""
 
 
-def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Module:
+def model(
+    architecture: Architecture | TextArchitecture, *, rngs: nnx.Rngs, dtype=None
+) -> nnx.Module:
     """Builds an architecture by its name.
 
     Args:
-      architecture: one of `fully_connected`, `lenet`, `alexnet`, `vgg4`, `vgg9`,
-        `resnet18`, `resnet34`, `resnet50` (with `-imagenet`: with the stem for large
-        images), `wrn-DEPTH-WIDTH`, `mobilenet`, `mobilenet-WIDTH` or
-        `efficientnet_lite0`.
+      architecture: that of a network of texts, or one of `fully_connected`, `lenet`,
+        `alexnet`, `vgg4`, `vgg9`, `resnet18`, `resnet34`, `resnet50` (with `-imagenet`:
+        with the stem for large images), `wrn-DEPTH-WIDTH`, `mobilenet`,
+        `mobilenet-WIDTH` or `efficientnet_lite0`.
       rngs: source of the initial weights.
-      dtype: precision of the computation; that of the inputs by default.
+      dtype: precision of the computation; that of the inputs by default. A network of
+        texts knows that alone.
 
     Returns:
       The untrained network.
@@ -69,6 +86,10 @@ def model(architecture: Architecture, *, rngs: nnx.Rngs, dtype=None) -> nnx.Modu
       'WideResNet'
     """
     try:
+        if isinstance(architecture, TextArchitecture):
+            a = architecture
+            shared = {"num_classes": a.num_classes, "separator_id": a.separator_id}
+            return models.Bert(**shared, **a.bert._asdict(), rngs=rngs)
         return _built(architecture, rngs, dtype)
     except DataError:
         raise
@@ -130,7 +151,9 @@ def count(variables: models.Variables) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def abstract(architecture: Architecture) -> tuple[Callable, models.Variables, bool]:
+def abstract(
+    architecture: Architecture | TextArchitecture,
+) -> tuple[Callable, models.Variables, bool]:
     """Returns function and shapes of a network without weights; nothing is computed.
 
     Args:
@@ -149,7 +172,7 @@ def abstract(architecture: Architecture) -> tuple[Callable, models.Variables, bo
     return apply_fn, variables, takes_vectors(shapes)
 
 
-def apply_fn_of(architecture: Architecture) -> tuple[Callable, bool]:
+def apply_fn_of(architecture: Architecture | TextArchitecture) -> tuple[Callable, bool]:
     """Returns the function of an architecture and whether it takes vectors.
 
     Args:

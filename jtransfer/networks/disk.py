@@ -19,7 +19,12 @@ from jtransfer._internal.files import (
     write_text_atomically,
 )
 from jtransfer.data import ChannelStatistics, npz_arrays
-from jtransfer.networks.architectures import Architecture, Network, abstract
+from jtransfer.networks.architectures import (
+    Architecture,
+    Network,
+    TextArchitecture,
+    abstract,
+)
 
 JSON_FILE = "network.json"
 ARRAYS_FILE = "variables.npz"
@@ -34,16 +39,9 @@ def write_network(folder: Path, network: Network) -> None:
       folder: made if absent.
       network: the network.
     """
-    make_folder(folder)
-    arrays = {
-        _name(path): np.asarray(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(network.variables)
-    }
+    arrays = named_arrays(network.variables)
     if network.class_centers is not None:
         arrays[CENTERS] = np.asarray(network.class_centers, np.float32)
-    stored = io.BytesIO()
-    np.savez(stored, **arrays)
-    write_atomically(folder / ARRAYS_FILE, stored.getvalue())
     description = {
         "architecture": dataclasses.asdict(network.architecture),
         "mean": np.asarray(network.statistics.mean, float).tolist(),
@@ -51,6 +49,21 @@ def write_network(folder: Path, network: Network) -> None:
         "class_names": list(network.class_names),
         "facts": network.facts,
     }
+    write_described(folder, arrays, description)
+
+
+def write_described(folder: Path, arrays: Mapping[str, np.ndarray], description: dict):
+    """Writes named arrays and their description to a folder, atomically.
+
+    Args:
+      folder: made if absent.
+      arrays: for `ARRAYS_FILE`.
+      description: what JSON can express, for `JSON_FILE`; it is written last.
+    """
+    make_folder(folder)
+    stored = io.BytesIO()
+    np.savez(stored, **arrays)
+    write_atomically(folder / ARRAYS_FILE, stored.getvalue())
     text = json.dumps(description, indent=1, ensure_ascii=False)
     write_text_atomically(folder / JSON_FILE, text)
 
@@ -108,14 +121,16 @@ def check_centers(centers: np.ndarray, shape: tuple[int, int], file: Path) -> No
         )
 
 
-def variable_names(architecture: Architecture) -> list[str]:
+def variable_names(architecture: Architecture | TextArchitecture) -> list[str]:
     """Returns the names of a network's arrays on disk."""
     leaves = jax.tree_util.tree_leaves_with_path(abstract(architecture)[1])
     return [_name(path) for path, _ in leaves]
 
 
 def variables_in(
-    architecture: Architecture, arrays: Mapping[str, np.ndarray], file: Path
+    architecture: Architecture | TextArchitecture,
+    arrays: Mapping[str, np.ndarray],
+    file: Path,
 ) -> models.Variables:
     """Puts the arrays of a network, read from `file`, in their places.
 
@@ -133,6 +148,12 @@ def variables_in(
                 f"{architecture.model} has {leaf.dtype}{list(leaf.shape)}."
             )
     return jax.tree.unflatten(structure, [jnp.asarray(array) for array in stored])
+
+
+def named_arrays(variables: models.Variables) -> dict[str, np.ndarray]:
+    """Returns the arrays of a network by the names of `variable_names`."""
+    leaves = jax.tree_util.tree_leaves_with_path(variables)
+    return {_name(path): np.asarray(leaf) for path, leaf in leaves}
 
 
 def _name(path) -> str:

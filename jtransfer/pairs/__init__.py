@@ -23,7 +23,7 @@ single PGD attack falls short of the transferred one on some examples, see
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -45,6 +45,7 @@ from jtransfer.pairs._by_attack import mean_alpha2 as mean_alpha2
 from jtransfer.pairs._gradients import Attacks as Attacks
 from jtransfer.pairs._gradients import Gradients as Gradients
 from jtransfer.pairs._gradients import gradients as gradients
+from jtransfer.pairs._images import ImageExamples as ImageExamples
 from jtransfer.pairs._settings import DEFAULT_ATTACK as DEFAULT_ATTACK
 from jtransfer.pairs._settings import EPSILON as EPSILON
 from jtransfer.pairs._settings import NUM_STEPS as NUM_STEPS
@@ -63,6 +64,12 @@ from jtransfer.pairs._sums import merged as merged
 from jtransfer.pairs._sums import output_grams as output_grams
 from jtransfer.pairs._sums import swapped as swapped
 from jtransfer.pairs._sums import without as without
+from jtransfer.pairs._texts import AttackedTexts as AttackedTexts
+from jtransfer.pairs._texts import TextExamples as TextExamples
+from jtransfer.pairs._texts import WordAttackSettings as WordAttackSettings
+
+if TYPE_CHECKING:
+    from jtransfer.networks import TextFunction
 
 
 class Pair(NamedTuple):
@@ -75,10 +82,20 @@ class Pair(NamedTuple):
     """Attacks on the source, fed to the target's model: that of its Table 3."""
     gradients: Gradients
     """With the target's model as reference; `swapped` sums give the other way."""
-    target_outputs: np.ndarray
-    """At the clean images, `[n, m]`."""
-    source_outputs: np.ndarray
-    """At the clean images, `[n, k]`."""
+    on_target: Attacked | AttackedTexts
+    """The attacks on the target's model."""
+    on_source: Attacked | AttackedTexts
+    """The attacks on the source."""
+
+    @property
+    def target_outputs(self) -> np.ndarray:
+        """At the clean examples, `[n, m]`."""
+        return self.on_target.clean
+
+    @property
+    def source_outputs(self) -> np.ndarray:
+        """At the clean examples, `[n, k]`."""
+        return self.on_source.clean
 
 
 def function_pair(
@@ -125,33 +142,54 @@ def function_pair(
       >>> distance(sums), explained_share(swapped(sums))
       (1.0, 0.0)
     """
+    settings = changed_settings(settings, epsilon=epsilon, num_steps=num_steps)
+    examples = ImageExamples(images, key, settings)
+    return examples_pair(source, target, examples, blocks, advance=advance)
+
+
+def examples_pair(
+    source: "Callable | TextFunction",
+    target: "Callable | TextFunction",
+    examples: ImageExamples | TextExamples,
+    blocks: np.ndarray,
+    *,
+    advance: Callable[[str, int], None] = lambda stage, count: None,
+) -> Pair:
+    """Compares two functions as `function_pair` does, of images or of texts.
+
+    Args:
+      source: one that takes such examples.
+      target: the model of the target's task.
+      examples: where they meet, and how they are attacked.
+      blocks: block of each example, integers from 0, shape `[n]`.
+      advance: called with the stage and the number of examples of each finished batch,
+        in five stages.
+
+    Returns:
+      The sums from which all measures follow, by block.
+
+    Raises:
+      ValueError: if there are too few examples, or a function does not take them.
+    """
 
     def stage(name):
         return lambda count: advance(name, count)
 
-    settings = changed_settings(settings, epsilon=epsilon, num_steps=num_steps)
     on_target, on_source = (
-        attacked(
-            f, images, key, settings=settings, advance=stage(f"attacks on the {name}")
-        )
+        examples.attacked(f, advance=stage(f"attacks on the {name}"))
         for f, name in ((target, "target"), (source, "source"))
     )
     to_source, to_target = (
-        transfer(a, b, images, blocks, advance=stage(f"attacks to the {name}"))
+        examples.transferred(a, b, blocks, advance=stage(f"attacks to the {name}"))
         for a, b, name in (
             (on_target, on_source, "source"),
             (on_source, on_target, "target"),
         )
     )
-    compared = gradients(
-        target,
-        source,
-        images,
-        blocks,
-        most_attacks=MOST_ATTACKS,
-        advance=stage("gradients"),
+    compared = examples.gradients(
+        target, source, blocks, most_attacks=MOST_ATTACKS, advance=stage("gradients")
     )
-    return Pair(to_source, to_target, compared, on_target.clean, on_source.clean)
+    return Pair(to_source, to_target, compared, on_target, on_source)
 
 
 def __getattr__(name: str):

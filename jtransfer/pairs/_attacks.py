@@ -1,7 +1,7 @@
 """Attacks on functions at stored images, and their effect on other functions."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -40,6 +40,8 @@ class Transfer(NamedTuple):
     """By block of examples, a leading axis."""
     mismatched: AttackSums
     """With attacks made for other examples, by pairing, a leading axis: chance."""
+    deviations: np.ndarray
+    """By how much the attacks move the second function, `[n, k]`."""
     alpha1: np.ndarray
     """Of each example, `[n]`, in [0, 1]."""
     overtaken: float
@@ -148,8 +150,7 @@ def transfer(
       >>> round(pairs.alpha1_of_sums(sums), 4), round(pairs.alpha2_of_sums(sums), 4)
       (1.0, 1.0)
     """
-    n = len(images)
-    moved = [[] for _ in range(1 + NUM_PAIRINGS)]
+    n, moved = len(images), [[] for _ in range(1 + NUM_PAIRINGS)]
     for indices, valid in equal_batches(n, min(batch_size, n)):
         x = pixels(images[indices])
         for shift, pairing in enumerate(moved):
@@ -157,11 +158,30 @@ def transfer(
             outputs = np.asarray(_moved(second.function, x, deltas))
             pairing.append((outputs - second.clean[indices])[:valid])
         advance(valid)
-    transferred, *others = map(np.concatenate, moved)
-    white_box = _longer(second.own, transferred)
+    deviations = list(map(np.concatenate, moved))
+    return transfer_of_deviations(first.own, second.own, deviations, blocks)
+
+
+def transfer_of_deviations(
+    first_own: np.ndarray,
+    second_own: np.ndarray,
+    deviations: Sequence[np.ndarray],
+    blocks: np.ndarray,
+) -> Transfer:
+    """Sums what attacks on one function do to another.
+
+    Args:
+      first_own: deviations of the attacked function by its own attacks, `[n, m]`.
+      second_own: those of the other one by its own, `[n, k]`.
+      deviations: those of the other one by the attacks on the first: made for the same
+        example, and for the example 1, 2, ... places further on, each `[n, k]`.
+      blocks: block of each example, integers from 0, `[n]`.
+    """
+    n, (transferred, *others) = len(blocks), deviations
+    white_box = _longer(second_own, transferred)
 
     def sums(shift, deviations, blocks):
-        own, ratio = np.roll(first.own, -shift, axis=0), _ratio(deviations, white_box)
+        own, ratio = np.roll(first_own, -shift, axis=0), _ratio(deviations, white_box)
         num_blocks = int(blocks.max()) + 1
         return attack_sums(own, deviations, ratio, blocks=blocks, num_blocks=num_blocks)
 
@@ -169,12 +189,13 @@ def transfer(
     pairings = [
         sums(shift, deviations, whole) for shift, deviations in enumerate(others, 1)
     ]
-    turns = [directions(deviations) for deviations in (first.own, transferred)]
+    turns = [directions(deviations) for deviations in (first_own, transferred)]
     return Transfer(
         blocks=sums(0, transferred, blocks),
         mismatched=jax.tree.map(lambda *leaves: np.concatenate(leaves), *pairings),
+        deviations=transferred,
         alpha1=_ratio(transferred, white_box),
-        overtaken=float(np.mean((white_box != second.own).any(axis=1))),
+        overtaken=float(np.mean((white_box != second_own).any(axis=1))),
         still=float(np.mean(~white_box.any(axis=1))),
         ceiling=float(np.sqrt(np.prod([np.linalg.norm(u.T @ u / n) for u in turns]))),
     )

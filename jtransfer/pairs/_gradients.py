@@ -1,6 +1,6 @@
 """The Jacobians of two functions on the same images, compared batch by batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -95,7 +95,38 @@ def gradients(
       0.0
     """
     sizes = [num_outputs(f, images) for f in (reference, source)]
-    num_inputs, num_blocks, (m, k) = images[0].size, int(blocks.max()) + 1, sizes
+    return gradients_of_jacobians(
+        _jacobian_batches(reference, source, images, sizes),
+        blocks,
+        sizes=sizes,
+        num_inputs=images[0].size,
+        most_attacks=most_attacks,
+        advance=advance,
+    )
+
+
+def gradients_of_jacobians(
+    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    blocks: np.ndarray,
+    *,
+    sizes: Sequence[int],
+    num_inputs: int,
+    most_attacks: int,
+    advance: Callable[[int], None],
+) -> Gradients:
+    """Compares Jacobians that come batch by batch.
+
+    Args:
+      batches: positions of examples, `[b]`, the reference's Jacobians there,
+        `[b, m, p]`, and the source's, `[b, k, p]`, or of more examples that fill up the
+        batch.
+      blocks: block of each example, integers from 0, `[n]`.
+      sizes: outputs of both, `m` and `k`.
+      num_inputs: inputs, `p`.
+      most_attacks: as `gradients` takes it.
+      advance: likewise.
+    """
+    num_blocks, (m, k) = int(blocks.max()) + 1, sizes
     attacks = [
         fitting_attacks(most_attacks, *both, num_inputs=num_inputs, num_sets=num_blocks)
         for both in ((m, k), (k, m))
@@ -103,7 +134,7 @@ def gradients(
     right, wrong = (_no_pairs(attacks, m, k, s) for s in (num_blocks, NUM_PAIRINGS))
     squares = [np.zeros((num_blocks, size, size)) for size in sizes]
     values = [np.zeros(min(size, num_inputs)) for size in sizes]
-    for indices, first, second in _jacobian_batches(reference, source, images, sizes):
+    for indices, first, second in batches:
         valid, places = len(indices), blocks[indices]
         grams = [f @ np.swapaxes(f, 1, 2) for f in (first, second)]
         own, others = (
@@ -129,8 +160,8 @@ def gradients(
     return Gradients(
         blocks=grams,
         mismatched=mismatched._replace(cross=wrong.cross),
-        reference_values=values[0] / len(images),
-        source_values=values[1] / len(images),
+        reference_values=values[0] / len(blocks),
+        source_values=values[1] / len(blocks),
         attacks=Attacks(right.reference_attacks, right.source_attacks),
         mismatched_attacks=Attacks(wrong.reference_attacks, wrong.source_attacks),
     )

@@ -25,6 +25,16 @@ class Reading(NamedTuple):
     data_dir: str | None = None
     image_size: int | None = None
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Those of the texts."""
+        columns = self.text_column or "text"
+        return (columns,) if isinstance(columns, str) else tuple(columns)
+
+    def texts(self) -> zoo.TextReading:
+        """Returns the options of reading texts."""
+        return zoo.TextReading(self.text_columns, self.label_column, self.data_dir)
+
     def images(self) -> dict[str, Any]:
         """Returns the options of reading images."""
         return {"data_dir": self.data_dir, "image_size": self.image_size}
@@ -130,17 +140,20 @@ def read_target(
         "text_column": reading.text_column or None,
         "label_column": reading.label_column,
     }
-    if is_name and zoo.is_text_table(target):
-        if not library.is_saved_dataset(target):
+    if is_name and zoo.is_text_table(target, data_dir=reading.data_dir):
+        if text.endswith(zoo.TABLES):
             why = f"for {text}, which holds texts without a split of tests"
             refuse_argument(why, num_test=reading.num_test)
+        is_file = text.endswith(zoo.TABLES) or library.is_saved_dataset(target)
+        if not is_file:
+            of_images.pop("data_dir", None)
         refuse_argument(f"for {text}, which holds texts", images=images, **of_images)
-        columns = reading.text_column or "text"
         with argument_named("target"):
             return zoo.text_target(
-                Path(target).expanduser(),
-                text_columns=(columns,) if isinstance(columns, str) else tuple(columns),
-                label_column=reading.label_column or "label",
+                Path(target).expanduser() if is_file else text,
+                text_columns=reading.text_columns,
+                label_column=reading.label_column,
+                data_dir=reading.data_dir,
                 per_class=reading.per_class,
                 num_test=reading.num_test,
                 seed=seed,

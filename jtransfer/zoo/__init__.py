@@ -28,6 +28,7 @@ from jtransfer.zoo._targets import Target as Target
 from jtransfer.zoo._targets import image_target as image_target
 from jtransfer.zoo._targets import labelled_target as labelled_target
 from jtransfer.zoo._targets import target as target
+from jtransfer.zoo._text_rows import TextReading as TextReading
 from jtransfer.zoo.extraction import DEFAULT_EXTRACTION as DEFAULT_EXTRACTION
 from jtransfer.zoo.extraction import Extraction as Extraction
 from jtransfer.zoo.extraction import limit_features as limit_features
@@ -37,7 +38,9 @@ from jtransfer.zoo.extraction import prepare as prepare
 from jtransfer.zoo.kept_zoo import write_zoo as write_zoo
 from jtransfer.zoo.objects import object_source as object_source
 from jtransfer.zoo.text_targets import TABLES as TABLES
+from jtransfer.zoo.text_targets import held_out_texts as held_out_texts
 from jtransfer.zoo.text_targets import is_text_table as is_text_table
+from jtransfer.zoo.text_targets import split_texts as split_texts
 from jtransfer.zoo.text_targets import text_target as text_target
 
 

@@ -12,6 +12,7 @@ from jtransfer._internal.errors import DataError, SourceError
 from jtransfer._internal.files import json_value, printable_name
 from jtransfer.zoo._source_types import NUMBERS, Source, files_digest
 from jtransfer.zoo._targets import Target
+from jtransfer.zoo._text_networks import text_layer_sources, text_network_source
 
 PUBLISHED = "imagenet:"
 """What the names of networks with published weights begin with."""
@@ -25,6 +26,30 @@ def is_network(path: Path) -> bool:
         return (path / "network.json").is_file()
     except OSError:  # A folder that cannot be looked into.
         return False
+
+
+def source_of_network(path: Path, target: Target | None) -> Source:
+    """Returns a network applied to the examples of the target, images or texts.
+
+    Args:
+      path: the folder of a network, or the name of one with published weights.
+      target: holds the examples.
+    """
+    if networks.is_text_network(path):
+        return text_network_source(path, target)
+    return network_source(path, target)
+
+
+def layers_of_network(source: Source, target: Target | None) -> list[Source]:
+    """Returns each layer of a network of images or texts as a source.
+
+    Args:
+      source: a network; any other source is returned as it is.
+      target: holds the examples.
+    """
+    if source.text_network is not None:
+        return text_layer_sources(source, target)
+    return layer_sources(source, target)
 
 
 def network_source(path: Path, target: Target | None) -> Source:

@@ -16,7 +16,7 @@ from jtransfer._internal.errors import DataError, RequestError, SourceError
 from jtransfer._internal.provenance import images_fingerprint
 from jtransfer.data import Images
 from jtransfer.zoo._embedded import embedded_sources
-from jtransfer.zoo._network_sources import is_network, network_source
+from jtransfer.zoo._network_sources import is_network, source_of_network
 from jtransfer.zoo._source_types import Source
 from jtransfer.zoo._targets import Target
 from jtransfer.zoo.extraction import DEFAULT_EXTRACTION, Extraction, model_reference
@@ -69,9 +69,9 @@ def named_source(
         raise RequestError(fault)
     path = Path(spec).expanduser()
     if path.is_dir() or is_network(path):
-        source = network_source(path, target)
+        source = source_of_network(path, target)
         try:
-            source.network()
+            (source.network or source.text_network)()
         except SourceError as error:
             raise RequestError(str(error)) from error
         return source

@@ -46,6 +46,9 @@ class Source(NamedTuple):
     `[Z, d]`, or None where it has none; they then stand for `head`."""
     student_logits: Callable | None = None
     """Returns logits of a student that this source has taught, `[n, C]`."""
+    text_network: Callable | None = None
+    """Returns a `jtransfer.networks.TextNetwork`, whose function is one of word
+    vectors."""
     prepare: Callable | None = None
     """`prepare(advance, with_test=...)` computes, ahead of their use, features that are
     kept on disk, and calls `advance(part, count)` with how many more are done."""

@@ -17,7 +17,11 @@ from jtransfer.zoo._array_sources import (
     npz_source,
     shards_of,
 )
-from jtransfer.zoo._network_sources import is_network, layer_sources, network_source
+from jtransfer.zoo._network_sources import (
+    is_network,
+    layers_of_network,
+    source_of_network,
+)
 from jtransfer.zoo._source_types import NUMBERS
 from jtransfer.zoo._source_types import Source as Source
 from jtransfer.zoo._source_types import is_number as is_number
@@ -83,7 +87,7 @@ def sources(
             "folders of .npz shards or of networks, or a .toml file."
         )
     if layers:
-        by_source = (layer_sources(source, target) for source in sources)
+        by_source = (layers_of_network(source, target) for source in sources)
         sources = [layer for layers_of in by_source for layer in layers_of]
     if (repeated := repeated_name(source.name for source in sources)) is not None:
         raise RequestError(f"{spec} names {repeated!r} twice.")
@@ -210,5 +214,5 @@ def _holds_labels_of(path: Path, target: Target | None) -> bool:
 
 def _source(path: Path, target: Target | None) -> Source:
     if is_network(path):
-        return network_source(path, target)
+        return source_of_network(path, target)
     return npy_source(path) if path.suffix == ".npy" else npz_source(path)

@@ -1,8 +1,6 @@
-"""Targets of labelled texts: tables in files, and data sets of Hugging Face."""
+"""Targets of labelled texts: tables, saved data sets, and prepared TFDS."""
 
-import csv
 import hashlib
-import io
 import json
 import warnings
 from collections.abc import Sequence
@@ -12,25 +10,30 @@ import numpy as np
 
 from jtransfer import data
 from jtransfer._internal.errors import DataError, RequestError
-from jtransfer._internal.files import json_value, printable_name
+from jtransfer._internal.files import printable_name
 from jtransfer._internal.provenance import bytes_fingerprint
-from jtransfer.data.image_folder import usual_split
+from jtransfer.data import MissingSplit, Texts
 from jtransfer.intervals import copies
 from jtransfer.zoo._targets import Target, labelled_target
+from jtransfer.zoo._text_rows import TABLES as TABLES
+from jtransfer.zoo._text_rows import (
+    TextReading,
+    example_rows,
+    labelled_texts,
+    test_rows,
+)
 
-TABLES = (".csv", ".jsonl", ".parquet")
-"""Suffixes of files that hold one example a row."""
 
-
-def is_text_table(target: str | Path) -> bool:
+def is_text_table(target: str | Path, *, data_dir: str | None = None) -> bool:
     """Tells whether a target is one for `text_target`.
 
     Args:
       target: a file, a folder, or the name of anything else.
+      data_dir: where prepared data sets lie.
 
     Returns:
-      True for the name of a table, and for a saved data set of Hugging Face that has
-      no column of pictures.
+      True for the name of a table, for a saved data set of Hugging Face that has no
+      column of pictures, and for a prepared data set of texts.
 
     Example:
       >>> is_text_table("reviews.csv"), is_text_table("imagefolder:pets")
@@ -39,7 +42,7 @@ def is_text_table(target: str | Path) -> bool:
     if str(target).endswith(TABLES):
         return True
     if not data.is_saved_dataset(target):
-        return False
+        return data.is_prepared_texts(str(target), data_dir)
     try:
         return not data.has_pictures(target)
     except DataError:  # `text_target` tells what is wrong with it.
@@ -47,10 +50,11 @@ def is_text_table(target: str | Path) -> bool:
 
 
 def text_target(
-    path: Path,
+    place: str | Path,
     *,
     text_columns: Sequence[str] = ("text",),
-    label_column: str = "label",
+    label_column: str | None = None,
+    data_dir: str | None = None,
     per_class: int | None = None,
     num_test: int | None = None,
     seed: int = 0,
@@ -58,32 +62,35 @@ def text_target(
     """Reads labelled texts, for sources that are models of texts.
 
     Args:
-      path: a `.csv` file with a head, a `.jsonl` file with an object a line, a
+      place: a `.csv` file with a head, a `.jsonl` file with an object a line, a
         `.parquet` file, or a folder that `save_to_disk` of Hugging Face has left, of
-        which the split train or the only one is read (both: pip install pyarrow).
+        which the split train or the only one is read (both: pip install pyarrow); or
+        the name of a prepared data set, of which the split train is read.
       text_columns: the column of the texts, or two of them for pairs of texts.
       label_column: the column of the classes, numbers or names; numbers of a
-        ClassLabel become its names.
+        ClassLabel become its names. None for `label`, and in a prepared data set for
+        its default one.
+      data_dir: where prepared data sets lie.
       per_class: examples of each class, drawn at random; all if None.
-      num_test: examples of the split test of a saved data set, drawn at random; all if
-        None.
+      num_test: examples of the split test, drawn at random; all if None.
       seed: of the draws.
 
     Returns:
-      The target; equal texts are a group. A saved data set whose test labels are hidden
-      has no test examples, with a warning.
+      The target; equal texts are a group. A data set whose test labels are hidden has
+      no test examples, with a warning.
 
     Raises:
       RequestError: if the file cannot be read, lacks a column, or an example has no
         text or no label.
     """
-    if len(text_columns) not in (1, 2):
-        raise RequestError(f"Texts are one column or two, got {len(text_columns)}.")
-    names = (*text_columns, label_column)
-    texts, labels = _labelled_texts(path, _rows(path, names))
-    test_texts, test_labels = _test_texts(path, names, num_test, seed=seed)
+    reading = TextReading(text_columns, label_column, data_dir)
+    path = Path(place)
+    texts, labels = labelled_texts(place, example_rows(place, reading))
+    test_texts, test_labels = _test_texts(place, reading, num_test, seed=seed)
+    is_place = path.suffix in TABLES or path.is_dir()
+    name = path.absolute().name if path.is_dir() else path.stem
     target = labelled_target(
-        printable_name(path.absolute().name if path.is_dir() else path.stem),
+        printable_name(name),
         np.array([str(label) for label in labels]),
         test_labels=test_labels and np.array([str(label) for label in test_labels]),
         digest=bytes_fingerprint(json.dumps([texts, labels], default=str).encode()),
@@ -97,7 +104,7 @@ def text_target(
                 seed=seed,
             )
         except ValueError as error:
-            raise RequestError(f"{path}: {error}") from error
+            raise RequestError(f"{place}: {error}") from error
         texts = [texts[i] for i in chosen]
         digest = bytes_fingerprint(f"{target.digest} {chosen.tolist()}".encode())
         target = target._replace(labels=target.labels[chosen], digest=digest)
@@ -110,35 +117,18 @@ def text_target(
         texts=tuple(texts),
         test_texts=test_texts and tuple(test_texts),
         groups=groups,
-        path=path,
+        path=path if is_place else None,
     )
 
 
-def _labelled_texts(path: Path, rows: Sequence[tuple]) -> tuple[list, list]:
-    """Texts, or pairs of them, and labels."""
-    if not rows:
-        raise RequestError(f"{path} holds no examples.")
-    texts: list[str | list[str]] = []
-    for number, (*parts, label) in enumerate(rows, 1):
-        if not all(isinstance(part, str) and part.strip() for part in parts):
-            raise RequestError(f"{path}: example {number} has no text.")
-        if label is None or label == "":
-            raise RequestError(f"{path}: example {number} has no label.")
-        texts.append(parts[0] if len(parts) == 1 else list(parts))
-    return texts, [label for *_, label in rows]
-
-
 def _test_texts(
-    path: Path, names: Sequence[str], num_test: int | None, *, seed: int
+    place: str | Path, reading: TextReading, num_test: int | None, *, seed: int
 ) -> tuple[list | None, list | None]:
-    """Texts and labels of the split test of a saved data set; else None."""
-    if not data.is_saved_dataset(path):
-        return None, None
+    """Texts and labels of the split test of a data set; else None."""
     try:
-        splits = data.saved_splits(path)
-        if len(splits) < 2 or "test" not in map(usual_split, splits):
-            return None, None
-        rows = _saved_rows(path, names, "test")
+        rows = test_rows(place, reading)
+    except MissingSplit:
+        return None, None
     except (DataError, RequestError) as error:
         warnings.warn(
             f"The split test is not used: {error}", RuntimeWarning, stacklevel=3
@@ -147,73 +137,74 @@ def _test_texts(
     if num_test is not None:
         order = np.random.default_rng(seed).permutation(len(rows))[:num_test]
         rows = [rows[i] for i in order]
-    return _labelled_texts(path, rows)
+    return labelled_texts(place, rows)
 
 
-def _rows(path: Path, names: Sequence[str]) -> list[tuple]:
-    if data.is_saved_dataset(path):
-        return _saved_rows(path, names)
+def held_out_texts(place: str | Path, reading: TextReading) -> Texts:
+    """Returns the split `test` of a data set of texts; all of it if it has no other.
+
+    Args:
+      place: as `text_target` takes it.
+      reading: how it is read.
+
+    Raises:
+      RequestError: if the texts cannot be read.
+    """
     try:
-        if path.suffix == ".parquet":
-            return _parquet_rows(path, names)
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} cannot be read: {error}") from error
-    if path.suffix == ".csv":
-        # Fields may hold line breaks, and what is one to `splitlines` only.
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        try:
-            tables = list(reader)
-        except csv.Error as error:
-            raise RequestError(f"{path}: {error}") from error
-        _check_columns(path, reader.fieldnames or (), names)
-        return [tuple(table[name] for name in names) for table in tables]
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            table = json_value(line)
-        except ValueError as error:
-            raise RequestError(f"{path}, line {number}: {error}") from error
-        if not isinstance(table, dict):
-            raise RequestError(f"{path}, line {number} is no object.")
-        _check_columns(path, table, names)
-        rows.append(tuple(table[name] for name in names))
-    return rows
-
-
-def _parquet_rows(path: Path, names: Sequence[str]) -> list[tuple]:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise RequestError(f"{path} needs pyarrow; pip install pyarrow.") from error
-    try:
-        held = pyarrow.parquet.read_schema(path).names
-        _check_columns(path, held, names)
-        table = pyarrow.parquet.read_table(path, columns=list(dict.fromkeys(names)))
-    except pyarrow.ArrowException as error:
-        raise RequestError(f"{path} cannot be read: {error}") from error
-    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
-
-
-def _saved_rows(
-    path: Path, names: Sequence[str], split: str | None = None
-) -> list[tuple]:
-    try:
-        saved = data.saved_columns(path, split or data.example_split(path), names)
+        rows = test_rows(place, reading)
+    except MissingSplit:
+        rows = example_rows(place, reading)
     except DataError as error:
         raise RequestError(str(error)) from error
-    columns = [
-        values if classes is None else [classes[value] for value in values]
-        for values, classes in zip(*saved, strict=True)
-    ]
-    return list(zip(*columns, strict=True))
+    return _texts(place, rows)
 
 
-def _check_columns(path: Path, held, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in held:
+def split_texts(
+    place: str | Path, reading: TextReading, *, seed: int
+) -> tuple[Texts, Texts]:
+    """Returns texts to learn from and others for a test, of the same classes.
+
+    Args:
+      place: as `text_target` takes it.
+      reading: how it is read.
+      seed: of the draw where there is no split `test`: of a fifth of each class.
+
+    Raises:
+      RequestError: if the texts cannot be read, or the test has other classes.
+    """
+    train = _texts(place, example_rows(place, reading))
+    try:
+        test = _texts(place, test_rows(place, reading))
+    except MissingSplit:
+        # Equal texts stay on one side.
+        split = data.held_out_split(train.labels, fraction=0.2, seed=seed)
+        learnt = {json.dumps(train.texts[i]) for i in split.train}
+        held_out = [
+            i for i in split.held_out if json.dumps(train.texts[i]) not in learnt
+        ]
+        if not held_out:
             raise RequestError(
-                f"{path} has no column {name!r}; it has {', '.join(map(str, held))}."
-            )
+                f"{place}: all texts of a fifth are among the others too; give "
+                "different texts."
+            ) from None
+        return data.texts_at(train, split.train), data.texts_at(train, held_out)
+    except DataError as error:
+        raise RequestError(str(error)) from error
+    places = {name: number for number, name in enumerate(train.class_names)}
+    unknown = [name for name in test.class_names if name not in places]
+    if unknown:
+        raise RequestError(
+            f"{place}: its split test has {unknown[0]!r}, a class that its split "
+            "train lacks."
+        )
+    labels = np.array([places[name] for name in test.class_names])[test.labels]
+    return train, Texts(test.texts, labels.astype(np.int32), train.class_names)
+
+
+def _texts(place: str | Path, rows: list[tuple]) -> Texts:
+    texts, labels = labelled_texts(place, rows)
+    try:
+        numbers, names = data.numbered_names(np.array([str(x) for x in labels]))
+    except DataError as error:
+        raise RequestError(f"{place}: {error}") from error
+    return Texts(tuple(texts), numbers.astype(np.int32), tuple(names))
