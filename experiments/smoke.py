@@ -1,10 +1,11 @@
-"""Every script at its smallest, on made-up images, in one process.
+"""Every script at its smallest, on made-up images and texts, in one process.
 
 Run: `python -m experiments.smoke`, or with parts of the scripts' names to run these
 alone; minutes on one core, nearly all of it compiling. The images are noise around a
 colour of each class and lie for the time of the run in a folder of TensorFlow Datasets
-under the names that the scripts read, with the real names of their classes. A line a
-script with its seconds, then the count; exit code 1 if one failed.
+under the names that the scripts read, with the real names of their classes; texts are
+words of a class among others, for a BERT of one layer. A line a script with its
+seconds, then the count; exit code 1 if one failed.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 # Before JAX is imported: compiling is nearly all the work, so optimise less. On some
@@ -93,22 +94,38 @@ def write_data(made_up: MadeUp, folder: Path) -> None:
         names = list(made_up.superclasses)
         features["coarse_label"] = tfds.features.ClassLabel(names=names)
 
+    counts = {"train": made_up.num_train, "test": made_up.num_test}
+    splits = {
+        split: examples(made_up, count, seed)
+        for seed, (split, count) in enumerate(counts.items())
+    }
+    prepare(made_up.name, features, ("image", "label"), splits, folder)
+
+
+def prepare(
+    name: str,
+    features: dict,
+    supervised: tuple[str, str],
+    splits: Mapping[str, Iterable[dict]],
+    folder: Path,
+) -> None:
+    """Prepares a data set as TensorFlow Datasets would, without TensorFlow."""
+    import tensorflow_datasets as tfds
+
     def info(builder):
         return tfds.core.DatasetInfo(
             builder=builder,
             features=tfds.features.FeaturesDict(features),
-            supervised_keys=("image", "label"),
+            supervised_keys=supervised,
         )
 
-    counts = {"train": made_up.num_train, "test": made_up.num_test}
     body = {
-        "name": made_up.name,
+        "name": name,
         "VERSION": tfds.core.Version("1.0.0"),
         "__module__": __name__,
         "_info": info,
         "_split_generators": lambda builder, _: {
-            split: enumerate(examples(made_up, count, seed))
-            for seed, (split, count) in enumerate(counts.items())
+            split: enumerate(part) for split, part in splits.items()
         },
         "_generate_examples": lambda builder: iter(()),
     }
@@ -142,6 +159,51 @@ def examples(made_up: MadeUp, count: int, seed: int) -> Iterator[dict]:
         yield example
 
 
+TEXTS = (
+    "imdb_reviews",
+    "mr_polarity",
+    "yelp_polarity_sample",
+    "ag_news_subset",
+    "fakenewsnet_titles",
+    "covid_fake_news",
+)
+WORDS = ("good", "bad", "film", "news", "today", "more", "less", "!")
+
+
+def write_texts(name: str, folder: Path) -> None:
+    """Prepares a made-up data set of texts as TensorFlow Datasets would."""
+    import tensorflow_datasets as tfds
+
+    def made_up(count: int, seed: int) -> Iterator[dict]:
+        rng = np.random.default_rng(seed)
+        for index in range(count):
+            words = [WORDS[index % 2], *rng.choice(WORDS[2:], 5)]
+            yield {"text": " ".join(words), "title": "", "label": index % 2}
+
+    texts = {"text": tfds.features.Text(), "title": tfds.features.Text()}
+    label = tfds.features.ClassLabel(names=["good", "bad"])
+    splits = {"train": list(made_up(64, 0)), "test": list(made_up(64, 1))}
+    prepare(name, {**texts, "label": label}, ("text", "label"), splits, folder)
+
+
+def write_encoder(folder: Path) -> None:
+    """Writes a BERT of one layer, as it is drawn, with its vocabulary."""
+    from flax import nnx
+
+    from jtransfer import models, networks
+
+    folder.mkdir(parents=True)
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    sizes = networks.BertConfig(len(tokens), 1, 1, 4, 4, 16, 2, 0, 1e-12)
+    architecture = networks.TextArchitecture(
+        num_classes=2, num_tokens=8, bert=sizes, separator_id=3
+    )
+    _, variables = models.functional(networks.model(architecture, rngs=nnx.Rngs(0)))
+    network = networks.TextNetwork(architecture, variables, folder, ("a", "b"), {})
+    networks.write_text_network(folder, network)
+
+
 def script_names() -> list[str]:
     """The modules that have presets, folder by folder."""
     return [
@@ -158,6 +220,7 @@ def small_config(presets: Mapping, folder: Path, paper: str):
         "data_dir": str(folder / "data"),
         "out": folder / "runs" / paper,
         "results": folder / "results",
+        "encoder": str(folder / "encoder"),
     }
     fields = {field.name for field in dataclasses.fields(config)}
     return dataclasses.replace(
@@ -197,6 +260,9 @@ def main(parts: list[str]) -> int:
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             for made_up in DATA:
                 write_data(made_up, folder / "data")
+            for name in TEXTS:
+                write_texts(name, folder / "data")
+            write_encoder(folder / "encoder")
         for name in names:
             start = time.perf_counter()
             trouble = run_script(name, folder)

@@ -1,5 +1,7 @@
 """Tests of `jtransfer pair`: numbers, tables, pages and faults."""
 
+import base64
+import io
 import json
 import re
 import sys
@@ -10,12 +12,14 @@ import numpy as np
 import pytest
 from flax import nnx
 from pages import HOSTILE, make_rows, read
+from PIL import Image
 
 from jtransfer import cli, models, networks, pairs, report
 from jtransfer._internal.errors import RequestError
 from jtransfer.data import ChannelStatistics
 from jtransfer.intervals import Interval
 from jtransfer.pairs import measures as pair_measures
+from jtransfer.pairs import shown_examples
 from jtransfer.pairs.results import ByRole, pair_from_json, pair_json
 from jtransfer.report.pages import pair, pair_charts
 
@@ -111,6 +115,59 @@ def test_accuracies_are_of_the_classes_known_by_name(stored, folder):
     predicted = logits[labels == 0].argmax(axis=1)
     assert by_name["red"] == pytest.approx(np.mean(predicted == 2))
     assert stored["source"]["accuracy"] is not None
+
+
+def picture(text):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))), int)
+
+
+def test_the_first_examples_are_shown_with_their_attacks(stored, folder):
+    """Pictures are those of the attacks, answers those of the networks under them."""
+    with np.load(folder / "grey.npz") as arrays:
+        images, labels = arrays["test_images"], arrays["test_labels"]
+    functions = [
+        networks.function(networks.read_network(folder / name))
+        for name in ("zoo/net", "other/net")
+    ]
+    assert len(stored["examples"]) == 8
+    for one in stored["examples"]:
+        pictures = {k: picture(text) for k, text in one["pictures"].items()}
+        (i,) = np.flatnonzero((images[:, :, :, 0] == pictures["before"]).all((1, 2)))
+        assert one["label"] == NAMES[labels[i]]
+        x = images[i] / np.float32(255)
+        for state in ("before", "on_target", "on_source"):
+            delta = 0 if state == "before" else pictures[state][..., None] / 127.5 - 1
+            moved = np.clip(x + 0.1 * delta, 0, 1).astype(np.float32)
+            for who, function in zip(("source", "target"), functions, strict=True):
+                shares = np.asarray(jax.nn.softmax(function(moved)))
+                said, names = one[who][state], ("blue", "<b>pink</b>", "red")
+                names = NAMES if who == "source" else names
+                # A change is shown in 255 steps.
+                assert said["probability"] == pytest.approx(shares.max(), abs=0.03)
+                if np.sort(shares)[-2] < shares.max() - 0.05:
+                    assert said["name"] == names[shares.argmax()]
+
+
+def test_pictures_that_are_none_come_on_no_page(stored):
+    for bad in ('x" onload="alert(1)', "aGVsbG8=", ""):
+        spoilt = json.loads(json.dumps(stored))
+        spoilt["examples"][0]["pictures"]["on_source"] = bad
+        with pytest.raises(ValueError, match="no PNG"):
+            pair_from_json(spoilt)
+    old = {k: v for k, v in stored.items() if k != "examples"}
+    page = pair.pair_html(pair_from_json(old))
+    assert "attacked</h2>" not in page
+    page = pair.pair_html(pair_from_json(stored))
+    assert page.count("<img ") == 24
+    assert "8 images, attacked" in page
+
+
+def test_large_pictures_are_made_small_and_colours_stay():
+    image = np.zeros((200, 100, 3), np.uint8)
+    image[..., 2] = 250
+    shown = picture(shown_examples._png(image))
+    assert shown.shape == (96, 48, 3)
+    assert (shown[..., 2] == 250).all()
 
 
 def test_json_is_what_is_written(stored, folder, monkeypatch, capsys):
@@ -211,9 +268,13 @@ def test_the_page_draws_all_and_escapes(stored):
     hostile |= {"data": HOSTILE[0], "created": HOSTILE[1], "device": HOSTILE[3]}
     hostile |= {"warnings": list(HOSTILE), "versions": {HOSTILE[0]: HOSTILE[1]}}
     hostile["classes"][0]["name"] = HOSTILE[0]
+    hostile["examples"][0]["label"] = HOSTILE[1]
+    hostile["examples"][0]["source"]["on_target"]["name"] = HOSTILE[2]
+    words = {"before": [HOSTILE[0]], "on_target": [HOSTILE[1]], "on_source": ["a"]}
+    hostile["examples"][1] |= {"pictures": None, "words": words}
     page = pair.pair_html(pair_from_json(hostile))
     tags, attributes, text = read(page)
-    assert [tags.count(tag) for tag in ("script", "style", "img")] == [1, 1, 0]
+    assert [tags.count(tag) for tag in ("script", "style", "img")] == [1, 1, 21]
     assert not [name for name, _ in attributes if name.startswith("on")]
     assert all(name in text for name in HOSTILE[:4])
     page.encode()  # a lone surrogate could not be written to a file

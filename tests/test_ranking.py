@@ -504,9 +504,10 @@ def test_scores_of_functions_are_those_of_the_pair(function_rows, shown, referen
         reference.source.function(),
         jax.tree_util.Partial(_curved, MATRICES[1]),
     )
-    own, other = (pairs.attacked(f, comparison.images, comparison.key) for f in both)
-    result = pairs.transfer(own, other, comparison.images, comparison.blocks).blocks
-    grams = pairs.gradients(*both, comparison.images, comparison.blocks).blocks
+    images, key = comparison.examples.images, comparison.examples.key
+    own, other = (pairs.attacked(f, images, key) for f in both)
+    result = pairs.transfer(own, other, images, comparison.blocks).blocks
+    grams = pairs.gradients(*both, images, comparison.blocks).blocks
     expected = {
         "alpha1": (pairs.alpha1_of_sums, result),
         "alpha2": (pairs.alpha2_of_sums, result),
@@ -584,15 +585,15 @@ def test_withheld_and_surplus_images_take_no_part(shown, reference):
     labels = shown.labels.copy()
     labels[:20] = -1
     result = functions.comparison(reference, shown._replace(labels=labels), seed=0)
-    assert len(result.images) == 40
+    assert len(result.examples) == 40
     kept = {image.tobytes() for image in PIXELS[20:]}
-    assert {image.tobytes() for image in result.images} == kept
+    assert {image.tobytes() for image in result.examples.images} == kept
     counts = [
         np.bincount(result.blocks[result.labels == y]) for y in range(NUM_CLASSES)
     ]
     assert all(count.max() - count.min() <= 1 for count in counts)
     few = reference._replace(num_images=17)
-    assert len(functions.comparison(few, shown, seed=0).images) == 17
+    assert len(functions.comparison(few, shown, seed=0).examples) == 17
 
 
 def test_images_that_do_not_fit_the_reference_are_refused(shown, reference):

@@ -783,7 +783,7 @@ def test_progress_goes_to_stderr(stream, monkeypatch, capsys):
     shown = stderr.getvalue()
     assert "6/6" in shown
     assert "step 4  validation: accuracy 0.2500  (best so far)" in shown
-    assert "images/s" in shown
+    assert "examples/s" in shown
     assert "0:00:00 left" in shown
     assert ("\x1b[" in shown) == (stream is _Terminal)
     assert capsys.readouterr().out == ""

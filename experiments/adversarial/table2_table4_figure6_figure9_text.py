@@ -120,10 +120,8 @@ def main(config: TextConfig, preset: str) -> None:
     """Trains what is missing, attacks, and writes the rows."""
     target = support.trained(config, TARGET)
     chosen = support.texts(config, TARGET, "test", config.num_attacked)
-    tokens = networks.tokenized(target, chosen.texts)
-    allowed = networks.token_mask(target.tokenizer)
     settings = pairs.WordAttackSettings(num_steps=config.num_steps)
-    examples = pairs.TextExamples(tokens.ids, tokens.words, allowed, settings)
+    examples = pairs.text_examples(target, chosen.texts, settings=settings)
     on_target = support.attacked(config, TARGET, target, examples)
     sources = []
     for name in config.sources:

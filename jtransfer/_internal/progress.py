@@ -96,7 +96,7 @@ def _summary(row, num_steps, seconds_per_step):
     shown = [f"{name} {row[name]:.4f}" for name in known]
     if seconds_per_step is not None:
         left = (num_steps - row["step"]) * seconds_per_step
-        shown.append(f"{row['images_per_second']:,.0f} images/s")
+        shown.append(f"{row['images_per_second']:,.0f} examples/s")
         shown.append(f"{datetime.timedelta(seconds=round(left))} left")
     return "  ".join(shown)
 

@@ -59,6 +59,8 @@ def rank_command(
 
       jtransfer rank --target cifar10 --zoo networks/ --reference own --scores alpha1
 
+      jtransfer rank --target reviews.csv --zoo texts/ --reference own --scores alpha2
+
     Args:
       target: An .npz file with labels [n], optionally class_names, test_labels and
         groups [n] (of examples that belong together, such as images of a patient); or a
@@ -82,10 +84,11 @@ def rank_command(
         a network inside the package). With it networks are also ranked by alpha1,
         alpha2, alpha12 (attacks on the reference, fed to the source) and
         gradient_matching, in minutes rather than seconds. See jtransfer pair for the
-        attack.
-      data: Images on which reference and sources meet, the test split of a data set;
-        by default the labelled images of --target.
-      num_examples: How many of these images, at most, drawn at random; 500 by default.
+        attack. Networks of texts meet on texts, and need the same tokenizer.
+      data: Images or texts on which reference and sources meet, the test split of a
+        data set; by default the labelled examples of --target.
+      num_examples: How many of these, at most, drawn at random; 500 images or 100 texts
+        by default.
       out: Folder for ranking.jsonl, ranking.csv and report.html; a rerun goes on.
       json: Print the rows as JSON lines instead of the table.
       seed: Seed of the blocks, the shuffled labels and the heads.

@@ -105,7 +105,7 @@ class Bert(nnx.Module):
         self.example_shape = (None,)
         self.pad_id, self.separator_id = pad_id, separator_id
         self.words, self.positions, self.types = (
-            nnx.Param(_INIT(rngs.params(), (size, width)))
+            nnx.Param(_INIT(rngs.params(), (size, width), jnp.float32))
             for size in (vocab_size, max_length, num_types)
         )
         self.norm = _norm(width, norm_epsilon, rngs)

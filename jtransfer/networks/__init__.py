@@ -28,6 +28,7 @@ _MODULE_OF = {
     "bert_tokenizer": "bert_tokens",
     "read_bert": "bert_files",
     "token_mask": "bert_tokens",
+    "vocabulary": "bert_tokens",
     "ARRAYS_FILE": "disk",
     "JSON_FILE": "disk",
     "read_network": "disk",

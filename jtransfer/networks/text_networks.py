@@ -272,15 +272,12 @@ def check_same_tokens(
     check_num_tokens(num_tokens, network.architecture.bert, network.tokenizer)
     folders = network.tokenizer, other.tokenizer
     first, second = (_tokenizer(folder, num_tokens)(texts) for folder in folders)
-    if _tokens(folders[0]) != _tokens(folders[1]) or (first.ids != second.ids).any():
+    first_tokens, second_tokens = (vocabulary(folder)[0] for folder in folders)
+    if first_tokens != second_tokens or (first.ids != second.ids).any():
         raise DataError(
             "The networks cut texts into different tokens; take two with the same "
             "tokenizer."
         )
-
-
-def _tokens(folder: Path) -> list[str]:
-    return vocabulary(folder)[0]
 
 
 def text_function(network: TextNetwork) -> TextFunction:

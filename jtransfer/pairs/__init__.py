@@ -67,6 +67,7 @@ from jtransfer.pairs._sums import without as without
 from jtransfer.pairs._texts import AttackedTexts as AttackedTexts
 from jtransfer.pairs._texts import TextExamples as TextExamples
 from jtransfer.pairs._texts import WordAttackSettings as WordAttackSettings
+from jtransfer.pairs._texts import text_examples as text_examples
 
 if TYPE_CHECKING:
     from jtransfer.networks import TextFunction

@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtransfer import attacks
+from jtransfer import attacks, networks
 from jtransfer._internal.batches import equal_batches
 from jtransfer.pairs._attacks import Transfer, transfer_of_deviations
 from jtransfer.pairs._batches import (
@@ -21,7 +21,7 @@ from jtransfer.pairs._batches import (
 from jtransfer.pairs._gradients import Gradients, gradients_of_jacobians
 
 if TYPE_CHECKING:
-    from jtransfer.networks import TextFunction
+    from jtransfer.networks import TextFunction, TextNetwork
 
 _BATCH_SIZE = 32
 
@@ -212,6 +212,27 @@ class TextExamples:
         return equal_batches(len(self), min(_BATCH_SIZE, len(self)))
 
 
+def text_examples(
+    network: "TextNetwork",
+    texts: Sequence,
+    *,
+    settings: WordAttackSettings = DEFAULT_WORD_ATTACK,
+) -> TextExamples:
+    """Returns texts in the tokens of a network, for it and others of its tokenizer.
+
+    Args:
+      network: a network of texts.
+      texts: texts, or pairs of texts.
+      settings: of the attack.
+
+    Raises:
+      DataError: if tokenizers is not installed, or a file is damaged.
+    """
+    tokens = networks.tokenized(network, texts)
+    allowed = networks.token_mask(network.tokenizer)
+    return TextExamples(tokens.ids, tokens.words, allowed, settings)
+
+
 def _common_coordinates(
     reference: "TextFunction", source: "TextFunction", allowed: np.ndarray
 ) -> list[np.ndarray]:
@@ -257,12 +278,11 @@ def _jacobians(function, ids, words, root):
     def logits_of(vectors):
         return function.logits(vectors, ids)
 
-    _, pull = jax.vjp(logits_of, function.vocabulary[ids])
-    size = jax.eval_shape(logits_of, function.vocabulary[ids]).shape[1]
+    logits, pull = jax.vjp(logits_of, function.vocabulary[ids])
     # Each row of logits comes from its text alone: one pass gives them all.
     by_output = [
-        pull(jnp.zeros((len(ids), size)).at[:, output].set(1))[0]
-        for output in range(size)
+        pull(jnp.zeros_like(logits).at[:, output].set(1))[0]
+        for output in range(logits.shape[1])
     ]
     jacobian = jnp.stack(by_output, axis=1) * words[:, None, :, None]
-    return (jacobian @ root.T).reshape(len(ids), size, -1)
+    return (jacobian @ root.T).reshape(*logits.shape, -1)

@@ -181,7 +181,7 @@ def known_mean(values: np.ndarray) -> float | None:
 
 
 def pair_warnings(
-    pair: pairs.Pair, measures: PairMeasures, names: ByRole[str]
+    pair: pairs.Pair, measures: PairMeasures, names: ByRole[str], unit: str = "images"
 ) -> list[str]:
     """Returns a line for each reason why the numbers of a pair mean little.
 
@@ -189,27 +189,30 @@ def pair_warnings(
       pair: the pair.
       measures: its measures.
       names: of the two networks.
+      unit: the word for the examples.
     """
     alpha1, alpha2 = measures.alpha1, measures.alpha2
     lines = [
-        *_transfer_warnings(pair.to_source, names.source, "to the source"),
+        *_transfer_warnings(pair.to_source, names.source, "to the source", unit),
         *_chance_warnings(alpha1.to_source, alpha2.to_source, "to the source"),
-        *_transfer_warnings(pair.to_target, names.target, "to the target"),
+        *_transfer_warnings(pair.to_target, names.target, "to the target", unit),
         *_chance_warnings(alpha1.to_target, alpha2.to_target, "to the target"),
     ]
     n = len(pair.to_source.alpha1)
     if n < 30:
-        lines.append(f"n = {n}: too few images for sound intervals.")
+        lines.append(f"n = {n}: too few {unit} for sound intervals.")
     return lines
 
 
-def _transfer_warnings(transfer: pairs.Transfer, name: str, way: str) -> list[str]:
+def _transfer_warnings(
+    transfer: pairs.Transfer, name: str, way: str, unit: str
+) -> list[str]:
     lines = []
     if transfer.still > 0.02:
-        share = f"{transfer.still:.0%} of the images"
+        share = f"{transfer.still:.0%} of the {unit}"
         lines.append(f"{share}: no attack moves {name}; alpha1 {way} is 0 there.")
     if transfer.overtaken > 0.1:
-        share = f"{transfer.overtaken:.0%} of the images"
+        share = f"{transfer.overtaken:.0%} of the {unit}"
         lines.append(
             f"{share}: the transferred attack moves {name} further than its own "
             f"attack, which is weak; alpha1 {way} is 1 there."

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from jtransfer._internal.typed_json import typed_value
 from jtransfer.intervals import Interval
+from jtransfer.pairs.shown_examples import ShownExample
 
 _Value = TypeVar("_Value")
 
@@ -175,23 +176,25 @@ class PairedNetwork:
 class PairAttack:
     """The attack that both networks are exposed to."""
 
-    epsilon: float
-    """Largest change of a pixel, of values in [0, 1]."""
+    epsilon: float | None
+    """Largest change of a pixel, of values in [0, 1]; None of texts, whose words are
+    replaced."""
     num_steps: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairSummary:
-    """All that is known of a pair of networks on the same images."""
+    """All that is known of a pair of networks on the same examples."""
 
     source: PairedNetwork
     target: PairedNetwork
     data: str
-    """Name of the images."""
+    """Name of the examples."""
     data_hash: str
     n: int
-    """Number of images."""
+    """Number of examples."""
     image_shape: list[int]
+    """Of an example: of an image, or the tokens of a text."""
     attack: PairAttack
     noise_floor: float
     """The alpha2 of directions without relation."""
@@ -208,6 +211,13 @@ class PairSummary:
     seconds: float
     theorems: TheoremMeasures | None = None
     """None in files of versions before this one."""
+    examples: list[ShownExample] = dataclasses.field(default_factory=list)
+    """A few of them; none in files of versions before this one."""
+
+    @property
+    def unit(self) -> str:
+        """The word for the examples."""
+        return "texts" if self.attack.epsilon is None else "images"
 
     @property
     def networks(self) -> ByRole[PairedNetwork]:

@@ -1,25 +1,33 @@
-"""Two named networks on a set of images -> the summary of the pair."""
+"""Two named networks on a set of examples -> the summary of the pair."""
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jtransfer import adversarial, pairs
+from jtransfer import networks as library
 from jtransfer._internal.errors import (
+    DataError,
     RequestError,
     SourceError,
     callback_fault,
     one_line,
 )
-from jtransfer._internal.provenance import environment, images_fingerprint
-from jtransfer.data import Images
+from jtransfer._internal.provenance import (
+    arrays_fingerprint,
+    environment,
+    images_fingerprint,
+)
+from jtransfer.data import Images, Texts
 from jtransfer.intervals import dealt_blocks, drawn_examples
-from jtransfer.pairs import _batches
 from jtransfer.pairs import measures as pair_measures
 from jtransfer.pairs import theorems as pair_theorems
 from jtransfer.pairs.results import ByRole, PairAttack, PairedNetwork, PairSummary
+from jtransfer.pairs.shown_examples import shown_examples
 from jtransfer.zoo import (
     DEFAULT_EXTRACTION,
     Extraction,
@@ -33,7 +41,7 @@ from jtransfer.zoo import (
 def pair_networks(
     source: str,
     target: str,
-    images: Images | None = None,
+    examples: Images | Texts | None = None,
     *,
     extraction: Extraction = DEFAULT_EXTRACTION,
 ) -> ByRole[Source]:
@@ -42,31 +50,44 @@ def pair_networks(
     Args:
       source: as `zoo.named_source` takes it.
       target: likewise.
-      images: that both will see, if they are not those inside the package.
+      examples: that both will see, if they are not the images inside the package.
       extraction: how models of other libraries are applied.
 
     Raises:
-      RequestError: if there is no such network.
+      RequestError: if there is no such network, or it takes no such examples.
     """
-    examples = None
-    if images is not None:
-        names = tuple(images.class_names)
-        examples = Target(
-            "", images.labels, len(names), names, digest="", images=images.images
-        )
+    seen = None
+    if examples is not None:
+        names = tuple(examples.class_names)
+        seen = Target("", examples.labels, len(names), names, digest="")
+        kind = "texts" if isinstance(examples, Texts) else "images"
+        seen = seen._replace(**{kind: examples[0]})
     sources = []
     for name in (source, target):
         try:
-            sources.append(named_source(name, examples, extraction=extraction))
+            one = named_source(name, seen, extraction=extraction)
+            _check_kind(one, examples)
         except RequestError as error:
             line = str(error) if name in str(error) else f"{name}: {error}"
             raise RequestError(line) from error
+        sources.append(one)
     networks = ByRole(*sources)
     if networks.source.name == networks.target.name:
         networks = ByRole(
             networks.source._replace(name=source), networks.target._replace(name=target)
         )
     return networks
+
+
+def _check_kind(source: Source, examples: Images | Texts | None) -> None:
+    is_text = source.text_network is not None
+    if is_text and not isinstance(examples, Texts):
+        raise RequestError("it is a network of texts and needs data that are texts.")
+    if isinstance(examples, Texts) and not is_text:
+        raise RequestError(
+            "it is no network of texts, which the data are; make one with "
+            "jtransfer train."
+        )
 
 
 def package_images(networks: ByRole[Source]) -> Images:
@@ -87,47 +108,46 @@ def package_images(networks: ByRole[Source]) -> Images:
 
 def pair_summary(
     networks: ByRole[Source],
-    images: Images,
+    examples: Images | Texts,
     *,
     name: str,
-    num_images: int,
-    epsilon: float,
+    num_examples: int,
+    epsilon: float | None,
     num_steps: int,
     seed: int,
     advance: Callable[[str, int], None],
 ) -> PairSummary:
-    """Compares two networks on the same images.
+    """Compares two networks on the same examples.
 
     Args:
       networks: those of `pair_networks`.
-      images: that both see.
-      name: that of the images.
-      num_images: how many of them, at most.
-      epsilon: largest change of a pixel.
+      examples: that both see.
+      name: that of the examples.
+      num_examples: how many of them, at most.
+      epsilon: largest change of a pixel; None of texts.
       num_steps: number of gradients of an attack.
       seed: of the draw, the blocks and the attacks.
-      advance: as `pairs.function_pair` calls it.
+      advance: as `pairs.examples_pair` calls it.
 
     Returns:
       The summary.
 
     Raises:
-      RequestError: if the images do not fit a network.
+      RequestError: if the examples do not fit a network.
       SourceError: if the process of a model fails.
     """
     start = time.perf_counter()
-    chosen = drawn_examples(len(images.images), num_images, seed=seed)
-    shown, labels = images.images[chosen], images.labels[chosen]
+    chosen = drawn_examples(len(examples.labels), num_examples, seed=seed)
+    labels = examples.labels[chosen]
+    attack = PairAttack(epsilon=epsilon, num_steps=num_steps)
+    met = _met(networks, examples, chosen, attack, seed=seed)
     blocks = dealt_blocks(labels, len(labels), seed=seed)
     try:
-        pair = pairs.function_pair(
-            _fitting_function(networks.source, shown),
-            _fitting_function(networks.target, shown),
-            shown,
+        pair = pairs.examples_pair(
+            _fitting_function(networks.source, met.examples),
+            _fitting_function(networks.target, met.examples),
+            met.examples,
             blocks,
-            jax.random.key(seed),
-            epsilon=epsilon,
-            num_steps=num_steps,
             advance=advance,
         )
     except jax.errors.JaxRuntimeError as error:
@@ -136,7 +156,7 @@ def pair_summary(
         raise
     measures = pair_measures.pair_measures(pair, blocks)
     output_names = ByRole(*map(_output_names, (networks.source, networks.target)))
-    classes = (labels, images.class_names, output_names)
+    classes = (labels, examples.class_names, output_names)
     hits = pair_measures.correct_outputs(pair, *classes)
     names = ByRole(networks.source.name, networks.target.name)
     theorems = pair_theorems.theorem_measures(pair, blocks, _places(*classes))
@@ -146,28 +166,70 @@ def pair_summary(
         source=_paired_network(networks.source, pair.source_outputs, hits.source),
         target=_paired_network(networks.target, pair.target_outputs, hits.target),
         data=name,
-        data_hash=images_fingerprint(shown, labels),
+        data_hash=met.fingerprint,
         n=len(labels),
-        image_shape=list(shown.shape[1:]),
-        attack=PairAttack(epsilon=epsilon, num_steps=num_steps),
+        image_shape=met.shape,
+        attack=attack,
         noise_floor=noise_floor,
         measures=measures,
         singular_values=pair_measures.singular_values(pair),
         classes=pair_measures.class_measures(pair, *classes),
         warnings=[
-            *pair_theorems.theorem_warnings(theorems, names, len(labels)),
-            *pair_measures.pair_warnings(pair, measures, names),
+            *pair_theorems.theorem_warnings(theorems, names, len(labels), met.unit),
+            *pair_measures.pair_warnings(pair, measures, names, met.unit),
         ],
         **environment(seed=seed),
         seconds=round(time.perf_counter() - start, 1),
         theorems=theorems,
+        examples=shown_examples(
+            pair,
+            met.examples,
+            [examples.class_names[label] for label in labels],
+            target_names=output_names.target,
+            source_names=output_names.source,
+            tokens=met.tokens,
+        ),
     )
 
 
-def _fitting_function(network: Source, images: np.ndarray) -> Callable:
+class _Met(NamedTuple):
+    """Where two networks meet."""
+
+    examples: pairs.ImageExamples | pairs.TextExamples
+    shape: list[int]
+    fingerprint: str
+    unit: str
+    tokens: Sequence[str] = ()
+    """The vocabulary of texts."""
+
+
+def _met(networks, examples, chosen, attack: PairAttack, *, seed: int) -> _Met:
+    labels = examples.labels[chosen]
+    if isinstance(examples, Images):
+        images = examples.images[chosen]
+        settings = dataclasses.replace(
+            pairs.DEFAULT_ATTACK, epsilon=attack.epsilon, num_steps=attack.num_steps
+        )
+        met = pairs.ImageExamples(images, jax.random.key(seed), settings)
+        shape = list(images.shape[1:])
+        return _Met(met, shape, images_fingerprint(images, labels), "images")
+    texts = [examples.texts[i] for i in chosen]
+    settings = pairs.WordAttackSettings(num_steps=attack.num_steps)
+    try:
+        reference = networks.target.text_network()
+        library.check_same_tokens(networks.source.text_network(), reference, texts)
+        met = pairs.text_examples(reference, texts, settings=settings)
+        tokens, _ = library.vocabulary(reference.tokenizer)
+    except (DataError, SourceError) as error:
+        raise RequestError(str(error)) from error
+    digest = arrays_fingerprint(met.ids, labels)
+    return _Met(met, [met.ids.shape[1]], digest, "texts", tokens)
+
+
+def _fitting_function(network: Source, examples) -> Callable:
     function = network.function()
     try:
-        _batches.num_outputs(function, images)
+        examples.num_outputs(function)
     except (TypeError, ValueError) as error:
         raise RequestError(f"{network.name}: {one_line(error)}") from error
     return function

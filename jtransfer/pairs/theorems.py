@@ -176,25 +176,28 @@ def _one_number(function, blocks) -> Number:
 
 
 def theorem_warnings(
-    theorems: TheoremMeasures, names: ByRole[str], n: int
+    theorems: TheoremMeasures, names: ByRole[str], n: int, unit: str = "images"
 ) -> list[str]:
     """Returns a line for each number of the theorems that is not defined.
 
     Args:
       theorems: the numbers.
       names: of the two networks.
-      n: number of images.
+      n: number of examples.
+      unit: the word for them.
     """
     gradients, transfer = theorems.attacked_gradients, theorems.knowledge_transfer
     both = names.source, names.target
     return [
-        *_undefined(gradients.to_source, *both[::-1], n),
-        *_undefined(gradients.to_target, *both, n),
-        *_unlabelled(transfer.of_target, names.target),
+        *_undefined(gradients.to_source, *both[::-1], n, unit),
+        *_undefined(gradients.to_target, *both, n, unit),
+        *_unlabelled(transfer.of_target, names.target, unit),
     ]
 
 
-def _undefined(gradient: AttackedGradient, name: str, other: str, n: int) -> list[str]:
+def _undefined(
+    gradient: AttackedGradient, name: str, other: str, n: int, unit: str
+) -> list[str]:
     lines = []
     if not any(np.isfinite(share.value) for share in gradient.shares):
         lines.append(
@@ -203,13 +206,13 @@ def _undefined(gradient: AttackedGradient, name: str, other: str, n: int) -> lis
         )
     if (missing := n - gradient.num_images[0]) > 0.02 * n:
         lines.append(
-            f"{missing / n:.0%} of the images: {name} or {other} has no gradient; A1 "
+            f"{missing / n:.0%} of the {unit}: {name} or {other} has no gradient; A1 "
             f"and A2 of the attacks on {name} leave them out."
         )
     return lines
 
 
-def _unlabelled(transfer: KnowledgeTransfer | None, name: str) -> list[str]:
+def _unlabelled(transfer: KnowledgeTransfer | None, name: str, unit: str) -> list[str]:
     if transfer is not None:
         return []
-    return [f"{name} knows too few of the images by name: Theorem 3.3 is left out."]
+    return [f"{name} knows too few of the {unit} by name: Theorem 3.3 is left out."]

@@ -113,7 +113,7 @@ def _rows(source, target, scores, seed, comparison) -> Iterator[Row]:
         if reason:
             yield NotComputed(source=source.name, score=name, reason=reason)
         elif score.needs in OF_REFERENCE:
-            n = len(comparison.images)
+            n = len(comparison.examples)
             row = scored(
                 source.name,
                 name,

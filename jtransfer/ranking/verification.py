@@ -1,11 +1,14 @@
 """Check a ranking: train a head on each source and see which was best."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
 from jtransfer import transfer
 from jtransfer._internal.errors import DataError, SourceError
 from jtransfer._internal.memory import memory_fault
+from jtransfer.data import Texts
 from jtransfer.intervals import dealt_groups, proportion_interval, stratified_part
 from jtransfer.ranking.rows import Verified
 from jtransfer.scores import probes
@@ -98,38 +101,61 @@ def fine_tuned_accuracy(source: Source, target: Target, *, seed: int) -> Verifie
     """Fine-tunes the whole of a source that is a network, and tests it.
 
     Args:
-      source: a source with a network.
-      target: the target as it was before `without_test_part`, with images.
+      source: a source with a network, of images or of texts.
+      target: the target as it was before `without_test_part`, with such examples.
       seed: as in `without_test_part`.
 
     Returns:
       As `head_accuracy`.
 
     Raises:
-      SourceError: if the source is no network, or the target has no images.
+      SourceError: if the source is no network, or the target has no such examples.
     """
-    if source.network is None or target.images is None:
-        raise SourceError("Fine-tuning needs a network, and a target with images.")
+    is_text = source.text_network is not None
+    examples = target.texts if is_text else target.images
+    if examples is None or not (is_text or source.network is not None):
+        raise SourceError(
+            "Fine-tuning needs a network, and a target with images, or texts for one "
+            "of texts."
+        )
     reduced = without_test_part(target, seed=seed)
-    used = reduced.labels >= 0
+    used = np.flatnonzero(reduced.labels >= 0)
+    test, test_labels = (
+        target.test_texts if is_text else target.test_images,
+        target.test_labels,
+    )
     if target.test_labels is None:
-        test_images, test_labels = target.images[~used], target.labels[~used]
-    else:
-        test_images, test_labels = target.test_images, target.test_labels
+        held_out = np.flatnonzero(reduced.labels < 0)
+        test, test_labels = _at(examples, held_out), target.labels[held_out]
     if not len(test_labels):
         raise SourceError("Too few examples to set some aside for a test.")
+    train, labels, names = _at(examples, used), reduced.labels[used], target.class_names
     try:
-        network = transfer.fine_tune_network(
-            source.network(),
-            target.images[used],
-            reduced.labels[used],
-            target.class_names,
-            seed=seed,
-        )
-        correct = transfer.is_classified_correctly(network, test_images, test_labels)
+        if is_text:
+            network = source.text_network()
+            recipe = dataclasses.replace(
+                transfer.TEXT_PRESETS["cpu"],
+                num_tokens=network.architecture.num_tokens,
+            )
+            network = transfer.fine_tune_text_network(
+                network, Texts(train, labels, names), recipe=recipe, seed=seed
+            )
+            correct = transfer.are_right(network, Texts(test, test_labels, names))
+        else:
+            network = transfer.fine_tune_network(
+                source.network(), train, labels, names, seed=seed
+            )
+            correct = transfer.is_classified_correctly(network, test, test_labels)
     except DataError as error:
         raise SourceError(str(error)) from error
     return _verified(correct, "fine-tuning")
+
+
+def _at(examples, positions: np.ndarray):
+    """Some of an array of images, or of a tuple of texts."""
+    if isinstance(examples, tuple):
+        return tuple(examples[i] for i in positions)
+    return examples[positions]
 
 
 def _verified(correct: np.ndarray, how: str) -> Verified:

@@ -282,26 +282,33 @@ def read_reference(
     *,
     extraction: zoo.Extraction,
 ) -> zoo.Reference:
-    """Returns the model of the target's task, and images where sources meet it.
+    """Returns the model of the target's task, and examples where sources meet it.
 
     Args:
       reference: as `zoo.named_source` takes it, or a source.
       target: of the request.
-      data: a data set of images; those of the target if None.
-      num_examples: of these images, at most.
+      data: a data set of images or texts; the target's examples if None.
+      num_examples: of these, at most.
       reading: how they are read.
       extraction: how models of other libraries are applied.
 
     Raises:
       ArgumentError: if there is no such model, or there are no images.
     """
-    images, examples = None, target
+    images = texts = None
+    examples = target
     if data is not None:
         with argument_named("data"):
-            images = zoo.held_out_images(data, **reading.images())
-            examples = target._replace(images=images.images)
+            if zoo.is_text_table(data, data_dir=reading.data_dir):
+                texts = zoo.held_out_texts(data, reading.texts())
+            else:
+                images = zoo.held_out_images(data, **reading.images())
+                examples = target._replace(images=images.images)
     with argument_named("reference"):
         if isinstance(reference, str):
             reference = zoo.named_source(reference, examples, extraction=extraction)
-        number = zoo.NUM_IMAGES if num_examples is None else num_examples
-        return zoo.reference(reference, target, images=images, num_images=number)
+        usual = zoo.NUM_IMAGES if reference.text_network is None else zoo.NUM_TEXTS
+        number = usual if num_examples is None else num_examples
+        return zoo.reference(
+            reference, target, images=images, texts=texts, num_images=number
+        )

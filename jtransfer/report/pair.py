@@ -18,7 +18,11 @@ from jtransfer.pairs.results import (
     pair_json,
 )
 from jtransfer.report._reading import read_result
-from jtransfer.report.pages.pair_text import attack_sentence, transfer_sentence
+from jtransfer.report.pages.pair_text import (
+    attack_sentence,
+    attack_words,
+    transfer_sentence,
+)
 from jtransfer.report.screen import console, decimal, plain_table, print_notes, text
 
 if TYPE_CHECKING:
@@ -93,7 +97,7 @@ def _attacks_table(pair: PairSummary) -> "Table":
     table = plain_table(
         ("", f"{target} to {source}", f"{source} to {target}"),
         caption=f"Attacks made on the first and fed to the other. {pair.data}: "
-        f"{pair.n} images; PGD, largest change {pair.attack.epsilon:g}, "
+        f"{pair.n} {pair.unit}; {attack_words(pair.attack)}, "
         f"{pair.attack.num_steps} steps. 95% intervals. Directions without relation "
         f"give alpha2 about {pair.noise_floor:.3f} = 1/sqrt(n).",
     )

@@ -79,7 +79,7 @@ def train_text_network(
 
     Args:
       start: with the classifier that is to learn, see `networks.new_text_network` and
-        `with_new_classifier`. Its tokens are those of the recipe afterwards.
+        `with_new_classifier`; fed the tokens of the recipe from now on.
       train: texts of the classes of `start`.
       test: looked at once, for the fact `source_accuracy`; None leaves it out.
       recipe: how to train.
@@ -95,16 +95,10 @@ def train_text_network(
         tokens, or another run lies in the folder or is at work there.
       NonFiniteLoss: if training diverges.
     """
-    a = start.architecture
-    networks.check_num_tokens(recipe.num_tokens, a.bert, start.tokenizer)
-    architecture = dataclasses.replace(a, num_tokens=recipe.num_tokens)
-    start = start._replace(architecture=architecture)
-    train_fn = _train_fn(architecture)
+    start = with_tokens(start, recipe.num_tokens)
     ids = networks.tokenized(start, train.texts).ids
-    batch_size = min(recipe.batch_size, len(ids))
-    num_steps = recipe.num_epochs * max(1, len(ids) // batch_size)
     identity = {
-        "architecture": dataclasses.asdict(architecture),
+        "architecture": dataclasses.asdict(start.architecture),
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "class_names": list(train.class_names),
@@ -112,26 +106,10 @@ def train_text_network(
         "texts": arrays_fingerprint(ids, train.labels),
     }
     with run_folder(folder, "run.json", identity):
-        result = training.fit(
-            training.supervised(train_fn, inputs="ids"),
-            start.variables,
-            {"ids": ids, "labels": np.asarray(train.labels, np.int32)},
-            optimizer=_optimizer(recipe, num_steps),
-            num_steps=num_steps,
-            batch_size=batch_size,
-            seed=seed,
-            checkpoints=training.Checkpoints(
-                folder=folder, every=max(1, num_steps // recipe.num_epochs)
-            ),
-        )
-        network = start._replace(
-            variables=models.Variables(result.state.params, result.state.stats),
-            class_names=tuple(train.class_names),
-        )
+        network = _fitted(start, ids, train, recipe, seed=seed, folder=folder)
         tested = {}
         if test is not None:
-            hits = are_right(network, test)
-            tested["source_accuracy"] = float(hits.mean())
+            tested["source_accuracy"] = float(are_right(network, test).mean())
         network = network._replace(
             facts={
                 "parameters": networks.count(network.variables),
@@ -143,6 +121,70 @@ def train_text_network(
         )
         networks.write_text_network(folder, network)
         return network
+
+
+def fine_tune_text_network(
+    network: TextNetwork, texts: Texts, *, recipe: TextRecipe, seed: int
+) -> TextNetwork:
+    """Re-initialises the last layer and trains the whole network, in memory.
+
+    Args:
+      network: a trained network of texts.
+      texts: of the new classes.
+      recipe: how to train.
+      seed: of weights, order and dropout.
+
+    Returns:
+      The fine-tuned network.
+    """
+    start = with_new_classifier(network, texts.class_names, seed=seed)
+    start = with_tokens(start, recipe.num_tokens)
+    ids = networks.tokenized(start, texts.texts).ids
+    return _fitted(start, ids, texts, recipe, seed=seed, folder=None)
+
+
+def with_tokens(network: TextNetwork, num_tokens: int) -> TextNetwork:
+    """Returns a network that is fed so many tokens of every text.
+
+    Raises:
+      DataError: if it takes fewer.
+    """
+    a = network.architecture
+    networks.check_num_tokens(num_tokens, a.bert, network.tokenizer)
+    architecture = dataclasses.replace(a, num_tokens=num_tokens)
+    return network._replace(architecture=architecture)
+
+
+def _fitted(
+    start: TextNetwork,
+    ids: np.ndarray,
+    texts: Texts,
+    recipe: TextRecipe,
+    *,
+    seed: int,
+    folder: Path | None,
+) -> TextNetwork:
+    batch_size = min(recipe.batch_size, len(ids))
+    per_epoch = max(1, len(ids) // batch_size)
+    num_steps = recipe.num_epochs * per_epoch
+    checkpoints = None
+    if folder is not None:
+        checkpoints = training.Checkpoints(folder=folder, every=per_epoch)
+    result = training.fit(
+        training.supervised(_train_fn(start.architecture), inputs="ids"),
+        start.variables,
+        {"ids": ids, "labels": np.asarray(texts.labels, np.int32)},
+        optimizer=_optimizer(recipe, num_steps),
+        num_steps=num_steps,
+        batch_size=batch_size,
+        seed=seed,
+        checkpoints=checkpoints,
+        progress=folder is not None,
+    )
+    return start._replace(
+        variables=models.Variables(result.state.params, result.state.stats),
+        class_names=tuple(texts.class_names),
+    )
 
 
 def are_right(network: TextNetwork, texts: Texts) -> np.ndarray:

@@ -13,6 +13,7 @@ from jtransfer._internal.provenance import images_fingerprint as images_fingerpr
 from jtransfer.zoo._embedded import embedded_sources as embedded_sources
 from jtransfer.zoo._embedded import embedded_target as embedded_target
 from jtransfer.zoo._references import NUM_IMAGES as NUM_IMAGES
+from jtransfer.zoo._references import NUM_TEXTS as NUM_TEXTS
 from jtransfer.zoo._references import Reference as Reference
 from jtransfer.zoo._references import held_out_images as held_out_images
 from jtransfer.zoo._references import named_source as named_source

