@@ -293,7 +293,7 @@ def test_a_state_dict_becomes_a_network(tmp_path, torch):
     arrays, state = drawn_state(architecture, 0)
     state = {name: torch.tensor(array.copy()) for name, array in state.items()}
     state["_bn0.num_batches_tracked"] = torch.tensor(np.array(1))
-    network = pretrained.efficientnet_lite0_of(written(tmp_path / "s.pth", state))
+    network = pretrained.efficientnet_lite_of(written(tmp_path / "s.pth", state), 0)
     assert network.architecture == architecture
     names = networks.variable_names(architecture)
     for name, leaf in zip(names, jax.tree.leaves(network.variables), strict=True):
@@ -301,17 +301,17 @@ def test_a_state_dict_becomes_a_network(tmp_path, torch):
 
     wrong = {**state, "_conv_head.weight": state["_conv_stem.weight"]}
     with pytest.raises(DataError, match=r"head/conv/kernel .* float32\[3, 3, 3, 32\]"):
-        pretrained.efficientnet_lite0_of(written(tmp_path / "w.pth", wrong))
+        pretrained.efficientnet_lite_of(written(tmp_path / "w.pth", wrong), 0)
     more = {**state, "_fc2.bias": state["_fc.bias"]}
     with pytest.raises(DataError, match="_fc2"):
-        pretrained.efficientnet_lite0_of(written(tmp_path / "m.pth", more))
+        pretrained.efficientnet_lite_of(written(tmp_path / "m.pth", more), 0)
     state.pop("_blocks.3._bn1.bias")
     with pytest.raises(DataError, match=r"holds no _blocks\.3\._bn1\.bias"):
-        pretrained.efficientnet_lite0_of(written(tmp_path / "l.pth", state))
+        pretrained.efficientnet_lite_of(written(tmp_path / "l.pth", state), 0)
     for bias in ({}, {"_fc.bias": torch.tensor(np.array(7))}):
         path = written(tmp_path / "other.pth", bias)
         with pytest.raises(DataError, match=r"other\.pth"):
-            pretrained.efficientnet_lite0_of(path)
+            pretrained.efficientnet_lite_of(path, 0)
 
 
 def test_names(monkeypatch, tmp_path):
@@ -321,13 +321,13 @@ def test_names(monkeypatch, tmp_path):
         pretrained.network(str(tmp_path))
     monkeypatch.setattr(pretrained, "_PACKAGE", "no_such_package")
     with pytest.raises(DataError, match=r"jtransfer\[imagenet\]"):
-        pretrained.network(pretrained.IMAGENET)
+        pretrained.network(pretrained.IMAGENET[0])
 
 
 def test_the_published_weights_give_the_logits_that_pytorch_gives():
     """Logits by efficientnet-lite-pytorch 0.1.0 on PyTorch 2.13, in float64."""
     try:
-        network = pretrained.network(pretrained.IMAGENET)
+        network = pretrained.network(pretrained.IMAGENET[0])
     except DataError as error:
         pytest.skip(str(error))
     i = np.arange(64)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import harness
+from experiments.adversarial.support import drawings
 from experiments.adversarial.support import texts as support
 from experiments.adversarial.support.measures import PRINTED, Printed, correlations
 from experiments.adversarial.support.texts import TARGET, TextConfig
@@ -153,6 +154,7 @@ def main(config: TextConfig, preset: str) -> None:
             transfers[source.name] = moved, second
         write_sources(config, sheet, sources, transfers, paper)
         write_batches(config, sheet, transfers, confidences)
+        draw_batches(config, sheet, transfers, confidences)
 
 
 def write_setting(
@@ -309,12 +311,10 @@ def write_batches(
     confidences: dict[str, np.ndarray],
 ) -> None:
     """Writes how alpha1 and confidence go together over batches of texts."""
-    alphas = np.stack([moved.alpha1 for moved, _ in transfers.values()], axis=1)
-    sure = np.stack(list(confidences.values()), axis=1)
     for size in (config.batch, 1):
-        whole = len(alphas) // size * size
         means = [
-            x[:whole].reshape(-1, size, x.shape[1]).mean(axis=1) for x in (alphas, sure)
+            over_batches([moved.alpha1 for moved, _ in transfers.values()], size),
+            over_batches(list(confidences.values()), size),
         ]
         unit = f"batches of {size} texts" if size > 1 else "texts"
         is_figure = size == config.batch
@@ -341,6 +341,31 @@ def write_batches(
             functools.partial(over_seeds, within),
             verdict=sign_verdict(1.0),
         )
+
+
+def draw_batches(
+    config: TextConfig,
+    sheet: Sheet,
+    transfers: dict[str, tuple[pairs.Transfer, pairs.AttackedTexts]],
+    confidences: dict[str, np.ndarray],
+) -> None:
+    """Draws Figure 6 or 9: alpha1 and confidence of each batch of texts."""
+    drawings.draw_scatter(
+        sheet,
+        over_batches([m.alpha1 for m, _ in transfers.values()], config.batch),
+        over_batches(list(confidences.values()), config.batch),
+        list(transfers),
+        f"Batches of {config.batch} texts",
+        ylabel="probability of the label",
+        size=14,
+    )
+
+
+def over_batches(columns: list[np.ndarray], size: int) -> np.ndarray:
+    """Means over so many texts each, ``[batches, columns]``; a rest is left out."""
+    table = np.stack(columns, axis=1)
+    whole = len(table) // size * size
+    return table[:whole].reshape(-1, size, table.shape[1]).mean(axis=1)
 
 
 if __name__ == "__main__":

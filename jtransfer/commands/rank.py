@@ -70,9 +70,10 @@ def rank_command(
       zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z],
         test_features and classifier [d, Z], the weights of the logits), of folders of
         .npz shards or of networks that jtransfer train has made; or a .toml file naming
-        sources; or imagenet:efficientnet_lite0; or a model of another library, such as
-        timm:resnet18, hf:FOLDER, torchvision:resnet18, torch:module:factory,
-        onnx:FILE, flax:module:factory, py:module:function; or a .txt file of these.
+        sources; or imagenet:efficientnet_lite0 (or 1, 2); or a model of another
+        library, such as timm:resnet18, hf:FOLDER, torchvision:resnet18,
+        torch:module:factory, onnx:FILE, flax:module:factory, py:module:function; or a
+        .txt file of these.
       scores: Scores to compute (see jtransfer ls), the deciding one first; all of them
         if none is named, but for sinkhorn, and those that need --reference without it.
         LogME, regularized H-score and the ridge probe always are.

@@ -11,6 +11,7 @@ _MODULE_OF = {
     "TokenVectors": "bert",
     "token_types": "bert",
     "Branched": "branched",
+    "EfficientNetLite": "efficientnet_lite",
     "EfficientNetLite0": "efficientnet_lite",
     "FullyConnected": "fully_connected",
     "Variables": "_variables",

@@ -1,4 +1,6 @@
-"""EfficientNet-Lite0."""
+"""EfficientNet-Lite0, 1 and 2."""
+
+import math
 
 import jax
 from flax import nnx
@@ -17,6 +19,29 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
+
+_SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+"""Factors of width and depth of each variant. Stem, head and the number of blocks of
+the first and the last stage are those of all."""
+
+
+def stage_depths(variant: int) -> list[int]:
+    """Returns the number of blocks of each stage.
+
+    Example:
+      >>> stage_depths(2)
+      [1, 3, 3, 4, 4, 5, 1]
+    """
+    depth = _SCALES[variant][1]
+    counts = [math.ceil(round(depth * stage[-1], 6)) for stage in _STAGES]
+    return [_STAGES[0][-1], *counts[1:-1], _STAGES[-1][-1]]
+
+
+def _stage_channels(published: int, variant: int) -> int:
+    """The scaled number of channels, a multiple of 8 and at least nine tenths of it."""
+    exact = published * _SCALES[variant][0]
+    rounded = max(8, int(exact + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * exact else rounded + 8
 
 
 class _ConvNorm(nnx.Module):
@@ -68,16 +93,18 @@ class _InvertedResidual(nnx.Module):
         return x + y if self.is_residual else y
 
 
-class EfficientNetLite0(nnx.Module):
-    """EfficientNet-Lite0: 16 inverted residual blocks without squeeze and excitation.
+class EfficientNetLite(nnx.Module):
+    """EfficientNet-Lite: inverted residual blocks without squeeze and excitation.
 
-    4,652,008 parameters for 1000 classes. Published for images of 224 pixels, shifted
-    by 127 and divided by 128. Strided convolutions are padded more at the end than at
-    the start, as in TensorFlow; batch normalisation has epsilon 1e-3. The dropout and
-    the stochastic depth of the published training are left out. Convolutions start He
-    normal (fan-in), the classifier LeCun normal, biases zero.
+    Variant 0 has 16 blocks and 4,652,008 parameters for 1000 classes, 1 has 21 and
+    5,416,680, 2 has 21 and 6,092,072. Published for images of 224, 240 and 260 pixels,
+    shifted by 127 and divided by 128. Strided convolutions are padded more at the end
+    than at the start, as in TensorFlow; batch normalisation has epsilon 1e-3. The
+    dropout and the stochastic depth of the published training are left out.
+    Convolutions start He normal (fan-in), the classifier LeCun normal, biases zero.
 
     Args:
+      variant: 0, 1 or 2.
       num_classes: number of outputs.
       num_channels: channels of the images.
       base_width: channels of the stem; all others are in proportion, rounded down.
@@ -86,11 +113,13 @@ class EfficientNetLite0(nnx.Module):
       rngs: source of the initial weights.
 
     Raises:
-      ValueError: if a size is not a positive integer.
+      ValueError: if a size is not a positive integer, or there is no such variant.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> model = EfficientNetLite0(num_classes=10, base_width=2, rngs=nnx.Rngs(0))
+      >>> model = EfficientNetLite(
+      ...     variant=1, num_classes=10, base_width=2, rngs=nnx.Rngs(0)
+      ... )
       >>> logits, out = jax.eval_shape(model, jnp.ones((2, 64, 64, 3)))
       >>> logits.shape, out["embedding"].shape, out["feature_maps"][-2].shape
       ((2, 10), (2, 80), (2, 2, 2, 20))
@@ -104,6 +133,7 @@ class EfficientNetLite0(nnx.Module):
     def __init__(
         self,
         *,
+        variant: int,
         num_classes: int,
         num_channels: int = 3,
         base_width: int = 32,
@@ -114,13 +144,17 @@ class EfficientNetLite0(nnx.Module):
         layers.check_image_sizes(
             num_classes=num_classes, num_channels=num_channels, base_width=base_width
         )
+        if variant not in _SCALES:
+            raise ValueError(f"variant must be 0, 1 or 2, got {variant}.")
         self.example_shape = (None, None, num_channels)
         precision = {"dtype": dtype, "rngs": rngs}
         channels = base_width
         self.stem = _ConvNorm(num_channels, channels, 3, stride=2, **precision)
         self.stages = nnx.List()
-        for size, stride, expansion, published, count in _STAGES:
-            out_channels = max(1, published * base_width // 32)
+        stages = zip(_STAGES, stage_depths(variant), strict=True)
+        for (size, stride, expansion, published, _), count in stages:
+            scaled = _stage_channels(published, variant)
+            out_channels = max(1, scaled * base_width // 32)
             stage = nnx.List()
             for j in range(count):
                 block = _InvertedResidual(
@@ -166,3 +200,37 @@ class EfficientNetLite0(nnx.Module):
         embedding = layers.spatial_mean(feature_maps[-1])
         out = {"embedding": embedding, "feature_maps": tuple(feature_maps)}
         return self.classifier(embedding), out
+
+
+class EfficientNetLite0(EfficientNetLite):
+    """EfficientNet-Lite0, the variant 0 of `EfficientNetLite`.
+
+    Args:
+      num_classes: number of outputs.
+      num_channels: channels of the images.
+      base_width: channels of the stem; all others are in proportion, rounded down.
+      dtype: precision of the convolutions; that of the input by default.
+      rngs: source of the initial weights.
+
+    Raises:
+      ValueError: if a size is not a positive integer.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        num_channels: int = 3,
+        base_width: int = 32,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the network in evaluation mode; see the class."""
+        super().__init__(
+            variant=0,
+            num_classes=num_classes,
+            num_channels=num_channels,
+            base_width=base_width,
+            dtype=dtype,
+            rngs=rngs,
+        )

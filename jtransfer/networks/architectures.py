@@ -69,7 +69,7 @@ def model(
       architecture: that of a network of texts, or one of `fully_connected`, `lenet`,
         `alexnet`, `vgg4`, `vgg9`, `resnet18`, `resnet34`, `resnet50` (with `-imagenet`:
         with the stem for large images), `wrn-DEPTH-WIDTH`, `mobilenet`,
-        `mobilenet-WIDTH` or `efficientnet_lite0`.
+        `mobilenet-WIDTH` or `efficientnet_lite0`, 1 or 2.
       rngs: source of the initial weights.
       dtype: precision of the computation; that of the inputs by default. A network of
         texts knows that alone.
@@ -123,8 +123,8 @@ def _built(a: Architecture, rngs: nnx.Rngs, dtype) -> nnx.Module:
         return models.LeNet(image_size=a.image_size, **shared)
     if a.model == "alexnet":
         return models.AlexNet(**shared)
-    if a.model == "efficientnet_lite0":
-        return models.EfficientNetLite0(**shared)
+    if match := re.fullmatch(r"efficientnet_lite(0|1|2)", a.model):
+        return models.EfficientNetLite(variant=int(match[1]), **shared)
     if match := re.fullmatch(r"vgg(4|9)", a.model):
         return models.VGG(depth=int(match[1]), **shared)
     if match := re.fullmatch(r"resnet(18|34|50)(-imagenet)?", a.model):

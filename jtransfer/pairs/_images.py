@@ -8,7 +8,7 @@ import numpy as np
 
 from jtransfer.pairs import _attacks, _batches
 from jtransfer.pairs._attacks import Attacked, Transfer
-from jtransfer.pairs._batches import Advance, no_advance
+from jtransfer.pairs._batches import BatchAdvance, no_advance
 from jtransfer.pairs._gradients import Gradients, gradients
 from jtransfer.pairs._settings import DEFAULT_ATTACK, AttackSettings
 
@@ -32,7 +32,7 @@ class ImageExamples:
         return _batches.num_outputs(function, self.images)
 
     def attacked(
-        self, function: Callable, *, advance: Advance = no_advance
+        self, function: Callable, *, advance: BatchAdvance = no_advance
     ) -> Attacked:
         """Attacks a function at every image, see `pairs.attacked`."""
         return _attacks.attacked(
@@ -45,7 +45,7 @@ class ImageExamples:
         second: Attacked,
         blocks: np.ndarray,
         *,
-        advance: Advance = no_advance,
+        advance: BatchAdvance = no_advance,
     ) -> Transfer:
         """Feeds the attacks on one function to another, see `pairs.transfer`."""
         return _attacks.transfer(first, second, self.images, blocks, advance=advance)
@@ -57,7 +57,7 @@ class ImageExamples:
         blocks: np.ndarray,
         *,
         most_attacks: int = 0,
-        advance: Advance = no_advance,
+        advance: BatchAdvance = no_advance,
     ) -> Gradients:
         """Compares the Jacobians of two functions, see `pairs.gradients`."""
         return gradients(

@@ -35,6 +35,9 @@ class AttackSettings:
     """Weight of the momentum: that of the last step, 0 for none, 1 for MI-FGSM."""
     random_start: bool = True
     """Whether it starts at a random point of the ball and not at the image itself."""
+    targeted: bool = False
+    """Whether it leads to the class that the function holds for the least likely, in
+    place of leading away from its prediction."""
 
     def __post_init__(self):
         """Refuses what is no number of steps."""

@@ -15,7 +15,7 @@ from jtransfer.pairs._attacks import Transfer, transfer_of_deviations
 from jtransfer.pairs._batches import (
     MIN_EXAMPLES,
     NUM_PAIRINGS,
-    Advance,
+    BatchAdvance,
     no_advance,
 )
 from jtransfer.pairs._gradients import Gradients, gradients_of_jacobians
@@ -96,7 +96,7 @@ class TextExamples:
         return size
 
     def attacked(
-        self, function: "TextFunction", *, advance: Advance = no_advance
+        self, function: "TextFunction", *, advance: BatchAdvance = no_advance
     ) -> AttackedTexts:
         """Attacks a network at every text: leads away from its own prediction.
 
@@ -127,7 +127,7 @@ class TextExamples:
         second: AttackedTexts,
         blocks: np.ndarray,
         *,
-        advance: Advance = no_advance,
+        advance: BatchAdvance = no_advance,
     ) -> Transfer:
         """Feeds the attacks on one network to another.
 
@@ -162,7 +162,7 @@ class TextExamples:
         blocks: np.ndarray,
         *,
         most_attacks: int = 0,
-        advance: Advance = no_advance,
+        advance: BatchAdvance = no_advance,
     ) -> Gradients:
         r"""Compares the Jacobians of two networks at the texts.
 

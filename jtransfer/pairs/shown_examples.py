@@ -103,7 +103,7 @@ def shown_examples(
     on_source = pair.to_target.deviations, pair.on_source.own
     shown = []
     for i in range(min(NUM_SHOWN, len(examples))):
-        said = [
+        answers = [
             Answers(
                 before=_answer(before[i], names),
                 on_target=_answer(before[i] + first[i], names),
@@ -117,8 +117,8 @@ def shown_examples(
         shown.append(
             ShownExample(
                 label=str(labels[i]),
-                target=said[0],
-                source=said[1],
+                target=answers[0],
+                source=answers[1],
                 pictures=None if is_text else _pictures(pair, examples, i),
                 words=_words(pair, examples, tokens, i) if is_text else None,
             )

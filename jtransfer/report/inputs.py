@@ -27,7 +27,7 @@ class Reading(NamedTuple):
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Those of the texts."""
+        """Columns of the texts."""
         columns = self.text_column or "text"
         return (columns,) if isinstance(columns, str) else tuple(columns)
 

@@ -158,7 +158,8 @@ def _network_files(path: Path) -> list[Path]:
     if not str(path).startswith(PUBLISHED):
         return [path / "network.json", path / "variables.npz"]
     with _as_source_errors():
-        return [networks.pretrained.weights_file()]
+        names = networks.pretrained.IMAGENET
+        return [networks.pretrained.weights_file(names.index(str(path)))]
 
 
 def _network_facts(path: Path) -> dict:

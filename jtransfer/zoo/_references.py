@@ -55,7 +55,7 @@ def named_source(
 
     Args:
       spec: a folder that `jtransfer train` has made, the name of a network inside the
-        package, `imagenet:efficientnet_lite0`, or a model of another library.
+        package, `imagenet:efficientnet_lite0` (or 1, 2), or a model of another library.
       target: holds the images that features and logits are of.
       extraction: how models of other libraries are applied.
 

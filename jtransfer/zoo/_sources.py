@@ -48,10 +48,10 @@ def sources(
     Args:
       spec: a folder of `.npz` files, of folders of `.npz` shards and of networks that
         `jtransfer train` has made; a glob of these; one of them;
-        `imagenet:efficientnet_lite0`; the name of a model of another library, see
-        `specs.LIBRARIES`; a `.txt` file of such names, one a line; or a `.toml` file
-        with a table `[[source]]` each, holding `name`, `path` (relative to the file) or
-        `spec`, and any facts.
+        `imagenet:efficientnet_lite0` (or 1, 2); the name of a model of another library,
+        see `specs.LIBRARIES`; a `.txt` file of such names, one a line; or a `.toml`
+        file with a table `[[source]]` each, holding `name`, `path` (relative to the
+        file) or `spec`, and any facts.
       target: holds the images that networks are applied to.
       layers: whether each layer of a network is a source of its own.
       extraction: how models of other libraries are applied.

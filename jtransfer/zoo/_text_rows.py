@@ -27,7 +27,7 @@ class TextReading(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those of a row: of the texts, then that of the class."""
+        """Columns of a row: of the texts, then of the class."""
         if len(self.text_columns) not in (1, 2):
             raise RequestError(
                 f"Texts are one column or two, got {len(self.text_columns)}."

@@ -35,6 +35,7 @@ def attack(
     norm: attacks.Norm = attacks.LINF,
     decay: float = 0.0,
     random_start: bool = True,
+    targeted: bool = False,
 ) -> Attack:
     """An attack in steps of five radii in all, as by default, each of one at most."""
     settings = pairs.AttackSettings(
@@ -44,6 +45,7 @@ def attack(
         step_size=epsilon if num_steps < 5 else None,
         decay=decay,
         random_start=random_start,
+        targeted=targeted,
     )
     return Attack(name, settings)
 

@@ -44,19 +44,32 @@ def draw_scatter(
     title: str,
     *,
     name: str = "",
+    ylabel: str = "transfer loss (nats)",
+    size: float = 3,
 ) -> None:
-    """Draws alpha1 and transfer loss of each sample, one colour a model."""
+    """Draws alpha1 and transfer loss of each sample, one colour a model.
+
+    Args:
+      sheet: beside whose rows the figure lies.
+      alphas: of each sample and model, ``[n, models]``.
+      losses: likewise, or what the paper draws in their place.
+      models: their names.
+      title: of the figure.
+      name: what tells it from other figures of the table.
+      ylabel: what `losses` are.
+      size: of a point.
+    """
     figure, ((panel,),) = axes(1, 1, size=(5, 3.6))
     # A model drawn later would hide the others.
     order = np.random.default_rng(0).permutation(alphas.size)
     which = np.broadcast_to(np.arange(len(models)), alphas.shape).ravel()[order]
     colors = [f"C{i}" for i in which]
-    panel.scatter(alphas.ravel()[order], losses.ravel()[order], s=3, c=colors, lw=0)
+    panel.scatter(alphas.ravel()[order], losses.ravel()[order], s=size, c=colors, lw=0)
     for i, model in enumerate(models):
         panel.scatter([], [], s=12, c=f"C{i}", label=model)
     # The few samples far out would leave the rest in a corner.
     panel.set_xlim(0, np.quantile(alphas[np.isfinite(alphas)], 0.995))
     panel.set_ylim(0, np.quantile(losses, 0.995))
-    panel.set(xlabel="alpha1", ylabel="transfer loss (nats)", title=title)
+    panel.set(xlabel="alpha1", ylabel=ylabel, title=title)
     panel.legend(fontsize=7, frameon=False)
     harness.save_figure(figure, sheet.table, name=name, svg=False)

@@ -1,5 +1,6 @@
 """Measures between a source and the reference model, kept on disk."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -25,8 +26,12 @@ def measures(
     out: Path,
 ) -> dict[str, float]:
     """The measures between a source and the reference model, kept on disk."""
-    settings = attack.settings
-    described = name, has_head, target.model.name, settings.num_steps, digest(target.x)
+    # The name tells the norm, which has no text of its own.
+    settings = dataclasses.replace(attack.settings, norm=None)
+    described = (
+        *(name, has_head, target.model.name, attack.name),
+        *(settings, num_gradients, digest(target.x)),
+    )
     file = out / "outputs" / f"many-{digest(*described)}.npz"
     if file.exists():
         with np.load(file) as held:

@@ -55,7 +55,7 @@ def network(config) -> networks.Network:
     """The pretrained network for images of a side, or an untrained narrow one."""
     if config.base_width is None:
         pretrained_network = (
-            pretrained.efficientnet_lite0()
+            pretrained.efficientnet_lite(0)
             if config.network is None
             else networks.read_network(config.network)
         )

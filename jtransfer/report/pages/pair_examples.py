@@ -1,4 +1,4 @@
-"""A few examples of a pair on a page: the attacks, and what both networks said."""
+"""A few examples of a pair on a page: attacks on them, and what both networks say."""
 
 import re
 from typing import NamedTuple
