@@ -15,12 +15,14 @@ from experiments.h_score import figure11_log_loss as figure11
 from experiments.h_score import figure12_figure13_tasks as tasks
 from experiments.h_score import figure14_figure15_quantisation as quantisation
 from experiments.h_score import section42_ace_samples as ace_samples
+from experiments.h_score import section42_fewer_samples as fewer_samples
 from experiments.h_score.support import (
     dense_scores,
     derived_tasks,
     encoders,
     figures,
     imagenet,
+    optimum,
 )
 from jtransfer import class_moments, h_score, hgr
 from jtransfer.scores import dense_h_score
@@ -248,12 +250,51 @@ def test_a_palette_keeps_variance_and_strong_edges():
     result = quantisation.rebuilt(maps, halves)
     assert quantisation.explained(maps, result) == pytest.approx(0.75, abs=0.01)
     assert quantisation.explained(maps, maps) == 1
-    assert quantisation.edges_kept(maps, halves, 0.9, 1.0) == 1
-    assert quantisation.edges_kept(maps, halves, 0.4, 0.6) == pytest.approx(0.5)
-    dark = np.array([[0.5], [9.0]], np.float32)
-    assert quantisation.edges_kept(maps, dark, 0.5, 1.0) == 0
+    # Of two levels the upper one holds half of the pixels, and all edges.
+    assert quantisation.edges_told(maps, halves, 0.9) == pytest.approx(0.2)
+    assert quantisation.edges_told(maps, halves, 0.5) == 1
+    # One level tells nothing; as many as there are pixels tell all.
+    assert quantisation.edges_told(maps, halves[:1], 0.9) == pytest.approx(0.1)
+    every = maps.reshape(-1, 1)
+    assert quantisation.edges_told(maps, every, 0.9) == 1
     assert "lost, as stated" in quantisation.edges_verdict(5, 0.4)
     assert quantisation.edges_verdict(8, 0.4) is None
+
+
+def test_an_order_is_settled_where_it_stays():
+    config = fewer_samples.Config(32, 1, 1, counts=(3, 5, 10, 20))
+    rows = np.array([[0.5, 0.95, 0.8, 1.0], [0.5, 0.97, 0.9, 1.0]])
+    assert fewer_samples.settled_at(config, rows) == 20  # .85 with 10 a class
+    assert fewer_samples.settled_at(config, rows[1:]) == 5
+    assert fewer_samples.settled_at(config, 0 * rows) == 20  # never: the most there are
+    # [target, way, count, source]: the second way has the final order from the start.
+    values = np.array([[[[1, 2, 3], [3, 2, 1]], [[2, 4, 9], [1, 5, 6]]]], float)
+    own = fewer_samples.agreements(values, values[:, :, -1])
+    np.testing.assert_allclose(own, [[[-1, 1], [1, 1]]])
+    with_last = fewer_samples.agreements(values, values[:, -1:, -1])
+    np.testing.assert_allclose(with_last, [[[1, -1], [1, 1]]])
+    assert fewer_samples.spearman(np.ones(3), np.arange(3)) == 0
+
+
+def test_the_best_features_are_those_of_held_out_images():
+    """The layer that tells the classes is found, though it is not the source's own."""
+    rng = np.random.default_rng(0)
+
+    def images(n):
+        labels = (np.arange(n) % 3).astype(np.int32)
+        told = 3 * np.eye(3)[labels] + rng.normal(size=(n, 3))
+        layers = told, rng.normal(size=(n, 20))
+        return imagenet.Set(tuple(x.astype(np.float32) for x in layers), labels)
+
+    train, test = images(120), images(60)
+    best = optimum.optimum(train, test, 3, hidden=8, num_steps=20, seed=0)
+    assert best.features.shape == (60, 2)
+    assert best.name != "ridge on the source's layer"
+    assert max(best.held_out.values()) == best.held_out[best.name]
+    assert best.held_out["ridge on the source's layer"] < 0.7
+    assert best.held_out["ridge on all layers"] > 1.2
+    both = best.fitted["soft HGR from the ridge"], best.fitted["ridge on all layers"]
+    assert both[0] >= both[1]
 
 
 def test_settings_leave_out_places():

@@ -365,6 +365,58 @@ def test_theorem_1_error_exponent_of_the_mean_of_a_feature(p0):
     assert errors[1] < errors[0]
 
 
+def best_exponent(f, conditional):
+    """Exponent of the best decision by the means of k features, `[x, k]`.
+
+    The means are most likely wrong at the point where the rates of both hypotheses are
+    equal and least: the dual of that is a maximum over their mixtures.
+    """
+    start = np.zeros(f.shape[1])
+
+    def rate_at(point, probs):
+        values = f - point
+        fit = minimize(
+            lambda t: logsumexp(values @ t, b=probs), start, tol=1e-14, method="BFGS"
+        )
+        return -fit.fun
+
+    def mixture(share):
+        """The least of a mixture of both rates: over the points, by duality."""
+
+        def least(point):
+            first, second = (rate_at(point, probs) for probs in conditional)
+            return share * first + (1 - share) * second
+
+        middle = (conditional.mean(axis=0)) @ f
+        return minimize(least, middle, tol=1e-12, method="Nelder-Mead").fun
+
+    fit = minimize_scalar(
+        lambda share: -mixture(share), bounds=(0.3, 0.7), method="bounded"
+    )
+    return -fit.fun
+
+
+def test_lemma_3_exponents_of_uncorrelated_features_add_up():
+    """Of k features together it tends to their H-score over 8 p0 p1 (Theorem 1)."""
+    k, priors, errors = 2, np.array([0.5, 0.5]), []
+    for epsilon in (0.3, 0.03):
+        joint = near_independence(epsilon, (2, 6))
+        conditional = joint / joint.sum(axis=1, keepdims=True)
+        joint = conditional * priors[:, None]
+        f = np.random.default_rng(2).normal(size=(6, k))
+        expected = population_h_score(f, joint) / (8 * priors[0] * priors[1])
+        # With unit covariance the H-score is the sum of those of the features.
+        probs = joint.sum(axis=0)
+        centred = f - probs @ f
+        root = np.linalg.cholesky(np.linalg.inv((centred.T * probs) @ centred))
+        white = centred @ root
+        alone = sum(population_h_score(white[:, [i]], joint) for i in range(k))
+        assert alone / (8 * priors[0] * priors[1]) == pytest.approx(expected)
+        errors.append(abs(best_exponent(white, conditional) / expected - 1))
+    assert errors[1] < 0.01
+    assert errors[1] < errors[0]
+
+
 def test_theorem_2_sampling_deviation():
     """The rate of a relative error D is D^2 E[fg]^2 / (2 var[fg]) as D tends to 0.
 

@@ -190,6 +190,49 @@ def test_optimal_features_of_a_mixture_of_gaussians():
     assert validations[-1]["validation"]["soft_hgr"] > 0.9 * optimum / 2
 
 
+def test_soft_hgr_memorises_where_inputs_are_more_than_examples():
+    """288 examples of 744 inputs: 2.0 of 2 on its own, far less on others.
+
+    What it holds for the best on other examples is what early stopping gives.
+    """
+    rng = np.random.default_rng(0)
+    labels = (np.arange(576) % 3).astype(np.int32)
+    x = rng.normal(size=(576, 744)).astype(np.float32)
+    x[:, :3] += 2.0 * np.eye(3)[labels]
+    own, others = slice(0, 288), slice(288, 576)
+
+    def networks_of(seed):
+        f = models.FullyConnected(
+            num_features=744, num_classes=2, base_width=16, rngs=nnx.Rngs(seed)
+        )
+        return f, SymbolTable(num_symbols=3, num_features=2, rngs=nnx.Rngs(seed + 1))
+
+    def h_of(f, variables, part):
+        features = features_of(f, variables, x[part])
+        return float(h_score(class_moments(features, labels[part], num_classes=3)))
+
+    options = {"num_steps": 120, "batch_size": 288, "learning_rate": 0.01, "seed": 0}
+    f, g = networks_of(0)
+    last = optimal_features(f, g, x[own], labels[own], **options)
+    assert h_of(f, last.f, own) > 1.95
+    assert h_of(f, last.f, others) < 1.5
+    stopped = optimal_features(
+        *(f, g, x[own], labels[own]),
+        held_out=(x[others], labels[others]),
+        validate_every=5,
+        **options,
+    )
+    found = [
+        row["validation"]["soft_hgr"] for row in stopped.history if "validation" in row
+    ]
+    assert max(found) > found[-1]
+    ours = (
+        features_of(*each)
+        for each in ((f, stopped.f, x[others]), (g, stopped.g, labels[others]))
+    )
+    np.testing.assert_allclose(hgr.soft_hgr(*ours), max(found), rtol=1e-4)
+
+
 def test_optimal_features_of_continuous_labels():
     """Of two Gaussians of correlation r the best feature has an H-score of r^2."""
     rng = np.random.default_rng(0)

@@ -22,6 +22,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable
 
+import jax
 import numpy as np
 
 from experiments import harness
@@ -48,6 +49,8 @@ from experiments.sheets import (
     write_known,
     write_row,
 )
+from jtransfer import networks as library
+from jtransfer import pairs
 from jtransfer.attacks import L2
 from jtransfer.networks import pretrained
 
@@ -72,6 +75,13 @@ SAMPLES = {
     "table5_many-l2": -0.40,
 }
 """Of single samples."""
+ABLATIONS = (
+    "table5_many-pgd2",
+    "table5_many-pgd4",
+    "table5_many-mi",
+    "table5_many-l2",
+    "targeted_many",
+)
 NUM_ABLATED = 200
 """Images of the attacks of Table 5, and of the targeted one."""
 
@@ -85,7 +95,9 @@ class ManySources(Config):
     untrained: tuple[tuple[str, int], ...]
     with_imagenet: bool = True
     num_gradients: int = 100
-    """Images of the Jacobians."""
+    """Images of the Jacobians; 0 leaves measures of gradients out."""
+    cells: tuple[str, ...] = ABLATIONS
+    """Tables of `ablations` that are run."""
 
 
 def _sizes(config: Config, **changed) -> ManySources:
@@ -103,6 +115,7 @@ PRESETS = {
             untrained=(("lenet", 2),),
             with_imagenet=False,
             num_gradients=16,
+            cells=ABLATIONS[-1:],
         ),
     ),
     "cpu": (
@@ -153,10 +166,12 @@ def main(config: ManySources, preset: str) -> None:
     write_table(config, preset, "table1_many", attacks.pgd(config), target, sources)
     write_table(config, preset, "table6_many", attacks.fgsm(), target, sources)
     fewer = min(NUM_ABLATED, config.num_attacked)
-    config = dataclasses.replace(config, num_attacked=fewer)
+    # Gradients do not depend on the attack.
+    config = dataclasses.replace(config, num_attacked=fewer, num_gradients=0)
     target = target._replace(x=target.x[:fewer], labels=target.labels[:fewer])
-    for table, attack in ablations(config).items():
-        write_table(config, preset, table, attack, target, sources)
+    attacks_of = ablations(config)
+    for table in config.cells:
+        write_table(config, preset, table, attacks_of[table], target, sources)
 
 
 def write_table(
@@ -170,8 +185,15 @@ def write_table(
     """Writes the rows of one attack."""
     sheet = networks.new_sheet(config, table, preset)
     rows, samples = [], []
+
+    @functools.cache
+    def reference() -> pairs.Attacked:
+        function = library.function(target.model.network)
+        key = jax.random.key(0)
+        return pairs.attacked(function, target.x, key, settings=attack.settings)
+
     for name, source in sources.items():
-        of_source = SourceOf(config, source, target, attack)
+        of_source = SourceOf(config, source, target, attack, reference)
         rows.append(write_source(sheet, name, of_source))
         samples.append(of_source)
     trained = len(rows) - len(config.untrained)
@@ -258,6 +280,8 @@ class SourceOf:
     source: Model
     target: Target
     attack: Attack
+    reference: Callable[[], pairs.Attacked]
+    """The attacks on the reference model, made once for all sources."""
 
     @functools.cached_property
     def after(self) -> Transferred:
@@ -275,6 +299,7 @@ class SourceOf:
             has_head=has_head,
             num_gradients=self.config.num_gradients,
             out=self.config.out,
+            reference=self.reference,
         )
 
 
@@ -294,7 +319,8 @@ def write_source(sheet: Sheet, name: str, of: SourceOf) -> dict[str, float]:
         "regularised H-score": lambda: of.after.h_score,
     }
     names = [f"{way}, {measure}" for way in ("T->S", "S->T") for measure in ALPHAS]
-    names += ["cosine of loss gradients", "minus gradient matching distance"]
+    if of.config.num_gradients:
+        names += ["cosine of loss gradients", "minus gradient matching distance"]
     for has_head, end in ((False, ""), (True, ", after the head")):
         for cell in names:
             cells[f"{cell}{end}"] = functools.partial(measure, has_head, cell)

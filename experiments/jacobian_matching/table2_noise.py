@@ -44,6 +44,8 @@ class Way(NamedTuple):
 
 WAYS = {
     "lambda 0": Way((64.78, 61.9, 47.53, 29.63, 17.69)),
+    "lambda 0.001": Way((), penalty=0.001),
+    "lambda 0.01": Way((), penalty=0.01),
     "lambda 0.1": Way((65.62, 63.36, 53.57, 37.38, 23.99), penalty=0.1),
     "lambda 1": Way((63.59, 62.66, 57.53, 47.48, 35.43), penalty=1.0),
     "lambda 10": Way((61.37, 60.78, 58.28, 52.82, 44.96), penalty=10.0),

@@ -1,6 +1,7 @@
 """Measures between a source and the reference model, kept on disk."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -24,8 +25,20 @@ def measures(
     has_head: bool,
     num_gradients: int,
     out: Path,
+    reference: Callable[[], pairs.Attacked],
 ) -> dict[str, float]:
-    """The measures between a source and the reference model, kept on disk."""
+    """The measures between a source and the reference model, kept on disk.
+
+    Args:
+      name: of the source.
+      network: the source, or the source with its new head.
+      target: the second data set and its reference model.
+      attack: on both.
+      has_head: whether it is the one with the new head.
+      num_gradients: images of the Jacobians; 0 leaves measures of gradients out.
+      out: folder of what is kept.
+      reference: returns the attacks on the reference model.
+    """
     # The name tells the norm, which has no text of its own.
     settings = dataclasses.replace(attack.settings, norm=None)
     described = (
@@ -39,7 +52,7 @@ def measures(
                 key: held[key] if held[key].ndim else float(held[key]) for key in held
             }
     print(f"{attack.name} on {name}{' with its head' if has_head else ''}", flush=True)
-    values = attacked_measures(network, target, attack, num_gradients)
+    values = attacked_measures(network, target, attack, num_gradients, reference())
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial.npz")
     np.savez(partial, **values)
@@ -48,14 +61,17 @@ def measures(
 
 
 def attacked_measures(
-    network: Network, target: Target, attack: Attack, num_gradients: int
+    network: Network,
+    target: Target,
+    attack: Attack,
+    num_gradients: int,
+    reference: pairs.Attacked,
 ) -> dict[str, float]:
-    """Alphas in both directions, cosine and gradient matching."""
-    functions = [library.function(n) for n in (target.model.network, network)]
-    settings, key = attack.settings, jax.random.key(0)
+    """Alphas in both directions; cosine and gradient matching, if there are images."""
+    function = library.function(network)
     blocks = np.zeros(len(target.x), int)
-    reference, own = (
-        pairs.attacked(f, target.x, key, settings=settings) for f in functions
+    own = pairs.attacked(
+        function, target.x, jax.random.key(0), settings=attack.settings
     )
     values: dict[str, float] = {}
     for way, first, second in (("T->S", reference, own), ("S->T", own, reference)):
@@ -70,12 +86,15 @@ def attacked_measures(
         values[f"{way}, alpha1 * alpha2"] = pairs.alpha12_of_sums(sums)
         if way == "T->S":
             values["per image"] = transfer.alpha1
+    if not num_gradients:
+        return values
     named = [Model("", n) for n in (target.model.network, network)]
     values["cosine of loss gradients"] = float(
         attacks.gradient_cosines(*named, target.x).mean()
     )
     few = target.x[:num_gradients]
-    products = pairs.gradients(*functions, few, np.zeros(len(few), int))
+    both = library.function(target.model.network), function
+    products = pairs.gradients(*both, few, np.zeros(len(few), int))
     values["minus gradient matching distance"] = -float(
         pairs.distance(pairs.merged(products.blocks))
     )

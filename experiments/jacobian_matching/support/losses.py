@@ -61,6 +61,45 @@ class NoiseLoss:
 
 
 @dataclasses.dataclass(frozen=True)
+class ProjectionLoss:
+    """Cross-entropy, logits, and whole Jacobians by one random projection a step.
+
+    In expectation the last is the squared error over all outputs, at the price of one.
+    """
+
+    teacher_fn: Callable
+    """`apply_fn` of the teacher, whose variables are the batch's `teacher_variables`.
+    """
+
+    def __call__(self, student: transfer.Student, batch) -> tuple[jax.Array, dict]:
+        """Returns the value and its parts."""
+        own = distillation.cross_entropy(student.logits, batch["labels"])
+        matched = distillation.match_activations(
+            batch["teacher_logits"], student.logits
+        )
+        keys = jax.random.split(batch["noise_key"], len(student.x))
+        signs = jax.vmap(
+            lambda key: distillation.random_projection(
+                key, num_projections=1, num_outputs=student.logits.shape[1]
+            )[0]
+        )(keys)
+
+        def projected(f):
+            # Each example for itself: one backward pass of the batch gives all rows.
+            _, pull = jax.vjp(f, student.x)
+            return pull(signs.astype(student.logits.dtype))[0].reshape(
+                len(signs), 1, -1
+            )
+
+        jacobians = distillation.match_jacobians(
+            projected(lambda x: self.teacher_fn(batch["teacher_variables"], x)[0]),
+            projected(lambda x: student.held(x)[0]),
+        )
+        parts = {"cross_entropy": own, "activations": matched, "jacobians": jacobians}
+        return sum(parts.values()), parts
+
+
+@dataclasses.dataclass(frozen=True)
 class SoftTargetLoss:
     """Cross-entropy with labels and with soft targets (temperature 1)."""
 

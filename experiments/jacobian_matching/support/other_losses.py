@@ -19,11 +19,20 @@ def write_others(
     size, seed = config.others, config.seeds[0]
     both = "CE + activations + Jacobians"
     largest, full = teacher_outputs.largest_jacobian, teacher_outputs.full_jacobian
+    count = min(3, len(lesson.train.class_names))
+    several = functools.partial(largest, num_outputs=count)
     ways = [
         cifar_students.weighted(
             f"{both} of the largest output", weights[both], largest
         ),
-        cifar_students.weighted(f"{both} of all outputs", weights[both], full),
+        cifar_students.weighted(
+            f"{both} of the {count} largest outputs", weights[both], several
+        ),
+        cifar_students.Way(
+            f"{both} of all outputs, one random projection a step",
+            losses.ProjectionLoss(lesson.apply_fn),
+            teacher_outputs.logits,
+        ),
         cifar_students.Way("CE + soft targets", losses.SoftTargetLoss(False), full),
     ]
     for sigma in config.sigmas:
