@@ -15,9 +15,12 @@ from experiments.adversarial import figure2_figure3_synthetic as synthetic
 from experiments.adversarial import (
     table1_table5_table6_architectures as architectures,
 )
+from experiments.adversarial import (
+    table2_table4_figure6_figure9_text as texts_script,
+)
 from experiments.adversarial import table7_gradient_diversity as gradient_diversity
 from experiments.adversarial import theory_on_networks as theory
-from experiments.adversarial.support import attacks, transfers
+from experiments.adversarial.support import attacks, measures, transfers
 from experiments.adversarial.support.source_measures import over_means
 from experiments.harness import Value
 from experiments.kept_networks import Model
@@ -295,3 +298,46 @@ def test_cosines_of_gradients_by_their_definition():
             slopes.append(np.asarray(jax.grad(loss)(example), np.float64).ravel())
         lengths = np.prod([np.linalg.norm(slope) for slope in slopes])
         assert cosine == pytest.approx(slopes[0] @ slopes[1] / lengths, abs=1e-5)
+
+
+def test_texts_stand_beside_what_the_paper_prints():
+    paper = texts_script.TO_SOURCE
+    printed = texts_script.printed_value
+    assert printed(paper, "accuracy after transfer", "yelp_polarity_sample") == 0.8881
+    assert printed(paper, "alpha1", "fakenewsnet_titles") == 0.028
+    assert printed(paper, "alpha1 less chance", "mr_polarity") is None
+    # The paper has one set of fake news.
+    assert printed(paper, "alpha1", "covid_fake_news") is None
+    # Its Table 2, alpha1 against accuracy, by hand.
+    accuracy = np.array([89.34, 88.81, 87.58, 84.06])
+    alpha1 = np.array([0.743, 0.562, 0.295, 0.028])
+    expected = np.corrcoef(accuracy, alpha1)[0, 1]
+    cell = measures.over_models_cell("alpha1")
+    assert measures.correlations(paper)[cell] == pytest.approx(expected, abs=1e-3)
+
+
+def test_means_over_batches_of_texts_leave_a_rest_out():
+    columns = [np.arange(7.0), np.arange(7.0)[::-1]]
+    result = texts_script.over_batches(columns, 3)
+    np.testing.assert_allclose(result, [[1, 5], [4, 2]])
+    assert texts_script.over_batches(columns, 1).shape == (7, 2)
+
+
+def test_a_targeted_attack_leads_to_the_least_likely_class():
+    """One step along the sign of the gradient of a linear model, by hand."""
+    weights = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    images = np.full((10, 2, 2, 1), 0.5, np.float32)
+    function = jax.tree_util.Partial(lambda w, x: x.ravel() @ w, weights)
+    attack = attacks.attack("targeted", 0.1, 1, targeted=True, random_start=False)
+    result = pairs.attacked(
+        function, images, jax.random.key(0), settings=attack.settings
+    )
+    logits = images[0].ravel() @ weights
+    least = logits.argmin()
+    shares = np.exp(logits) / np.exp(logits).sum()
+    direction = np.sign(weights @ (np.eye(3)[least] - shares))
+    np.testing.assert_allclose(result.deltas[0].ravel(), 0.1 * direction, atol=1e-6)
+    assert (result.own[:, least] > 0).all()
+    single = jax.tree_util.Partial(lambda w, x: x.ravel() @ w[:, :1], weights)
+    with pytest.raises(ValueError, match="targeted attack needs two outputs"):
+        pairs.attacked(single, images, jax.random.key(0), settings=attack.settings)

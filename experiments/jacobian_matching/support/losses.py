@@ -138,15 +138,20 @@ class PenaltyLoss:
 
     strength: float
     """Lambda; 0 leaves the penalty and its cost out."""
+    of_probability: bool = False
+    """Whether it is the Jacobian of the log-probability in place of the logit's."""
 
     def __call__(self, student: transfer.Student, batch) -> tuple[jax.Array, dict]:
         """Returns the value and its parts."""
         own = distillation.cross_entropy(student.logits, batch["labels"])
         if self.strength == 0:
             return own, {}
-        gradients = gradients_of(
-            lambda x: student.held(x)[0], student.x, batch["labels"]
-        )
+
+        def outputs(x):
+            logits = student.held(x)[0]
+            return jax.nn.log_softmax(logits) if self.of_probability else logits
+
+        gradients = gradients_of(outputs, student.x, batch["labels"])
         norm = distillation.jacobian_norm(gradients[:, None])
         return own + self.strength * norm, {"cross_entropy": own, "norm": norm}
 
