@@ -1,7 +1,7 @@
 """Table 3: scenes from few images, with a teacher of other classes and architecture.
 
 Run: `python -m experiments.jacobian_matching.table3_transfer cpu --data-dir DIR` with
-CIFAR-100 and scene15 prepared there; half an hour on one core, and a killed run goes
+CIFAR-100 and scene15 prepared there; an hour on one core, and a killed run goes
 on. A VGG-9 with two heads learns scenes from labels and, with its second head and its
 attention maps, from a residual network. All terms have the weight 10, as printed (that
 of attention is not), and are sums over maps and inputs, and means over images. Squares
@@ -11,9 +11,11 @@ are those of the attention peak after the first stage of the teacher and the sec
 max-pooling of the student, Eq. (10), window a fifth of the map's side. Matching output
 Jacobians instead (section 5.1.1: it did not train) is run once.
 
-`cpu`: the teacher, a narrow ResNet-18, learns CIFAR-100 in place of ImageNet at 32 x 32
-pixels, the scenes are 15 classes of grey images of 64 x 64. We expect matching of
-activations to help, Jacobians to help a little more, and neither to reach the oracle.
+`cpu`: the teacher is the EfficientNet-Lite0 of ImageNet, the scenes are 15 classes of
+grey images of 64 x 64, on which a probe of the teacher has 60%, the oracle is a student
+that has learnt CIFAR-100; 5 and 10 images a class, 75 epochs as printed, students of a
+quarter of the width. We expect matching of activations to help, Jacobians to help a
+little more, and neither to reach the oracle.
 """
 
 import dataclasses
@@ -82,7 +84,7 @@ class Config(scenes.Config):
 
     student: tuple[tuple[int | None, training.Training], ...]
     """Images a class, and how a student is trained on them."""
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Of subset, weights and order."""
     once: int = 10
     """Images a class of the rows that are measured once."""
@@ -112,11 +114,8 @@ PRESETS = {
         ),
     ),
     "cpu": (
-        "half an hour on one core",
-        Config(
-            **scenes.CPU,
-            student=_plans({5: 200, 10: 200, 25: 200, 50: 400, None: 400}, 16),
-        ),
+        "an hour on one core",
+        Config(**scenes.CPU, student=_plans({5: 350, 10: 700}, 16)),
     ),
     "paper": (
         "an accelerator",

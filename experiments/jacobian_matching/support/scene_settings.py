@@ -11,11 +11,13 @@ from experiments.jacobian_matching.support import training
 class Config:
     """Settings of the tables on scenes."""
 
-    teacher_depth: int
-    teacher_width: int
     student_width: int
     pretraining: training.Training
-    """Of the teacher, and of the student that is the oracle."""
+    """Of the student that is the oracle, and of a teacher that is trained here."""
+    teacher_depth: int | None = None
+    """Of a residual network that is trained on the source; None for the
+    EfficientNet-Lite0 of ImageNet."""
+    teacher_width: int = 64
     source: str = "cifar100"
     source_size: int | None = None
     """To which images are resized; None for the size that they have."""
@@ -40,9 +42,7 @@ SMOKE = {
     "num_test": 64,
 }
 CPU = {
-    "teacher_depth": 18,
-    "teacher_width": 16,
-    "student_width": 8,
+    "student_width": 16,
     "pretraining": training.Training(num_steps=2500, batch_size=64),
     "num_source": 20_000,
 }

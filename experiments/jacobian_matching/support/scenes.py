@@ -1,8 +1,9 @@
 """A teacher of many classes, and students that learn scenes from it.
 
-The teacher is a residual network with the stem for large images: its four stages then
-have the sizes of the student's maps after the second to the fifth max-pooling, at any
-size of the images, as in the paper.
+The teacher is the EfficientNet-Lite0 of ImageNet, four of whose seven stages have the
+sizes of the student's maps after the second to the fifth max-pooling, at any size of
+the images; or a residual network with the stem for large images, whose four stages
+have, as in the paper.
 """
 
 import functools
@@ -19,9 +20,12 @@ from experiments.jacobian_matching.support.scene_settings import CPU as CPU
 from experiments.jacobian_matching.support.scene_settings import PAPER as PAPER
 from experiments.jacobian_matching.support.scene_settings import SMOKE as SMOKE
 from experiments.jacobian_matching.support.scene_settings import Config as Config
-from jtransfer import data, distillation, models, transfer
+from jtransfer import data, distillation, models, networks, transfer
+from jtransfer.networks import pretrained
 from jtransfer.training import evaluated, preprocessing, supervised
 
+LITE_STAGES = (1, 2, 4, 6)
+"""Of EfficientNet-Lite0: the last ones of each size of map."""
 NUM_MAPS = 4
 """Of the teacher, from the shallowest on; the student has one before them."""
 
@@ -56,20 +60,30 @@ def prepare_lesson(config: Config) -> Lesson:
         image_size=config.target_size,
         num_channels=3,
     )
-    statistics = data.channel_statistics(source.images)
-    learn = functools.partial(pretrain, config, source, statistics)
     num_classes = len(source.class_names)
-    teacher_fn, teacher_variables = learn(
-        "teacher",
-        models.ResNet(
-            depth=config.teacher_depth,
-            num_classes=num_classes,
-            base_width=config.teacher_width,
-            imagenet_stem=True,
-            rngs=nnx.Rngs(0),
-        ),
-    )
-    _, oracle = learn(
+    if config.teacher_depth is None:
+        lite = pretrained.efficientnet_lite(0)
+        statistics, variables = lite.statistics, lite.variables
+        teacher_fn, count = lite_teacher(lite.architecture), len(lite.class_names)
+    else:
+        statistics, count = data.channel_statistics(source.images), num_classes
+        teacher_fn, variables = pretrain(
+            config,
+            source,
+            statistics,
+            "teacher",
+            models.ResNet(
+                depth=config.teacher_depth,
+                num_classes=num_classes,
+                base_width=config.teacher_width,
+                imagenet_stem=True,
+                rngs=nnx.Rngs(0),
+            ),
+        )
+    _, oracle = pretrain(
+        config,
+        source,
+        statistics,
         "oracle",
         models.VGG(
             depth=9,
@@ -79,9 +93,21 @@ def prepare_lesson(config: Config) -> Lesson:
         ),
     )
     preprocess = preprocessing(statistics)
-    return Lesson(
-        train, test, num_classes, teacher_fn, teacher_variables, oracle, preprocess
-    )
+    return Lesson(train, test, count, teacher_fn, variables, oracle, preprocess)
+
+
+@functools.cache
+def lite_teacher(architecture) -> Callable:
+    """The function of an EfficientNet-Lite0 with the maps that students match."""
+    apply_fn, _ = networks.apply_fn_of(architecture)
+
+    def teacher_fn(variables, x):
+        """Logits and the last map of each size."""
+        logits, out = apply_fn(variables, x)
+        maps = tuple(out["feature_maps"][stage] for stage in LITE_STAGES)
+        return logits, {**out, "feature_maps": maps}
+
+    return teacher_fn
 
 
 def pretrain(config, source, statistics, name, model) -> tuple:
