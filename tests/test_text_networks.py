@@ -431,6 +431,26 @@ def test_networks_of_texts_are_ranked_as_those_of_images(folder, both, examples)
     assert row.chance == pytest.approx(estimate.shuffled.mean(), abs=1e-5)
 
 
+def test_a_zoo_of_texts_is_kept_as_features(folder, monkeypatch, capsys):
+    """The target has no test part; what is kept ranks as the networks do."""
+    command = ("extract", "--zoo", "zoo", "--target", "t.csv", "--out", "kept")
+    assert run(monkeypatch, folder, *command) == 0
+    capsys.readouterr()
+    values = []
+    for zoo_and_target in (("zoo", "t.csv"), ("kept/zoo.toml", "kept/labels.npz")):
+        named = zip(("--zoo", "--target"), zoo_and_target, strict=True)
+        options = [part for pair in named for part in pair]
+        command = ("rank", *options, "--scores", "logme", "--json")
+        assert run(monkeypatch, folder, *command) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        values.append({r["source"]: r["value"] for r in rows if r["score"] == "logme"})
+    assert values[0] == pytest.approx(values[1])
+    # A network of texts is named where one of images is needed.
+    command = ("extract", "--source", "own", "--data", "npz:grey.npz", "--out", "x.npz")
+    assert run(monkeypatch, folder, *command) == 2
+    assert "own holds a network of texts" in capsys.readouterr().err
+
+
 def test_layers_and_fine_tuning(folder, monkeypatch, capsys):
     command = ("rank", "--target", "t.csv", "--scores", "logme", "--json")
     assert run(monkeypatch, folder, *command, "--zoo", "zoo/first", "--layers") == 0

@@ -25,6 +25,7 @@ from jtransfer.networks.architectures import (
     TextArchitecture,
     abstract,
 )
+from jtransfer.networks.kinds import is_text_network
 
 JSON_FILE = "network.json"
 ARRAYS_FILE = "variables.npz"
@@ -78,9 +79,14 @@ def read_network(folder: Path) -> Network:
       The network.
 
     Raises:
-      DataError: if a file is missing, damaged, or does not fit the architecture.
+      DataError: if a file is missing, damaged, does not fit the architecture, or is one
+        of a network of texts.
     """
     file = folder / JSON_FILE
+    if is_text_network(folder):
+        raise DataError(
+            f"{folder} holds a network of texts, where one of images is needed."
+        )
     try:
         described = json_value(file.read_text(encoding="utf-8"))
         architecture = Architecture(**described["architecture"])

@@ -91,7 +91,7 @@ def network_source(path: Path, target: Target | None) -> Source:
         logits=lambda: outputs(1, images),
         function=function,
         digest=lambda: files_digest(_network_files(path)),
-        test_features=lambda: outputs(0, test_images),
+        test_features=None if test_images is None else lambda: outputs(0, test_images),
         network=network,
         head=head,
         centers=lambda: network().class_centers,
@@ -126,13 +126,15 @@ def layer_sources(source: Source, target: Target | None) -> list[Source]:
             by_batch = [layers for layers, _ in batches]
         return [np.concatenate(batch) for batch in zip(*by_batch, strict=True)]
 
+    has_test = getattr(target, "test_images", None) is not None
+
     def layer(i: int, name: str) -> Source:
         return Source(
             name=f"{source.name}:{name}",
             facts={k: v for k, v in source.facts.items() if k not in NUMBERS},
             features=lambda: features("images")[i],
             digest=lambda: f"{source.digest()}:{name}",
-            test_features=lambda: features("test_images")[i],
+            test_features=(lambda: features("test_images")[i]) if has_test else None,
         )
 
     return [layer(i, name) for i, name in enumerate(names)]

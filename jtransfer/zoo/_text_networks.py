@@ -37,6 +37,8 @@ def text_network_source(path: Path, target: Target | None) -> Source:
             for batch in networks.text_outputs(network(), _texts_of(target, name)):
                 yield batch[part]
 
+    has_test = getattr(target, "test_texts", None) is not None
+
     def head() -> np.ndarray:
         return np.asarray(network().variables.params["classifier"]["kernel"])
 
@@ -53,7 +55,7 @@ def text_network_source(path: Path, target: Target | None) -> Source:
                 *networks.tokenizer_files(path),
             ]
         ),
-        test_features=lambda: outputs(0, "test_texts"),
+        test_features=(lambda: outputs(0, "test_texts")) if has_test else None,
         head=head,
         text_network=network,
     )
@@ -83,13 +85,15 @@ def text_layer_sources(source: Source, target: Target | None) -> list[Source]:
             by_batch = [layers for layers, _ in batches]
         return [np.concatenate(batch) for batch in zip(*by_batch, strict=True)]
 
+    has_test = getattr(target, "test_texts", None) is not None
+
     def layer(i: int, name: str) -> Source:
         return Source(
             name=f"{source.name}:{name}",
             facts={k: v for k, v in source.facts.items() if k not in NUMBERS},
             features=lambda: features("texts")[i],
             digest=lambda: f"{source.digest()}:{name}",
-            test_features=lambda: features("test_texts")[i],
+            test_features=(lambda: features("test_texts")[i]) if has_test else None,
         )
 
     return [layer(i, name) for i, name in enumerate(names)]
