@@ -264,6 +264,22 @@ def test_logme_regression_agrees_with_definition(shape):
     np.testing.assert_allclose(exact, expected, 1e-6)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 3e5])
+def test_logme_regression_leaves_out_columns_that_do_not_vary(value):
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(60, 4)).astype(np.float32) + 2
+    targets = rng.normal(size=(60, 2)).astype(np.float32)
+    still = np.full((60, 1), value, np.float32)
+    expected = float(scores.logme_regression(features, targets))
+    both = np.concatenate([targets[:, :1], still, targets[:, 1:]], axis=1)
+    value = float(scores.logme_regression(features, both))
+    assert value == pytest.approx(expected, rel=1e-6)
+    assert scores.logme_regression(features, still) == 0
+    gradient = jax.grad(scores.logme_regression)(jnp.asarray(features), both)
+    expected = jax.grad(scores.logme_regression)(jnp.asarray(features), targets)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_logme_regression_follows_the_unit_of_its_targets():
     features, _ = gaussian_task(0, 60, 8)
     targets = features[:, :2] + 0.3

@@ -82,13 +82,16 @@ def logme_regression(features: ArrayLike, targets: ArrayLike) -> jax.Array:
 
     The score of `logme`, averaged over the columns of `targets` in place of the
     one-hot columns of the classes. Multiplying the targets by c lowers it by log c.
+    As the model has no intercept, an offset of the targets changes it: centre them
+    unless their zero means something. A column that does not vary, which an offset of
+    the features would fit without an error, is left out.
 
     Args:
       features: floating-point features, shape ``[n, d]``.
       targets: real-valued targets, shape ``[n, t]``.
 
     Returns:
-      The score in nats per example and target, shape ``[]``.
+      The score in nats per example and target, shape ``[]``; 0 if no column varies.
 
     Raises:
       ValueError: if the shapes do not agree.
@@ -111,18 +114,22 @@ def logme_regression(features: ArrayLike, targets: ArrayLike) -> jax.Array:
     one_class = jnp.zeros(features.shape[:1], jnp.int32)
     moments = class_moments(features, one_class, num_classes=1)
     n = _linalg.num_examples(moments)
-    target_means = targets.mean(axis=0)
-    centred = targets - target_means[None]
+    # A column that does not vary would have the evidence of a perfect fit.
+    varies = jnp.any(targets != targets[:1], axis=0)
+    target_means = jnp.where(varies, targets.mean(axis=0), 0)
+    centred = jnp.where(varies[None], targets - target_means[None], 0)
     problem = _Regression(
         scatter=moments.scatter,
         mean=moments.mean,
         products=linalg.matmul(centred.T, features - moments.mean[None]),
         target_means=target_means,
-        target_squares=jnp.sum(centred**2, axis=0),
+        target_squares=jnp.where(varies, jnp.sum(centred**2, axis=0), 1),
         scale=_linalg.standardization(moments) / jnp.sqrt(n),
     )
     problem = _in_units(problem, n)
-    return jnp.mean(_maximum_log_evidence(problem, moments.counts.sum()))
+    evidence = _maximum_log_evidence(problem, moments.counts.sum())
+    count = jnp.maximum(varies.sum(), 1).astype(evidence.dtype)
+    return jnp.sum(jnp.where(varies, evidence, 0)) / count
 
 
 class _Regression(NamedTuple):
