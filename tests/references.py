@@ -163,6 +163,19 @@ def leep(probs, labels):
     return float(total / len(probs))
 
 
+def leave_one_out_leep(probs, labels, concentration=1.0):
+    """Mean log probability of each label by the table of all other examples."""
+    probs, labels, terms = _array(probs), np.asarray(labels), []
+    for i, (row, label) in enumerate(zip(probs, labels, strict=True)):
+        prior, expected = concentration * np.mean(labels == label), 0.0
+        for z, theta in enumerate(row):
+            others = np.delete(probs[:, z], i)
+            own = others[np.delete(labels, i) == label].sum()
+            expected += theta * (own + prior) / (others.sum() + concentration)
+        terms.append(np.log(expected))
+    return float(np.mean(terms))
+
+
 def nce_from_table(table):
     """Sum of P(y, z) log P(y|z), of probabilities or counts [C, Z] (Tran 2019)."""
     joint = _array(table) / _array(table).sum()

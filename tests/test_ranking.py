@@ -156,6 +156,34 @@ def test_logit_scores_with_their_jackknife_and_chance(name, rows, dealt, blocks)
     assert row["chance"] == pytest.approx(np.mean(chance))
 
 
+def test_leave_one_out_leep_with_its_jackknife_and_chance(target, dealt, blocks):
+    asked = ranking.rank([source("s")], target, ["leave_one_out_leep"])
+    (row,) = [r for r in asked if r["score"] == "leave_one_out_leep"]
+    logits = source("s").logits().astype(np.float64)
+    probs = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+    score = references.leave_one_out_leep
+    assert row["value"] == pytest.approx(score(probs, dealt.labels))
+    error = references.jackknife(score, probs, dealt.labels, blocks)
+    assert row["standard_error"] == pytest.approx(error)
+    chance = [score(probs, shuffle) for shuffle in dealt.shuffled]
+    assert row["chance"] == pytest.approx(np.mean(chance))
+
+
+def test_all_stands_for_every_score_that_the_request_allows(target):
+    usual = ranking.score_names()
+    assert "leave_one_out_leep" not in usual
+    assert "sinkhorn" not in usual
+    every = ranking.score_names(["all"])
+    assert set(usual) < set(every)
+    assert {"leave_one_out_leep", "sinkhorn", "sinkhorn_exact"} <= set(every)
+    assert not {"alpha1", "sinkhorn_approximation_1"} & set(every)
+    with_reference = ranking.score_names(["nce", "all"], with_reference=True)
+    assert with_reference[0] == "nce"
+    assert set(with_reference) == set(ranking.SCORES)
+    rows = ranking.rank([source("s")], target, ["all"])
+    assert {row["score"] for row in rows if "value" in row} >= set(usual)
+
+
 def test_the_probe_is_cross_validated_by_blocks(rows, dealt, blocks):
     """With the shares of the classes among all examples, not among those left."""
     features = source("s").features().astype(np.float64)

@@ -298,6 +298,55 @@ def test_leep_and_nce_agree_with_their_definitions(seed):
     np.testing.assert_allclose(value, references.nce(source_labels, labels), 1e-5)
 
 
+@given(seeds)
+def test_leave_one_out_leep_agrees_with_its_definition(seed):
+    probs, _, labels = predictions(seed)
+    labels[0] = NUM_CLASSES + 1  # Of this class there is no other example.
+    for alpha in (1.0, 0.2):
+        value = scores.leave_one_out_leep(
+            probs, labels, num_classes=NUM_CLASSES + 2, concentration=alpha
+        )
+        expected = references.leave_one_out_leep(probs, labels, alpha)
+        np.testing.assert_allclose(value, expected, 2e-5)
+        assert value <= 1e-6
+    gradient = jax.grad(scores.leave_one_out_leep)(
+        jnp.asarray(probs), labels, num_classes=NUM_CLASSES + 2
+    )
+    assert np.isfinite(gradient).all()
+
+
+def test_leave_one_out_leep_is_at_chance_on_noise_whatever_the_classes():
+    """-1.65, -1.67, -1.61 for 5, 100, 1000 source classes; LEEP -1.58, -1.26, -.84."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 5
+    flattered = []
+    for num_source in (5, 100, 1000):
+        logits = 3 * rng.normal(size=(200, num_source))
+        probs = np.asarray(jax.nn.softmax(logits.astype(np.float32)))
+        value = scores.leave_one_out_leep(probs, labels, num_classes=5)
+        assert abs(float(value) + np.log(5)) < 0.1
+        flattered.append(float(scores.leep(probs, labels, num_classes=5)))
+    assert flattered[2] > flattered[1] > flattered[0]
+    assert flattered[2] > -np.log(5) + 0.5
+    # What tells the classes is told from noise by both.
+    useful = np.eye(1000, dtype=np.float32)[labels]
+    assert scores.leave_one_out_leep(useful, labels, num_classes=5) > -0.1
+
+
+def test_leave_one_out_leep_at_its_edges():
+    leep = functools.partial(scores.leave_one_out_leep, num_classes=3)
+    probs = np.full((4, 2), 0.5, np.float32)
+    assert leep(probs, np.full(4, 2)) == 0  # one class
+    assert leep(probs, np.full(4, 7)) == 0  # no example
+    assert leep(probs[:1], np.array([1])) == 0
+    outside = np.array([0, 1, 1, 9])
+    np.testing.assert_allclose(
+        leep(probs, outside),
+        references.leave_one_out_leep(probs[:3], outside[:3]),
+        1e-5,
+    )
+
+
 def predictions(seed, n=60):
     """Probabilities of 7 source classes, two of them without mass, and the labels."""
     rng = np.random.default_rng(seed)

@@ -74,9 +74,10 @@ def rank_command(
         library, such as timm:resnet18, hf:FOLDER, torchvision:resnet18,
         torch:module:factory, onnx:FILE, flax:module:factory, py:module:function; or a
         .txt file of these.
-      scores: Scores to compute (see jtransfer ls), the deciding one first; all of them
-        if none is named, but for sinkhorn, and those that need --reference without it.
-        LogME, regularized H-score and the ridge probe always are.
+      scores: Scores to compute (see jtransfer ls), the deciding one first. If none is
+        named all but those that ls marks "by name only", and those that need
+        --reference without it; "all" is these too. LogME, regularized H-score and the
+        ridge probe always are.
       verify: Also train a linear head on each source and compare the scores with its
         test accuracy.
       fine_tune: The same by fine-tuning the whole of each network.

@@ -23,6 +23,7 @@ from jtransfer.ranking.rows import from_json as from_json
 from jtransfer.ranking.rows import to_json as to_json
 from jtransfer.ranking.run import json_ranking as rank  # noqa: F401
 from jtransfer.ranking.run import rank_sources as rank_sources
+from jtransfer.ranking.score_table import ALL as ALL
 from jtransfer.ranking.score_table import ALWAYS as ALWAYS
 from jtransfer.ranking.score_table import DECLARED as DECLARED
 from jtransfer.ranking.score_table import NEEDS_REFERENCE as NEEDS_REFERENCE

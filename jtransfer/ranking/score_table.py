@@ -17,8 +17,9 @@ class Score(NamedTuple):
     """The score."""
     needs: str
     """What it is computed from. `moments`: the function is called with `Moments` of the
-    source's features. `probe`, `probabilities`, `source_labels`: the ridge probe, LEEP
-    and NCE, which `estimates.features` and `estimates.logits` compute from streams.
+    source's features. `probe`, `probabilities`, `left_out_probabilities`,
+    `source_labels`: the ridge probe, LEEP, the same without each example, and NCE,
+    which `estimates.features` and `estimates.logits` compute from streams.
     `transport`, `reference_student`, `own_student`: the Sinkhorn scores of
     `estimates.transport`, by three students. `attacks`, `jacobians`:
     the function is called with `pairs.AttackSums`, `pairs.Grams` of the source's
@@ -47,8 +48,10 @@ class Declared(NamedTuple):
 
 OF_TRANSPORT = ("transport", "reference_student", "own_student")
 """Needs of the Sinkhorn scores, by whose student they assess."""
-ON_REQUEST = OF_TRANSPORT
-"""Needs whose scores are computed only by name: they take many times longer."""
+ON_REQUEST = (*OF_TRANSPORT, "left_out_probabilities")
+"""Needs whose scores are computed only by name: they take longer, or came later."""
+ALL = "all"
+"""In place of a name: all scores that the request allows."""
 OF_REFERENCE = ("attacks", "jacobians")
 """Needs of functions, which only a request with a reference meets."""
 NEEDS_REFERENCE = (*OF_REFERENCE, "reference_student")
@@ -104,6 +107,16 @@ SCORES = {
         range="At most 0.",
         caveat="Sees only these outputs; few examples and many source classes make it "
         "too high.",
+    ),
+    "leave_one_out_leep": Score(
+        scores.leave_one_out_leep,
+        needs="left_out_probabilities",
+        reference="after Nguyen et al., 2020",
+        title="Leave-one-out LEEP",
+        meaning="The same, with each example left out of what predicts it.",
+        range="At most 0.",
+        caveat="Sees only these outputs; on noise it is at chance for any number of "
+        "source classes, where LEEP is not.",
     ),
     "nce": Score(
         scores.nce,
@@ -235,7 +248,8 @@ def score_names(
     """Returns the scores to compute: the requested ones first, then `ALWAYS`.
 
     Args:
-      requested: names of `SCORES`; none stands for all but the slowest, `ON_REQUEST`.
+      requested: names of `SCORES`; none stands for all but `ON_REQUEST`, and `ALL`
+        for those too.
       with_reference: whether that includes those that need a reference; they take
         gradients of every network at every image.
 
@@ -244,6 +258,9 @@ def score_names(
     """
     left_out = ON_REQUEST if with_reference else (*ON_REQUEST, *OF_REFERENCE)
     usual = [name for name, score in SCORES.items() if score.needs not in left_out]
+    unmet = () if with_reference else NEEDS_REFERENCE
+    every = [name for name, score in SCORES.items() if score.needs not in unmet]
+    requested = [name for one in requested for name in (every if one == ALL else [one])]
     return list(dict.fromkeys([*(requested or usual), *ALWAYS]))
 
 

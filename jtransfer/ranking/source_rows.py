@@ -164,10 +164,16 @@ def _computed(source, labels: DealtLabels, scores, comparison) -> _Estimates:
             estimates |= _transported(assessed[need], scores, need)
     with _noting(faults, OF_LOGITS):
         if source.logits is not None and needs & {*OF_LOGITS}:
-            of_logits = logits.logit_estimates(source.logits, labels)
+            of_logits = logits.logit_estimates(
+                source.logits, labels, leave_one_out="left_out_probabilities" in needs
+            )
             num_source_classes = of_logits.num_source_classes
             logit_warnings = of_logits.warnings
             estimates |= _named(scores, "probabilities", of_logits.leep)
+            if of_logits.leave_one_out is not None:
+                estimates |= _named(
+                    scores, "left_out_probabilities", of_logits.leave_one_out
+                )
             estimates |= _named(scores, "source_labels", of_logits.nce)
     with _noting(faults, OF_REFERENCE):
         estimates |= _of_functions(source, scores, comparison)
@@ -211,7 +217,7 @@ def _with_copies_together(source, labels: DealtLabels, statistics):
 
 
 OF_FEATURES = ("moments", "probe", *OF_TRANSPORT)
-OF_LOGITS = ("probabilities", "source_labels")
+OF_LOGITS = ("probabilities", "left_out_probabilities", "source_labels")
 
 
 @contextlib.contextmanager
@@ -277,6 +283,7 @@ _LACKS = {
     "moments": "features",
     "probe": "features",
     "probabilities": "logits",
+    "left_out_probabilities": "logits",
     "source_labels": "logits",
     "transport": "features and logits",
     "reference_student": "features, logits and a reference with logits",

@@ -124,7 +124,7 @@ def rank(
     )
     scores = inputs.texts("scores", scores)
     for name in scores:
-        if name not in ranking.SCORES:
+        if name not in ranking.SCORES and name != ranking.ALL:
             raise ArgumentError("scores", f": {ranking.unknown_score(name)}")
     if reference is None:
         inputs.refuse_argument(

@@ -5,6 +5,9 @@ from jtransfer.scores._h_score import dense_h_score as dense_h_score
 from jtransfer.scores._h_score import h_score as h_score
 from jtransfer.scores._h_score import ledoit_wolf_shrinkage as ledoit_wolf_shrinkage
 from jtransfer.scores._h_score import regularized_h_score as regularized_h_score
+from jtransfer.scores._leave_one_out_leep import (
+    leave_one_out_leep as leave_one_out_leep,
+)
 from jtransfer.scores._leep import label_table as label_table
 from jtransfer.scores._leep import leep as leep
 from jtransfer.scores._leep import log_expected_predictions as log_expected_predictions

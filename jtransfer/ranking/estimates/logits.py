@@ -1,7 +1,7 @@
-"""LEEP and NCE of a source's logits, with their jackknife and chance level.
+"""LEEP, with and without each example, and NCE of a source's logits, with intervals.
 
-On the host, in float64: the sums of `scores.leep` and `scores.nce`, without a program
-to compile for each number of classes.
+On the host, in float64: the sums of `scores.leep`, `scores.leave_one_out_leep` and
+`scores.nce`, without a program to compile for each number of classes.
 """
 
 import math
@@ -24,6 +24,8 @@ class LogitEstimates(NamedTuple):
     """The scores of a source's own predictions."""
 
     leep: Estimate
+    leave_one_out: Estimate | None
+    """`leave_one_out_leep`, if it was asked for."""
     nce: Estimate
     num_source_classes: int
     warnings: list[str]
@@ -37,7 +39,10 @@ class _Batch(NamedTuple):
 
 
 def logit_estimates(
-    logits: Callable[[], Iterable], target: DealtLabels
+    logits: Callable[[], Iterable],
+    target: DealtLabels,
+    *,
+    leave_one_out: bool = False,
 ) -> LogitEstimates:
     """Evaluates LEEP and NCE from two passes over a source's logits.
 
@@ -45,9 +50,11 @@ def logit_estimates(
       logits: returns logits `[n, Z]`, an array or an iterable of arrays, each time it
         is called.
       target: the labels.
+      leave_one_out: whether `leave_one_out_leep` is computed, which takes as long as
+        LEEP once more.
 
     Returns:
-      The two estimates.
+      The estimates.
 
     Raises:
       SourceError: if the logits are too few, too many or not finite, or if their
@@ -61,25 +68,37 @@ def logit_estimates(
             shape = (NUM_BLOCKS + NUM_SHUFFLES, c, batch.probs.shape[1])
             _check_memory(shape)
             tables, label_tables = np.zeros(shape), np.zeros(shape)
+            class_counts = np.zeros((*shape[:2], 1))
         _add_tables(tables, label_tables, batch)
+        _add_counts(class_counts, batch)
     tables, label_tables = _variants(tables), _variants(label_tables)
-    sums, counts = np.zeros((len(tables), NUM_BLOCKS)), np.zeros(NUM_BLOCKS)
+    class_counts = _variants(class_counts)[..., 0]
+    shape = len(tables), NUM_BLOCKS
+    sums, left_out, counts = np.zeros(shape), np.zeros(shape), np.zeros(NUM_BLOCKS)
     for batch in _batches(logits, target, []):
         sums += _leep_sums(tables, batch)
+        if leave_one_out:
+            left_out += _leave_one_out_sums(tables, class_counts, batch)
         counts += np.bincount(batch.blocks, minlength=NUM_BLOCKS)
+    entropies = negative_conditional_entropies(label_tables)
+    split = 1 + NUM_BLOCKS
+    return LogitEstimates(
+        _estimate(sums, counts),
+        _estimate(left_out, counts) if leave_one_out else None,
+        Estimate(entropies[0], entropies[1:split], entropies[split:]),
+        tables.shape[-1],
+        notes,
+    )
+
+
+def _estimate(sums: np.ndarray, counts: np.ndarray) -> Estimate:
+    """The mean of terms, from their sums by variant of the table and by block."""
     # Without block b: its own table, and the terms of the other blocks.
     own = np.arange(NUM_BLOCKS)
     rest = np.maximum(counts.sum() - counts, 1)
     without = (sums[1 + own].sum(axis=1) - sums[1 + own, own]) / rest
     means = sums.sum(axis=1) / max(counts.sum(), 1)
-    entropies = negative_conditional_entropies(label_tables)
-    split = 1 + NUM_BLOCKS
-    return LogitEstimates(
-        Estimate(means[0], without, means[split:]),
-        Estimate(entropies[0], entropies[1:split], entropies[split:]),
-        tables.shape[-1],
-        notes,
-    )
+    return Estimate(means[0], without, means[1 + NUM_BLOCKS :])
 
 
 def _check_memory(shape: tuple[int, int, int]) -> None:
@@ -137,6 +156,36 @@ def _leep_sums(tables: np.ndarray, batch: _Batch) -> np.ndarray:
     sums = []
     for table, labels in zip(conditional, (*own, *batch.shuffled), strict=True):
         expected = np.einsum("nz,nz->n", batch.probs, table[labels])
+        logs = np.log(np.maximum(expected, _TINY))
+        sums.append(np.bincount(batch.blocks, logs, minlength=NUM_BLOCKS))
+    return np.array(sums)
+
+
+def _add_counts(counts: np.ndarray, batch: _Batch) -> None:
+    """Adds numbers of examples of each class: by block, then by shuffle."""
+    num_classes = counts.shape[1]
+    for b in range(NUM_BLOCKS):
+        own = batch.labels[batch.blocks == b]
+        counts[b, :, 0] += np.bincount(own, minlength=num_classes)
+    for s, labels in enumerate(batch.shuffled, start=NUM_BLOCKS):
+        counts[s, :, 0] += np.bincount(labels, minlength=num_classes)
+
+
+def _leave_one_out_sums(
+    tables: np.ndarray, class_counts: np.ndarray, batch: _Batch
+) -> np.ndarray:
+    """Sums of `leave_one_out_leep`'s terms, as `_leep_sums` has those of LEEP."""
+    shares = class_counts / np.maximum(class_counts.sum(axis=1, keepdims=True), 1)
+    own = (batch.labels for _ in range(1 + NUM_BLOCKS))
+    sums = []
+    for table, share, labels in zip(
+        tables, shares, (*own, *batch.shuffled), strict=True
+    ):
+        # Of a block that a table lacks the terms are not used.
+        others = np.maximum(table[labels] - batch.probs, 0)
+        mass = np.maximum(table.sum(axis=0) - batch.probs, others)
+        predicted = (others + share[labels][:, None]) / (mass + 1)
+        expected = np.einsum("nz,nz->n", batch.probs, predicted)
         logs = np.log(np.maximum(expected, _TINY))
         sums.append(np.bincount(batch.blocks, logs, minlength=NUM_BLOCKS))
     return np.array(sums)
