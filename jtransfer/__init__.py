@@ -24,6 +24,7 @@ _MODULE_OF = {
     "bhattacharyya": "scores",
     "dense_h_score": "scores",
     "h_score": "scores",
+    "knn_probe_accuracy": "scores",
     "leave_one_out_leep": "scores",
     "leep": "scores",
     "logme": "scores",

@@ -163,6 +163,25 @@ def leep(probs, labels):
     return float(total / len(probs))
 
 
+def knn_probe_accuracy(features, labels, num_neighbors=5, groups=None):
+    """Share of examples that the nearest others vote for, one after another."""
+    features, labels = _array(features), np.asarray(labels)
+    groups = np.arange(len(labels)) if groups is None else groups
+    hits = []
+    for i in range(len(labels)):
+        gaps = [
+            (np.sum((features[i] - features[j]) ** 2), j)
+            for j in range(len(labels))
+            if groups[j] != groups[i]
+        ]
+        votes = [labels[j] for _, j in sorted(gaps)[:num_neighbors]]
+        most = max((votes.count(c) for c in votes), default=0)
+        # Of the classes with most votes that of the nearest neighbour.
+        winner = next((c for c in votes if votes.count(c) == most), None)
+        hits.append(winner == labels[i])
+    return float(np.mean(hits))
+
+
 def leave_one_out_leep(probs, labels, concentration=1.0):
     """Mean log probability of each label by the table of all other examples."""
     probs, labels, terms = _array(probs), np.asarray(labels), []

@@ -237,6 +237,7 @@ CALLS = {
         i.features, i.others[:, :2]
     ),
     scores.leep: lambda i: scores.leep(probs(i)[0], LABELS, num_classes=C),
+    scores.knn_probe_accuracy: labelled(scores.knn_probe_accuracy, num_classes=C),
     scores.leave_one_out_leep: lambda i: scores.leave_one_out_leep(
         probs(i)[0], LABELS, num_classes=C
     ),

@@ -32,6 +32,7 @@ def ls_command(models: str | None = None, /) -> int:
     )
     needs = {"probabilities": "logits", "source_labels": "logits"}
     needs["left_out_probabilities"] = "logits; by name only"
+    needs["neighbours"] = "features; by name only"
     needs |= dict.fromkeys(ranking.OF_REFERENCE, "a network, --reference")
     needs["transport"] = "features, logits; by name only"
     needs["reference_student"] = f"{needs['transport']}, --reference"

@@ -17,7 +17,8 @@ class Score(NamedTuple):
     """The score."""
     needs: str
     """What it is computed from. `moments`: the function is called with `Moments` of the
-    source's features. `probe`, `probabilities`, `left_out_probabilities`,
+    source's features. `neighbours`: the vote of the nearest ones, of
+    `estimates.neighbours`. `probe`, `probabilities`, `left_out_probabilities`,
     `source_labels`: the ridge probe, LEEP, the same without each example, and NCE,
     which `estimates.features` and `estimates.logits` compute from streams.
     `transport`, `reference_student`, `own_student`: the Sinkhorn scores of
@@ -48,7 +49,7 @@ class Declared(NamedTuple):
 
 OF_TRANSPORT = ("transport", "reference_student", "own_student")
 """Needs of the Sinkhorn scores, by whose student they assess."""
-ON_REQUEST = (*OF_TRANSPORT, "left_out_probabilities")
+ON_REQUEST = (*OF_TRANSPORT, "left_out_probabilities", "neighbours")
 """Needs whose scores are computed only by name: they take longer, or came later."""
 ALL = "all"
 """In place of a name: all scores that the request allows."""
@@ -137,6 +138,17 @@ SCORES = {
         range="0 to 1.",
         caveat="Few examples: look at its interval. Where a score disagrees with it, "
         "look twice.",
+    ),
+    "knn_probe": Score(
+        scores.knn_probe_accuracy,
+        needs="neighbours",
+        reference="Cover and Hart, 1967",
+        title="Neighbours",
+        meaning="Accuracy of the vote of the 5 nearest neighbours, each example left "
+        "out of its own.",
+        range="0 to 1.",
+        caveat="It changes with the scales of single features, and sees at most 5000 "
+        "examples.",
     ),
     "sinkhorn": Score(
         assessment.transport_saving,

@@ -23,6 +23,7 @@ from jtransfer.ranking.estimates import (
     functions,
     logits,
     moments,
+    neighbours,
     ridge,
     transport,
 )
@@ -216,7 +217,7 @@ def _with_copies_together(source, labels: DealtLabels, statistics):
     return labels, features.feature_statistics(source.features, labels)
 
 
-OF_FEATURES = ("moments", "probe", *OF_TRANSPORT)
+OF_FEATURES = ("moments", "probe", "neighbours", *OF_TRANSPORT)
 OF_LOGITS = ("probabilities", "left_out_probabilities", "source_labels")
 
 
@@ -237,6 +238,9 @@ def _of_features(statistics, labels: DealtLabels, scores) -> dict[str, Estimate]
     if probes:
         probe = ridge.probe_estimate(classifiers, statistics, labels)
         estimates |= _named(scores, "probe", probe)
+    if any(score.needs == "neighbours" for score in scores.values()):
+        vote = neighbours.neighbour_estimate(statistics, labels)
+        estimates |= _named(scores, "neighbours", vote)
     return estimates
 
 
@@ -253,6 +257,8 @@ def _scored(source, name, score, estimate, computed: _Estimates, target) -> Scor
             warnings += assessed.flatness
     if score.needs in OF_LOGITS:
         warnings += computed.logit_warnings
+    if score.needs == "neighbours":
+        n = min(n, features.MAX_PROBED)
     return scored(
         source.name,
         name,
@@ -282,6 +288,7 @@ def _reason(score: Score, estimate, why: str | None) -> str | None:
 _LACKS = {
     "moments": "features",
     "probe": "features",
+    "neighbours": "features",
     "probabilities": "logits",
     "left_out_probabilities": "logits",
     "source_labels": "logits",

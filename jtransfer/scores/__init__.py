@@ -18,6 +18,7 @@ from jtransfer.scores._leep import (
 from jtransfer.scores._leep import probability_table as probability_table
 from jtransfer.scores._logme import logme as logme
 from jtransfer.scores._logme import logme_regression as logme_regression
+from jtransfer.scores._neighbours import knn_probe_accuracy as knn_probe_accuracy
 from jtransfer.scores.probes import Linear as Linear
 from jtransfer.scores.probes import ridge_classifier as ridge_classifier
 from jtransfer.scores.probes import ridge_probe_accuracy as ridge_probe_accuracy
