@@ -323,7 +323,7 @@ def write_predictions(sheet: Sheet, columns: dict[str, np.ndarray]) -> None:
             sheet,
             f"{name}, mean over targets",
             training.paired_difference(*(columns[part] for part in pair)),
-            verdict=functools.partial(training.verdict, claim=claim),
+            verdict=functools.partial(training.verdict, claim=claim, over="targets"),
         )
     for words in ("Hausdorff", "mean nearest"):
         write_known(
@@ -331,7 +331,9 @@ def write_predictions(sheet: Sheet, columns: dict[str, np.ndarray]) -> None:
             f"Pearson over targets, gain of LwF and minus the {words} distance",
             over_models(gain, -columns[f"{words} distance from the source"]),
             verdict=functools.partial(
-                training.verdict, claim="LwF gains more on targets near the source"
+                training.verdict,
+                claim="LwF gains more on targets near the source",
+                over="targets",
             ),
         )
 

@@ -133,16 +133,22 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> harnes
     return harness.mean_interval(np.subtract(first, second))
 
 
-def verdict(difference: harness.Value, claim: str) -> str:
-    """Judges a claim by a difference that is positive where the claim holds."""
+def verdict(difference: harness.Value, claim: str, over: str = "seeds") -> str:
+    """Judges a claim by a difference that is positive where the claim holds.
+
+    Args:
+      difference: with its 95% interval.
+      claim: in words.
+      over: what the interval is over.
+    """
     if difference.low is None:
         sign = "the claim's" if difference.value > 0 else "the other"
         return f"'{claim}': one seed, no verdict; the sign is {sign}."
     if difference.low > 0:
-        return f"'{claim}' holds: the 95% interval over seeds lies above 0."
+        return f"'{claim}' holds: the 95% interval over {over} lies above 0."
     if difference.high < 0:
-        return f"'{claim}' is contradicted: the 95% interval over seeds lies below 0."
-    return f"'{claim}' is not decided: the 95% interval over seeds holds 0."
+        return f"'{claim}' is contradicted: the 95% interval over {over} lies below 0."
+    return f"'{claim}' is not decided: the 95% interval over {over} holds 0."
 
 
 @contextlib.contextmanager
