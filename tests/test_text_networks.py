@@ -104,8 +104,17 @@ def test_damaged_networks_are_named_in_one_line(both, tmp_path):
     fault("does not exist; make it", lambda folder: (folder / "network.json").unlink())
     fault("is damaged", lambda folder: (folder / "network.json").write_text("{"))
     fault("is damaged", described(bert={"width": 3}))
+    for change in ({"separator_id": "2"}, {"num_tokens": 9.5}, {"num_classes": 2.0}):
+        fault("is damaged", described(**change))
+    sizes = both[0].architecture.bert._asdict()
+    for change in ({"pad_id": "zero"}, {"norm_epsilon": "x"}, {"num_layers": 0}):
+        fault("is damaged", described(bert=sizes | change))
+    fault(
+        r"token 15 for padding, which is not \[PAD\]",
+        described(bert=sizes | {"pad_id": 15}),
+    )
     fault("takes texts of 5 to 12 tokens, not 13", described(num_tokens=13))
-    fault("float32", described(num_classes=3))
+    fault("2 class_names", described(num_classes=3))
     words = "\n".join(reversed(TOKENS))
     fault("not the one", lambda folder: (folder / "vocab.txt").write_text(words))
     fault("not the one", lambda folder: (folder / "vocab.txt").unlink())
@@ -204,11 +213,25 @@ def test_a_network_learns_its_texts(trained, monkeypatch, capsys):
         ("--model encoder --width 4", "--width does nothing for texts"),
         ("--model encoder --classes good", "--classes does nothing for texts"),
         ("--model tokens", "config.json does not exist"),
+        ("--model encoder --data one.csv --tokens 9", "has one class"),
+        ("--model encoder --data-dir x", "--data-dir does nothing for reviews.jsonl"),
+        ("--model unpadded --tokens 9", "which is not [PAD] in its vocabulary"),
+        ("--model endless --tokens 9", "it lacks [SEP]"),
+        ("--model encoder --tokens 9 --out stale", "vocab.txt of another tokenizer"),
     ],
 )
 def test_a_wrong_request_to_train_is_one_line(
     arguments, fault, trained, monkeypatch, capsys
 ):
+    lines = "\n".join(f"film {i},good" for i in range(20))
+    (trained / "one.csv").write_text(f"review,stars\n{lines}")
+    for name in ("unpadded", "endless"):
+        shutil.copytree(trained / "encoder", trained / name, dirs_exist_ok=True)
+    config = trained / "unpadded" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"pad_token_id": 7}))
+    words = [word.replace("[SEP]", "sep") for word in TOKENS]
+    write_tokenizer(trained / "endless", words)
+    write_tokenizer(trained / "stale", words)
     command = ("train", "--data", "reviews.jsonl", *COLUMNS, "--out", "x/y")
     assert run(monkeypatch, trained, *command, *arguments.split()) == 2
     output = capsys.readouterr()
@@ -469,12 +492,23 @@ def test_layers_and_fine_tuning(folder, monkeypatch, capsys):
             "a network of texts: the target",
         ),
         ("rank --target t.csv --zoo zoo --reference mnist", "no network of texts"),
-        ("pair zoo/first own", "it is a network of texts and needs"),
+        ("pair zoo/first own", "zoo/first is a network of texts and needs"),
         ("pair zoo/first own --data npz:grey.npz", "needs data that are texts"),
-        ("pair mnist own --data t.csv", "mnist: it is no network of texts"),
+        ("pair mnist own --data t.csv", "mnist is no network of texts"),
         ("pair zoo/first own --data t.csv --epsilon 0.1", "--epsilon does nothing"),
         ("pair zoo/first own --data t.csv --text-column x", "has no column 'x'"),
         ("pair foreign own --data t.csv", "different tokens"),
+        ("pair zoo/first own --data t.csv --num-steps 1", "2 or more for texts"),
+        ("pair zoo/first own --data t.csv --data-dir x", "--data-dir does nothing"),
+        (
+            "rank --target t.csv --zoo zoo --reference own --data npz:grey.npz",
+            "own is a network of texts and needs data that are texts",
+        ),
+        (
+            "rank --target t.csv --zoo zoo --reference own --data t.csv "
+            "--num-examples 5",
+            "--num-examples must be 10 or more",
+        ),
     ],
     ids=lambda value: value.replace(" ", "_")[:34],
 )
@@ -521,6 +555,71 @@ def test_a_pair_of_texts_has_a_page_with_the_words(folder, monkeypatch, capsys):
     assert 0 < page.count("<del>") <= len(changed)
 
 
+def test_tables_that_would_be_read_wrongly_are_refused(tmp_path):
+    file = tmp_path / "t.csv"
+    for content, fault in [
+        ("text,label\ngood film, really,good\nbad,bad\n", "example 1 has more fields"),
+        ("", "is empty; it needs a head"),
+        ("text,label\n", "holds no examples"),
+        ("text,label\ngood film\n", "example 1 has no label"),
+    ]:
+        file.write_text(content)
+        with pytest.raises(RequestError, match=fault):
+            zoo.text_target(file)
+    long = "word " * 40_000  # Beyond the limit that the reader has by itself.
+    lines = "\n".join(f"{long}{i},{i % 2}" for i in range(20))
+    file.write_text(f"text,label\n{lines}")
+    assert len(zoo.text_target(file).texts[0]) > 150_000
+
+
+def test_copies_of_texts_stay_in_one_block(folder, monkeypatch, capsys):
+    rows = "".join(f"{TEXTS[i % 32]},{LABELS[i % 32]}\n" for i in range(64))
+    (folder / "copies.csv").write_text(f"text,label\n{rows}")
+    command = ("pair", "zoo/first", "own", "--data", "copies.csv", "--num-steps", 2)
+    assert run(monkeypatch, folder, *command, "--json") == 0
+    stored = json.loads(capsys.readouterr().out)
+    assert any("repeat another one" in line for line in stored["warnings"])
+    from jtransfer.ranking.estimates import functions
+
+    target = zoo.text_target(folder / "copies.csv")
+    source = zoo.named_source(str(folder / "own"), target)
+    held = zoo.held_out_texts(folder / "copies.csv", zoo.TextReading())
+    reference = zoo.reference(source, target, texts=held)
+    blocks = functions.comparison(reference, target, seed=0).blocks
+    compared = functions.comparison(reference, target, seed=0)
+    for text in set(compared.texts):
+        own = [blocks[i] for i, other in enumerate(compared.texts) if other == text]
+        assert len(set(own)) == 1
+
+
+def test_a_fine_tuning_that_diverges_is_a_row(folder, monkeypatch, capsys, both):
+    broken = jax.tree.map(lambda leaf: leaf * 1e30, both[0].variables)
+    wide = folder / "wide"
+    networks.write_text_network(wide / "broken", both[0]._replace(variables=broken))
+    networks.write_text_network(wide / "sound", both[0])
+    command = ("rank", "--target", "t.csv", "--zoo", "wide", "--fine-tune", "--json")
+    assert run(monkeypatch, folder, *command, "--scores", "nce") == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    accuracies = {row["source"] for row in rows if "verified_by" in json.dumps(row)}
+    assert accuracies == {"sound"}
+    reasons = " ".join(row.get("reason", "") for row in rows)
+    assert "diverges" in reasons or "not finite" in reasons or "NaN" in reasons
+
+
+def test_the_second_text_of_a_pair_is_told_on_the_page(both, examples):
+    from jtransfer.pairs.shown_examples import shown_examples
+
+    texts = [(text, "good film") for text in TEXTS[:10]]
+    met = pairs.text_examples(both[0], texts, settings=SETTINGS)
+    functions = [networks.text_function(network) for network in both]
+    pair = pairs.examples_pair(*functions, met, np.arange(10))
+    shown = shown_examples(
+        pair, met, LABELS[:10], target_names=(), source_names=(), tokens=TOKENS
+    )
+    assert all(one.words.before.count("|") == 1 for one in shown)
+    assert shown[0].target.before.name.startswith("output ")
+
+
 def test_prepared_texts_are_targets(tmp_path, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
     from test_data import prepare
@@ -555,7 +654,19 @@ def test_prepared_texts_are_targets(tmp_path, monkeypatch):
     held_out = zoo.held_out_texts("words", zoo.TextReading())
     assert isinstance(held_out, Texts)
     assert len(held_out.texts) == 6
+    # A folder of that name, such as of a network that learnt it, is no data set.
+    (tmp_path / "work" / "words").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    assert len(zoo.text_target("words").texts) == 24
+    hidden = [{**example, "label": -1} for example in examples(6)]
+    splits = [("train", examples(24)), ("test", hidden)]
+    prepare(tfds, tmp_path, "secret", features, splits, supervised=("text", "label"))
+    with pytest.warns(RuntimeWarning, match="hides the labels of its split 'test'"):
+        assert zoo.text_target("secret").test_texts is None
+    with pytest.raises(RequestError, match="hides the labels"):
+        zoo.split_texts("secret", zoo.TextReading(), seed=0)
     for reading, fault in [
+        (zoo.TextReading(("label",)), "has no texts in its column 'label'"),
         (zoo.TextReading(("body",)), "has no column 'body'"),
         (zoo.TextReading(label_column="text"), "no class labels 'text'"),
     ]:

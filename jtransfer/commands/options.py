@@ -80,9 +80,9 @@ class RecipeOptions:
     width: int | None = None
     """Channels of the first layer; the published number by default."""
     epochs: int | None = None
-    """Passes over the training images."""
+    """Passes over the training examples."""
     batch_size: int | None = None
-    """Images a step."""
+    """Examples a step."""
     learning_rate: float | None = None
     """The highest rate."""
 

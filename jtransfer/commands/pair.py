@@ -94,6 +94,7 @@ def pair_command(
         TextReading,
         held_out_images,
         held_out_texts,
+        is_file_of_texts,
         is_text_table,
     )
     from jtransfer.zoo.specs import is_spec
@@ -113,6 +114,8 @@ def pair_command(
     examples = None
     if is_text:
         refuse("for texts", epsilon=epsilon, image_size=reading.image_size)
+        if is_file_of_texts(data):
+            refuse(f"for {data}", data_dir=reading.data_dir)
         columns = TextReading(text_column or ("text",), label_column, reading.data_dir)
         with naming("--data"):
             examples = held_out_texts(data, columns)
@@ -128,6 +131,11 @@ def pair_command(
         epsilon = 0.1 if epsilon is None else epsilon
     if num_steps is None:
         num_steps = 20 if is_text else 10
+    if is_text and num_steps < 2:
+        raise RequestError(
+            f"--num-steps must be 2 or more for texts, got {num_steps}: the first "
+            "gradient is at the text itself."
+        )
     if num_examples is None:
         num_examples = NUM_TEXTS if is_text else NUM_IMAGES
     if not (is_spec(source) or is_spec(target)):

@@ -65,8 +65,8 @@ def rank_command(
       target: An .npz file with labels [n], optionally class_names, test_labels and
         groups [n] (of examples that belong together, such as images of a patient); or a
         data set of images (a TFDS name, imagefolder:DIR, saved:DIR or npz:FILE) for
-        networks; or texts, a .csv, .jsonl or .parquet file or a saved data set of
-        Hugging Face, for models of texts.
+        networks; or texts, a .csv, .jsonl or .parquet file, a saved data set of
+        Hugging Face or a TFDS name, for models of texts.
       zoo: A folder or glob of .npz files (features [n, d], optionally logits [n, Z],
         test_features and classifier [d, Z], the weights of the logits), of folders of
         .npz shards or of networks that jtransfer train has made; or a .toml file naming
@@ -96,9 +96,10 @@ def rank_command(
       seed: Seed of the blocks, the shuffled labels and the heads.
       per_class: Labelled examples of each class of a target of images or texts; all by
         default.
-      num_test: Test images, at most; all by default.
+      num_test: Test images or texts, at most; all by default.
       text_column: Column of the texts, or two of pairs of texts; text by default.
-      label_column: Column of their classes; label by default.
+      label_column: Column of their classes; label by default, and of a TFDS data set
+        its own.
       reading: How the images of --target and --data are read.
       models: How models of other libraries are applied.
 

@@ -57,7 +57,8 @@ def train_command(
       recipe: How it is trained.
       bfloat16: Compute in bfloat16.
       steps_per_dispatch: Steps that an accelerator makes in one go.
-      num_examples: Use the first training and test examples only, so many of each.
+      num_examples: Use the first training and test images only, so many of each; of
+        texts so many drawn alike from the classes.
       keep_centers: Write the mean embedding of each class with the network. The costs
         of distill and select, and the score sinkhorn, then use it in place of the
         weights of the last layer; untrained features do well by it, too.
@@ -73,7 +74,7 @@ def train_command(
     import dataclasses
 
     from jtransfer import networks, transfer
-    from jtransfer.zoo import is_text_table
+    from jtransfer.zoo import is_file_of_texts, is_text_table
 
     recipe.check()
     reading.check()
@@ -94,6 +95,8 @@ def train_command(
             keep_centers=keep_centers,
             image_size=reading.image_size,
         )
+        if is_file_of_texts(data):
+            refuse(f"for {data}", data_dir=reading.data_dir)
         return train_on_texts(
             model,
             data,

@@ -209,6 +209,8 @@ def prepared_examples(
                     f"{name} has no column {column!r}; it has "
                     f"{', '.join(info.features)}."
                 )
+            if not isinstance(info.features[column], _tfds().features.Text):
+                raise DataError(f"{name} has no texts in its column {column!r}.")
         _check_split(info, name, split)
         return ()
 

@@ -74,6 +74,11 @@ def prepared_texts(
         parts = [_decoded(example[column], name, i) for column in columns]
         texts.append(parts[0] if len(parts) == 1 else parts)
         labels[i] = example[label]
+    if (labels < 0).any():
+        raise DataError(
+            f"{name} hides the labels of its split {split!r}; save the examples of "
+            "another split as .jsonl, and give that file."
+        )
     return Texts(tuple(texts), labels, classes[label])
 
 

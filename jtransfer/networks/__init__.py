@@ -40,6 +40,7 @@ _MODULE_OF = {
     "TextNetwork": "text_networks",
     "check_num_tokens": "text_networks",
     "check_same_tokens": "text_networks",
+    "check_tokenizer_place": "text_networks",
     "is_text_network": "kinds",
     "new_text_network": "text_networks",
     "read_text_network": "text_networks",

@@ -50,7 +50,11 @@ def bert_tokenizer(
     tokens, special = vocabulary(folder)
     tokenizer = _tokenizer(folder)
     tokenizer.enable_truncation(max_length)
-    pad_id = tokens.index("[PAD]") if "[PAD]" in tokens else 0
+    if "[PAD]" not in tokens:
+        raise DataError(
+            f"{vocabulary_file(folder)} has no [PAD] to fill texts up with."
+        )
+    pad_id = tokens.index("[PAD]")
     tokenizer.enable_padding(length=max_length, pad_id=pad_id)
 
     def tokenized(texts):
@@ -111,12 +115,20 @@ def _tokenizer(folder: Path):
         config = folder / "tokenizer_config.json"
         described = json_object(config) if config.is_file() else {}
         tokens, _ = vocabulary(folder)
-        return tokenizers.BertWordPieceTokenizer(
-            {token: number for number, token in enumerate(tokens)},
-            lowercase=described.get("do_lower_case", True),
-            strip_accents=described.get("strip_accents"),
-            handle_chinese_chars=described.get("tokenize_chinese_chars", True),
-        )
+        missing = {"[UNK]", "[CLS]", "[SEP]"}.difference(tokens)
+        if missing:
+            raise DataError(
+                f"{path} is no vocabulary of a BERT: it lacks {min(missing)}."
+            )
+        try:
+            return tokenizers.BertWordPieceTokenizer(
+                {token: number for number, token in enumerate(tokens)},
+                lowercase=described.get("do_lower_case", True),
+                strip_accents=described.get("strip_accents"),
+                handle_chinese_chars=described.get("tokenize_chinese_chars", True),
+            )
+        except Exception as error:  # The library has no class of its own.
+            raise DataError(f"{config} is damaged: {one_line(error)}.") from error
     try:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # The library has no class of its own.

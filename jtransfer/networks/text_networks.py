@@ -78,7 +78,7 @@ def new_text_network(
     """
     config = bert_config(folder)
     check_num_tokens(num_tokens, config, folder)
-    bert_tokenizer(folder, max_length=num_tokens)
+    _check_tokenizer(folder, config, num_tokens)
     module = read_bert(folder, num_classes=len(class_names), rngs=nnx.Rngs(seed))
     architecture = TextArchitecture(
         num_classes=len(class_names),
@@ -88,6 +88,30 @@ def new_text_network(
     )
     _, variables = models.functional(module)
     return TextNetwork(architecture, variables, Path(folder), tuple(class_names), {})
+
+
+def _check_tokenizer(folder: Path, config: BertConfig, num_tokens: int) -> None:
+    """Raises DataError unless a tokenizer can be used, and pads as its network does."""
+    bert_tokenizer(folder, max_length=num_tokens)
+    tokens, _ = vocabulary(folder)
+    if tokens[config.pad_id : config.pad_id + 1] != ["[PAD]"]:
+        raise DataError(
+            f"{folder}: the network takes token {config.pad_id} for padding, which is "
+            "not [PAD] in its vocabulary; take both from one model."
+        )
+
+
+def check_tokenizer_place(folder: Path, network: TextNetwork) -> None:
+    """Raises DataError if another tokenizer lies where a network is to be written."""
+    if folder.absolute() == network.tokenizer.absolute():
+        return
+    theirs = {path.name: path for path in tokenizer_files(network.tokenizer)}
+    for path in tokenizer_files(folder):
+        own = theirs.get(path.name)
+        if own is None or files_fingerprint([own]) != files_fingerprint([path]):
+            raise DataError(
+                f"{folder} holds {path.name} of another tokenizer; give another folder."
+            )
 
 
 def check_num_tokens(num_tokens: int, config: BertConfig, place: Path) -> None:
@@ -107,6 +131,7 @@ def write_text_network(folder: Path, network: TextNetwork) -> None:
     """
     a = network.architecture
     files = tokenizer_files(network.tokenizer)
+    check_tokenizer_place(folder, network)
     make_folder(folder)
     for path in files:
         if path.parent != folder:
@@ -144,11 +169,9 @@ def read_text_network(folder: Path) -> TextNetwork:
     file = folder / JSON_FILE
     try:
         described = json_value(file.read_text(encoding="utf-8"))
-        settings = dict(described["architecture"])
-        settings["bert"] = BertConfig(**settings["bert"])
-        architecture = TextArchitecture(**settings)
-        check_num_tokens(architecture.num_tokens, architecture.bert, folder)
         class_names = tuple(str(name) for name in described["class_names"])
+        architecture = _checked_architecture(described["architecture"], class_names)
+        check_num_tokens(architecture.num_tokens, architecture.bert, folder)
         facts, tokenizer = dict(described["facts"]), described["tokenizer"]
         names = variable_names(architecture)
     except DataError:
@@ -164,10 +187,33 @@ def read_text_network(folder: Path) -> TextNetwork:
             f"The tokenizer in {folder} is not the one that the network was trained "
             "with; copy its files back, or train it again."
         )
+    _check_tokenizer(folder, architecture.bert, architecture.num_tokens)
     arrays_file = folder / ARRAYS_FILE
     arrays = npz_arrays(arrays_file, required=names)
     variables = variables_in(architecture, arrays, arrays_file)
     return TextNetwork(architecture, variables, folder, class_names, facts)
+
+
+def _checked_architecture(
+    described: dict, class_names: tuple[str, ...]
+) -> TextArchitecture:
+    """The architecture that JSON describes; ValueError if it can be none."""
+    settings = dict(described)
+    bert = BertConfig(**settings.pop("bert"))
+    architecture = TextArchitecture(bert=bert, **settings)
+    whole = {**bert._asdict(), **settings}
+    epsilon, _ = whole.pop("norm_epsilon"), whole.pop("model")
+    if whole["separator_id"] is None:
+        whole.pop("separator_id")
+    for name, value in whole.items():
+        least = 0 if name in ("pad_id", "separator_id") else 1
+        if type(value) is not int or value < least:
+            raise ValueError(f"{name} is {value!r}")
+    if not isinstance(epsilon, int | float) or not 0 <= epsilon < 1:
+        raise ValueError(f"norm_epsilon is {epsilon!r}")
+    if len(class_names) != architecture.num_classes:
+        raise ValueError(f"{len(class_names)} class_names")
+    return architecture
 
 
 def tokenizer_files(folder: Path) -> list[Path]:

@@ -18,7 +18,11 @@ from jtransfer.pairs._batches import (
     BatchAdvance,
     no_advance,
 )
-from jtransfer.pairs._gradients import Gradients, gradients_of_jacobians
+from jtransfer.pairs._gradients import (
+    JACOBIAN_NUMBERS,
+    Gradients,
+    gradients_of_jacobians,
+)
 
 if TYPE_CHECKING:
     from jtransfer.networks import TextFunction, TextNetwork
@@ -38,6 +42,14 @@ class WordAttackSettings:
     """Weight of the margin against the squared distance."""
     confidence: float = 100.0
     """Margin beyond which there is nothing to win."""
+
+    def __post_init__(self):
+        """Refuses an attack that could try nothing but the text itself."""
+        if self.num_steps < 2:
+            raise ValueError(
+                "num_steps must be 2 or more, for the first gradient is at the text "
+                f"itself, got {self.num_steps}."
+            )
 
 
 DEFAULT_WORD_ATTACK = WordAttackSettings()
@@ -188,9 +200,11 @@ class TextExamples:
         functions = reference, source
         sizes = [self.num_outputs(function) for function in functions]
         roots = _common_coordinates(*functions, self.allowed)
+        num_inputs = self.ids.shape[1] * len(roots[0])
+        fitting = max(JACOBIAN_NUMBERS // (sum(sizes) * num_inputs), MIN_EXAMPLES)
 
         def batches() -> Iterator[tuple]:
-            for rows, valid in self._batches():
+            for rows, valid in self._batches(fitting):
                 first, second = (
                     np.asarray(
                         _jacobians(f, self.ids[rows], self.words[rows], root), float
@@ -203,13 +217,13 @@ class TextExamples:
             batches(),
             blocks,
             sizes=sizes,
-            num_inputs=self.ids.shape[1] * len(roots[0]),
+            num_inputs=num_inputs,
             most_attacks=most_attacks,
             advance=advance,
         )
 
-    def _batches(self) -> Iterator[tuple[np.ndarray, int]]:
-        return equal_batches(len(self), min(_BATCH_SIZE, len(self)))
+    def _batches(self, most: int = _BATCH_SIZE) -> Iterator[tuple[np.ndarray, int]]:
+        return equal_batches(len(self), min(_BATCH_SIZE, most, len(self)))
 
 
 def text_examples(

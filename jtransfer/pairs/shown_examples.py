@@ -134,10 +134,17 @@ def _answer(outputs: np.ndarray, names: Sequence[str]) -> Answer:
 
 
 def _words(pair, examples: pairs.TextExamples, tokens, i: int) -> ShownWords:
-    kept = [tokens[number] not in _SPECIAL for number in examples.ids[i]]
+    names = [tokens[number] for number in examples.ids[i]]
+    ends = [place for place, name in enumerate(names) if name == "[SEP]"]
+    # Where the second text of a pair begins.
+    between = set(ends[:-1])
 
     def words(ids: np.ndarray) -> list[str]:
-        return [tokens[n] for n, keep in zip(ids, kept, strict=True) if keep]
+        return [
+            "|" if place in between else tokens[number]
+            for place, number in enumerate(ids)
+            if place in between or names[place] not in _SPECIAL
+        ]
 
     return ShownWords(
         before=words(examples.ids[i]),

@@ -23,7 +23,7 @@ from jtransfer._internal.provenance import (
     images_fingerprint,
 )
 from jtransfer.data import Images, Texts
-from jtransfer.intervals import dealt_blocks, drawn_examples
+from jtransfer.intervals import FEW_COPIES, dealt_blocks, drawn_examples
 from jtransfer.pairs import measures as pair_measures
 from jtransfer.pairs import theorems as pair_theorems
 from jtransfer.pairs.results import ByRole, PairAttack, PairedNetwork, PairSummary
@@ -34,6 +34,7 @@ from jtransfer.zoo import (
     Source,
     Target,
     embedded,
+    equal_examples,
     named_source,
 )
 
@@ -66,7 +67,7 @@ def pair_networks(
     for name in (source, target):
         try:
             one = named_source(name, seen, extraction=extraction)
-            _check_kind(one, examples)
+            _check_kind(name, one, examples)
         except RequestError as error:
             line = str(error) if name in str(error) else f"{name}: {error}"
             raise RequestError(line) from error
@@ -79,13 +80,15 @@ def pair_networks(
     return networks
 
 
-def _check_kind(source: Source, examples: Images | Texts | None) -> None:
+def _check_kind(name: str, source: Source, examples: Images | Texts | None) -> None:
     is_text = source.text_network is not None
     if is_text and not isinstance(examples, Texts):
-        raise RequestError("it is a network of texts and needs data that are texts.")
+        raise RequestError(
+            f"{name} is a network of texts and needs data that are texts."
+        )
     if isinstance(examples, Texts) and not is_text:
         raise RequestError(
-            "it is no network of texts, which the data are; make one with "
+            f"{name} is no network of texts, which the data are; make one with "
             "jtransfer train."
         )
 
@@ -141,7 +144,8 @@ def pair_summary(
     labels = examples.labels[chosen]
     attack = PairAttack(epsilon=epsilon, num_steps=num_steps)
     met = _met(networks, examples, chosen, attack, seed=seed)
-    blocks = dealt_blocks(labels, len(labels), seed=seed)
+    groups = equal_examples(met.own)
+    blocks = dealt_blocks(labels, len(labels), seed=seed, groups=groups)
     try:
         pair = pairs.examples_pair(
             _fitting_function(networks.source, met.examples),
@@ -177,6 +181,7 @@ def pair_summary(
         warnings=[
             *pair_theorems.theorem_warnings(theorems, names, len(labels), met.unit),
             *pair_measures.pair_warnings(pair, measures, names, met.unit),
+            *_copy_warnings(met),
         ],
         **environment(seed=seed),
         seconds=round(time.perf_counter() - start, 1),
@@ -199,6 +204,8 @@ class _Met(NamedTuple):
     shape: list[int]
     fingerprint: str
     unit: str
+    own: np.ndarray | Sequence
+    """The images or texts themselves."""
     tokens: Sequence[str] = ()
     """The vocabulary of texts."""
 
@@ -212,7 +219,8 @@ def _met(networks, examples, chosen, attack: PairAttack, *, seed: int) -> _Met:
         )
         met = pairs.ImageExamples(images, jax.random.key(seed), settings)
         shape = list(images.shape[1:])
-        return _Met(met, shape, images_fingerprint(images, labels), "images")
+        digest = images_fingerprint(images, labels)
+        return _Met(met, shape, digest, "images", images)
     texts = [examples.texts[i] for i in chosen]
     settings = pairs.WordAttackSettings(num_steps=attack.num_steps)
     try:
@@ -223,7 +231,18 @@ def _met(networks, examples, chosen, attack: PairAttack, *, seed: int) -> _Met:
     except (DataError, SourceError) as error:
         raise RequestError(str(error)) from error
     digest = arrays_fingerprint(met.ids, labels)
-    return _Met(met, [met.ids.shape[1]], digest, "texts", tokens)
+    return _Met(met, [met.ids.shape[1]], digest, "texts", texts, tokens)
+
+
+def _copy_warnings(met: _Met) -> list[str]:
+    n = len(met.own)
+    distinct = len({x.tobytes() if hasattr(x, "tobytes") else str(x) for x in met.own})
+    if n - distinct <= FEW_COPIES * n:
+        return []
+    return [
+        f"{n - distinct} of {n} {met.unit} repeat another one: chance may pair one "
+        "with its copy, and with few different ones intervals are too narrow."
+    ]
 
 
 def _fitting_function(network: Source, examples) -> Callable:

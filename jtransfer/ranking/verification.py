@@ -12,6 +12,7 @@ from jtransfer.data import Texts
 from jtransfer.intervals import dealt_groups, proportion_interval, stratified_part
 from jtransfer.ranking.rows import Verified
 from jtransfer.scores import probes
+from jtransfer.training import NonFiniteLoss
 from jtransfer.zoo import Source, Target, pieces
 
 WEIGHT_DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -148,6 +149,8 @@ def fine_tuned_accuracy(source: Source, target: Target, *, seed: int) -> Verifie
             correct = transfer.is_classified_correctly(network, test, test_labels)
     except DataError as error:
         raise SourceError(str(error)) from error
+    except NonFiniteLoss as error:
+        raise SourceError(f"Fine-tuning diverges: {error}") from error
     return _verified(correct, "fine-tuning")
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jtransfer import data as library
 from jtransfer import zoo
 from jtransfer._internal.errors import ArgumentError, DataError, FileError, RequestError
 from jtransfer._internal.names import repeated_name
@@ -144,7 +143,7 @@ def read_target(
         if text.endswith(zoo.TABLES):
             why = f"for {text}, which holds texts without a split of tests"
             refuse_argument(why, num_test=reading.num_test)
-        is_file = text.endswith(zoo.TABLES) or library.is_saved_dataset(target)
+        is_file = zoo.is_file_of_texts(target)
         if not is_file:
             of_images.pop("data_dir", None)
         refuse_argument(f"for {text}, which holds texts", images=images, **of_images)
@@ -158,7 +157,8 @@ def read_target(
                 num_test=reading.num_test,
                 seed=seed,
             )
-    refuse_argument(f"for {text}, which is no file of texts", **of_texts)
+    if not reads_data:
+        refuse_argument(f"for {text}, which is no file of texts", **of_texts)
     if is_name and not _is_file_of_labels(text):
         refuse_argument(f"for {text}, which has images of its own", images=images)
         with argument_named("target"):
@@ -297,9 +297,22 @@ def read_reference(
     """
     images = texts = None
     examples = target
+    if num_examples is not None and num_examples < 10:
+        raise ArgumentError("num_examples", f" must be 10 or more, got {num_examples}.")
     if data is not None:
+        is_text = zoo.is_text_table(data, data_dir=reading.data_dir)
+        if is_text:
+            refuse_argument(
+                f"for {data}, which holds texts", image_size=reading.image_size
+            )
+        elif target.texts is None:
+            refuse_argument(
+                f"for {data}, which is no file of texts",
+                text_column=reading.text_column or None,
+                label_column=reading.label_column,
+            )
         with argument_named("data"):
-            if zoo.is_text_table(data, data_dir=reading.data_dir):
+            if is_text:
                 texts = zoo.held_out_texts(data, reading.texts())
             else:
                 images = zoo.held_out_images(data, **reading.images())

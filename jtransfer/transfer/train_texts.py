@@ -37,7 +37,8 @@ TEXT_PRESETS = {
     "paper": TextRecipe(num_epochs=3, num_tokens=256),
 }
 """`cpu`: minutes for a thousand texts and a small BERT; `paper`: that of adversarial
-and knowledge transferability, G.2.2, where it says nothing with the usual settings."""
+and knowledge transferability, G.2.2, where it says nothing with usual settings, but
+without dropout."""
 
 
 def with_new_classifier(
@@ -84,17 +85,18 @@ def train_text_network(
       test: looked at once, for the fact `source_accuracy`; None leaves it out.
       recipe: how to train.
       folder: gets checkpoints, a log, and the network with its tokenizer.
-      seed: of order and dropout.
+      seed: of the order of the texts.
       facts: what else to record of the network.
 
     Returns:
       The network after the last step.
 
     Raises:
-      DataError: if the texts are of other classes than the network, it takes fewer
-        tokens, or another run lies in the folder or is at work there.
+      DataError: if the network takes fewer tokens, or another run or another tokenizer
+        lies in the folder, or a run is at work there.
       NonFiniteLoss: if training diverges.
     """
+    networks.check_tokenizer_place(folder, start)
     start = with_tokens(start, recipe.num_tokens)
     ids = networks.tokenized(start, train.texts).ids
     identity = {
@@ -132,7 +134,7 @@ def fine_tune_text_network(
       network: a trained network of texts.
       texts: of the new classes.
       recipe: how to train.
-      seed: of weights, order and dropout.
+      seed: of weights and order.
 
     Returns:
       The fine-tuned network.

@@ -26,6 +26,7 @@ from jtransfer.zoo._source_types import pieces as pieces
 from jtransfer.zoo._source_types import source_errors as source_errors
 from jtransfer.zoo._sources import sources as sources
 from jtransfer.zoo._targets import Target as Target
+from jtransfer.zoo._targets import equal_examples as equal_examples
 from jtransfer.zoo._targets import image_target as image_target
 from jtransfer.zoo._targets import labelled_target as labelled_target
 from jtransfer.zoo._targets import target as target
@@ -40,6 +41,7 @@ from jtransfer.zoo.kept_zoo import write_zoo as write_zoo
 from jtransfer.zoo.objects import object_source as object_source
 from jtransfer.zoo.text_targets import TABLES as TABLES
 from jtransfer.zoo.text_targets import held_out_texts as held_out_texts
+from jtransfer.zoo.text_targets import is_file_of_texts as is_file_of_texts
 from jtransfer.zoo.text_targets import is_text_table as is_text_table
 from jtransfer.zoo.text_targets import split_texts as split_texts
 from jtransfer.zoo.text_targets import text_target as text_target

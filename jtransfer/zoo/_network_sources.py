@@ -71,9 +71,11 @@ def network_source(path: Path, target: Target | None) -> Source:
             return networks.pretrained.network(str(path))
 
     def outputs(part: int, images) -> Iterator[np.ndarray]:
-        _check_images(images)
         with _as_source_errors():
-            for batch in networks.outputs(network(), images):
+            own = network()
+        _check_images(images, target)
+        with _as_source_errors():
+            for batch in networks.outputs(own, images):
                 yield batch[part]
 
     def function():
@@ -120,7 +122,7 @@ def layer_sources(source: Source, target: Target | None) -> list[Source]:
     def features(part: str) -> list[np.ndarray]:
         # In one pass, and kept: a pass a layer would take many times longer.
         images = getattr(target, part, None)
-        _check_images(images)
+        _check_images(images, target)
         with _as_source_errors():
             batches = networks.layer_outputs(source.network(), images, names=names)
             by_batch = [layers for layers, _ in batches]
@@ -140,7 +142,9 @@ def layer_sources(source: Source, target: Target | None) -> list[Source]:
     return [layer(i, name) for i, name in enumerate(names)]
 
 
-def _check_images(images) -> None:
+def _check_images(images, target: Target | None) -> None:
+    if images is None and target is not None and target.texts is not None:
+        raise SourceError("It is a network of images, and the target holds texts.")
     if images is None:
         raise SourceError(
             "It is a network: the target must be a data set of images, not of labels."

@@ -14,7 +14,7 @@ import numpy as np
 
 from jtransfer import data
 from jtransfer._internal.errors import DataError, RequestError, SourceError
-from jtransfer._internal.provenance import arrays_fingerprint, images_fingerprint
+from jtransfer._internal.provenance import bytes_fingerprint, images_fingerprint
 from jtransfer.data import Images, Texts
 from jtransfer.zoo._embedded import embedded_sources
 from jtransfer.zoo._network_sources import is_network, source_of_network
@@ -113,6 +113,10 @@ def reference(
       RequestError: if there are no examples that the model takes.
     """
     if source.text_network is not None:
+        if images is not None:
+            raise RequestError(
+                f"{source.name} is a network of texts and needs data that are texts."
+            )
         if texts is None and target.texts is None:
             raise RequestError(
                 f"{source.name} is a network of texts: the target, or the data beside "
@@ -178,9 +182,9 @@ def reference_facts(reference: Reference | None) -> dict:
     if reference.images is not None:
         data = images_fingerprint(reference.images, reference.labels)
     if reference.texts is not None:
-        data = arrays_fingerprint(
-            np.array(list(map(json.dumps, reference.texts))), reference.labels
-        )
+        labels = np.asarray(reference.labels)
+        content = json.dumps(reference.texts).encode()
+        data = bytes_fingerprint(content, labels.tobytes())
     return {
         "reference": model,
         "data": data,

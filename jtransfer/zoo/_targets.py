@@ -1,6 +1,8 @@
 """The labelled examples of the task to transfer to."""
 
 import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,13 +151,22 @@ def image_target(
     return target._replace(
         images=train.images,
         test_images=None if test is None else test.images,
-        groups=copies(_image_hashes(train.images)),
+        groups=equal_examples(train.images),
     )
 
 
-def _image_hashes(images: np.ndarray) -> np.ndarray:
-    hashes = (hashlib.blake2b(i.tobytes(), digest_size=8).digest() for i in images)
-    return np.frombuffer(b"".join(hashes), np.uint64)
+def equal_examples(examples: np.ndarray | Sequence) -> np.ndarray | None:
+    """Returns groups `[n]` of images, or of texts, that are equal; None if few are.
+
+    Args:
+      examples: images `[n, ...]`, or texts and pairs of texts.
+    """
+    contents = (
+        x.tobytes() if isinstance(x, np.ndarray) else json.dumps(x).encode()
+        for x in examples
+    )
+    hashes = (hashlib.blake2b(x, digest_size=8).digest() for x in contents)
+    return copies(np.frombuffer(b"".join(hashes), np.uint64))
 
 
 def labelled_target(

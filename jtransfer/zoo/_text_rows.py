@@ -46,7 +46,7 @@ def example_rows(place: str | Path, reading: TextReading) -> list[tuple]:
     Raises:
       RequestError: if it cannot be read or lacks a column.
     """
-    if _is_prepared(place):
+    if _is_prepared(place, reading):
         return _prepared_rows(str(place), "train", reading)
     return table_rows(Path(place), reading.columns)
 
@@ -59,7 +59,7 @@ def test_rows(place: str | Path, reading: TextReading) -> list[tuple]:
       DataError: if it cannot be read.
       RequestError: likewise.
     """
-    if _is_prepared(place):
+    if _is_prepared(place, reading):
         return _prepared_rows(str(place), "test", reading)
     path = Path(place)
     if data.is_saved_dataset(path):
@@ -69,9 +69,13 @@ def test_rows(place: str | Path, reading: TextReading) -> list[tuple]:
     raise MissingSplit(f"{place} has no split test.")
 
 
-def _is_prepared(place: str | Path) -> bool:
+def _is_prepared(place: str | Path, reading: TextReading) -> bool:
     is_file = isinstance(place, Path) or place.endswith(TABLES)
-    return not is_file and not Path(place).exists()
+    if is_file or data.is_saved_dataset(place):
+        return False
+    # A folder of the same name, of a network that learnt it, is no data set.
+    known = data.is_prepared_texts(place, reading.data_dir)
+    return known or not Path(place).exists()
 
 
 def _prepared_rows(name: str, split: str, reading: TextReading) -> list[tuple]:
@@ -129,11 +133,22 @@ def table_rows(path: Path, names: Sequence[str]) -> list[tuple]:
         raise RequestError(f"{path} cannot be read: {error}") from error
     if path.suffix == ".csv":
         # Fields may hold line breaks, and what is one to `splitlines` only.
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        limit = csv.field_size_limit(len(text) + 1)
         try:
+            reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
             tables = list(reader)
         except csv.Error as error:
             raise RequestError(f"{path}: {error}") from error
+        finally:
+            csv.field_size_limit(limit)
+        if not reader.fieldnames:
+            raise RequestError(f"{path} is empty; it needs a head and examples.")
+        for number, table in enumerate(tables, 1):
+            if None in table:
+                raise RequestError(
+                    f"{path}: example {number} has more fields than the head; put "
+                    "quotes around a field that holds a comma."
+                )
         _check_columns(path, reader.fieldnames or (), names)
         return [tuple(table[name] for name in names) for table in tables]
     rows = []

@@ -1,6 +1,5 @@
 """Targets of labelled texts: tables, saved data sets, and prepared TFDS."""
 
-import hashlib
 import json
 import warnings
 from collections.abc import Sequence
@@ -13,8 +12,7 @@ from jtransfer._internal.errors import DataError, RequestError
 from jtransfer._internal.files import printable_name
 from jtransfer._internal.provenance import bytes_fingerprint
 from jtransfer.data import MissingSplit, Texts
-from jtransfer.intervals import copies
-from jtransfer.zoo._targets import Target, labelled_target
+from jtransfer.zoo._targets import Target, equal_examples, labelled_target
 from jtransfer.zoo._text_rows import TABLES as TABLES
 from jtransfer.zoo._text_rows import (
     TextReading,
@@ -22,6 +20,16 @@ from jtransfer.zoo._text_rows import (
     labelled_texts,
     test_rows,
 )
+
+
+def is_file_of_texts(target: str | Path) -> bool:
+    """Tells whether a target of texts is a table or a saved data set, not a name.
+
+    Example:
+      >>> is_file_of_texts("reviews.csv"), is_file_of_texts("imdb_reviews")
+      (True, False)
+    """
+    return str(target).endswith(TABLES) or data.is_saved_dataset(target)
 
 
 def is_text_table(target: str | Path, *, data_dir: str | None = None) -> bool:
@@ -108,15 +116,10 @@ def text_target(
         texts = [texts[i] for i in chosen]
         digest = bytes_fingerprint(f"{target.digest} {chosen.tolist()}".encode())
         target = target._replace(labels=target.labels[chosen], digest=digest)
-    hashes = [
-        hashlib.blake2b(json.dumps(text).encode(), digest_size=8).digest()
-        for text in texts
-    ]
-    groups = copies(np.frombuffer(b"".join(hashes), np.uint64))
     return target._replace(
         texts=tuple(texts),
         test_texts=test_texts and tuple(test_texts),
-        groups=groups,
+        groups=equal_examples(texts),
         path=path if is_place else None,
     )
 

@@ -17,7 +17,7 @@ from jtransfer._internal.errors import (
 )
 from jtransfer.intervals import Estimate, dealt_blocks, drawn_examples
 from jtransfer.pairs.measures import estimate_of_sums
-from jtransfer.zoo import Reference, Source, Target, pieces
+from jtransfer.zoo import Reference, Source, Target, equal_examples, pieces
 
 
 class Comparison(NamedTuple):
@@ -67,7 +67,7 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
         groups = None if target.groups is None else target.groups[used]
     chosen = drawn_examples(len(whole), reference.num_images, seed=seed)
     whole, labels = _at(whole, chosen), None if labels is None else labels[chosen]
-    groups = None if groups is None else groups[chosen]
+    groups = equal_examples(whole) if groups is None else groups[chosen]
     try:
         function = reference.source.function()
         if is_text:

@@ -123,7 +123,7 @@ _SENTENCES = (
     ),
     Markup(
         "The other way round, attacks on {source} move {target} {back} as far as its "
-        "own do; those of other images {back_by_chance}."
+        "own do; those of other examples {back_by_chance}."
     ),
     Markup(
         "Under the attacks on {target} the outputs turn together to {turns}, of "
