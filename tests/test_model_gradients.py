@@ -189,7 +189,7 @@ def test_a_pair(folder, images):
         pair,
         held,
         name="t",
-        num_images=N,
+        num_examples=N,
         epsilon=0.1,
         num_steps=2,
         seed=0,

@@ -1,6 +1,7 @@
 """Tests of the reader of files of PyTorch and of pretrained networks."""
 
 import collections
+import importlib.util
 import io
 import os
 import pickle
@@ -319,7 +320,7 @@ def test_names(monkeypatch, tmp_path):
         pretrained.network("imagenet:resnet999")
     with pytest.raises(DataError, match="does not exist"):
         pretrained.network(str(tmp_path))
-    monkeypatch.setattr(pretrained, "_PACKAGE", "no_such_package")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"jtransfer\[imagenet\]"):
         pretrained.network(pretrained.IMAGENET[0])
 
