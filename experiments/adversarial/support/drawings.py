@@ -59,17 +59,23 @@ def draw_scatter(
       ylabel: what `losses` are.
       size: of a point.
     """
-    figure, ((panel,),) = axes(1, 1, size=(5, 3.6))
+    from matplotlib import colormaps
+
+    many = len(models) > 10  # As many colours has the default cycle.
+    figure, ((panel,),) = axes(1, 1, size=(7 if many else 5, 3.6))
+    shades = colormaps["turbo"](np.linspace(0, 1, len(models)))
+    palette = list(shades) if many else [f"C{i}" for i in range(len(models))]
     # A model drawn later would hide the others.
     order = np.random.default_rng(0).permutation(alphas.size)
     which = np.broadcast_to(np.arange(len(models)), alphas.shape).ravel()[order]
-    colors = [f"C{i}" for i in which]
+    colors = [palette[i] for i in which]
     panel.scatter(alphas.ravel()[order], losses.ravel()[order], s=size, c=colors, lw=0)
     for i, model in enumerate(models):
-        panel.scatter([], [], s=12, c=f"C{i}", label=model)
+        panel.scatter([], [], s=12, color=palette[i], label=model)
     # The few samples far out would leave the rest in a corner.
     panel.set_xlim(0, np.quantile(alphas[np.isfinite(alphas)], 0.995))
     panel.set_ylim(0, np.quantile(losses, 0.995))
     panel.set(xlabel="alpha1", ylabel=ylabel, title=title)
-    panel.legend(fontsize=7, frameon=False)
+    beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {}
+    panel.legend(fontsize=7, frameon=False, **beside)
     harness.save_figure(figure, sheet.table, name=name, svg=False)
