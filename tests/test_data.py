@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from PIL import Image
 
 from jtransfer import data
-from jtransfer.data import cache, decoding, image_folder, npz, prepared
+from jtransfer.data import cache, decoding, image_folder, npz, prepared_folders
 
 SHARED = pathlib.Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -497,7 +497,7 @@ def test_tfds_reads_its_folder_from_the_environment(prepared_dir, monkeypatch):
     assert data.prepared_names() == ("little", "words")
     assert len(data.load("little", "test", num_channels=1, image_size=4).images) == 3
     monkeypatch.delenv("TFDS_DATA_DIR")
-    assert prepared.data_root() == pathlib.Path.home() / "tensorflow_datasets"
+    assert prepared_folders.data_root() == pathlib.Path.home() / "tensorflow_datasets"
 
 
 def test_tfds_takes_the_newest_version_and_asks_for_a_configuration(tmp_path):
@@ -510,7 +510,7 @@ def test_tfds_takes_the_newest_version_and_asks_for_a_configuration(tmp_path):
     ):
         (tmp_path / path).mkdir(parents=True)
         (tmp_path / path / "dataset_info.json").write_text("{}")
-    folder = prepared._version_folder
+    folder = prepared_folders.version_folder
     assert folder("one", tmp_path).name == "10.0.0"
     assert folder("one:9.0.0", tmp_path).name == "9.0.0"
     assert folder("two/b", tmp_path) == tmp_path / "two/b/1.0.0"

@@ -302,7 +302,7 @@ def test_cosines_of_gradients_by_their_definition():
 
 def test_texts_stand_beside_what_the_paper_prints():
     paper = texts_script.TO_SOURCE
-    printed = texts_script.printed_value
+    printed = texts_script.value_in_paper
     assert printed(paper, "accuracy after transfer", "yelp_polarity_sample") == 0.8881
     assert printed(paper, "alpha1", "fakenewsnet_titles") == 0.028
     assert printed(paper, "alpha1 less chance", "mr_polarity") is None

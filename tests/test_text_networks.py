@@ -20,7 +20,7 @@ import jtransfer
 from jtransfer import adversarial, attacks, matching, networks, pairs, transfer, zoo
 from jtransfer._internal.errors import RequestError, SourceError
 from jtransfer.data import DataError, Texts
-from jtransfer.data.prepared import data_root
+from jtransfer.data.prepared_folders import data_root
 from jtransfer.pairs.measures import estimate_of_sums
 
 pytest.importorskip("tokenizers", reason="needs tokenizers")

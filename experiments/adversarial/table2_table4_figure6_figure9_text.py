@@ -172,7 +172,7 @@ def write_setting(
 
     write_known(sheet, "accuracy of the target's model", known(target))
     write_row(sheet, "accuracy after transfer, the encoder itself", no_source)
-    for cell, value in attack_facts(on_target, examples).items():
+    for cell, value in effects_of_attack(on_target, examples).items():
         write_known(sheet, f"{cell}, {TARGET}", value)
     write_not_run(
         sheet,
@@ -186,10 +186,10 @@ def known(network: TextNetwork) -> Value:
     return Value(float(network.facts["source_accuracy"]))
 
 
-def attack_facts(
+def effects_of_attack(
     attack: pairs.AttackedTexts, examples: pairs.TextExamples
 ) -> dict[str, float]:
-    """How much the attacks on a network change, and how often they succeed."""
+    """The shares of words and of predictions that attacks on a network change."""
     changed = attack.ids != examples.ids
     moved = (attack.clean + attack.own).argmax(axis=1)
     return {
@@ -219,7 +219,7 @@ def write_sources(
                 sheet,
                 f"{cell}, {source.name}",
                 compute,
-                paper_value=printed_value(paper, cell, source.name),
+                paper_value=value_in_paper(paper, cell, source.name),
             )
             numbers.setdefault(cell, []).append(row.value)
     printed = correlations(paper)
@@ -237,7 +237,7 @@ def write_sources(
         )
 
 
-def printed_value(paper: Printed, cell: str, source: str) -> float | None:
+def value_in_paper(paper: Printed, cell: str, source: str) -> float | None:
     """What the paper prints of a source, if it has one of this kind."""
     if source not in ORDER:
         return None

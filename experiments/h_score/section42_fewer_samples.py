@@ -113,7 +113,7 @@ def main(config: Config, preset: str) -> None:
             config,
         )
     for place, name in enumerate(SCORES):
-        ratio = needed_ratio(config, own[:, place], own[:, -1])
+        ratio = ratio_of_images_needed(config, own[:, place], own[:, -1])
         figures.write_row(
             table,
             f"images that settle the order by {name}, over those by accuracy",
@@ -121,7 +121,7 @@ def main(config: Config, preset: str) -> None:
             config,
             verdict=fewer(ratio),
         )
-    figures.write_figure(table, draw, config, own, to_accuracy, size=(8, 3))
+    figures.write_figure(table, draw_agreements, config, own, to_accuracy, size=(8, 3))
 
 
 def kept_values(config, train: Set, test: Set, count: int, draw: int) -> np.ndarray:
@@ -214,7 +214,7 @@ def images_needed(config: Config, agreement: np.ndarray) -> harness.Value:
     )
 
 
-def needed_ratio(
+def ratio_of_images_needed(
     config: Config, agreement: np.ndarray, other: np.ndarray
 ) -> harness.Value:
     """How many times as many images one order needs as the other, over targets."""
@@ -243,7 +243,9 @@ def fewer(ratio: harness.Value) -> str:
     return "Not decided: the interval holds 1."
 
 
-def draw(figure, config: Config, own: np.ndarray, to_accuracy: np.ndarray) -> None:
+def draw_agreements(
+    figure, config: Config, own: np.ndarray, to_accuracy: np.ndarray
+) -> None:
     """Both correlations against the number of images."""
     left, right = figure.subplots(1, 2, sharey=True)
     titles = "with its own order", "with the order by accuracy"

@@ -24,7 +24,7 @@ from jtransfer.data.npz import npz_arrays as npz_arrays
 from jtransfer.data.npz import npz_headers as npz_headers
 from jtransfer.data.npz import npz_rows as npz_rows
 from jtransfer.data.prepared import is_prepared_texts as is_prepared_texts
-from jtransfer.data.prepared import prepared_names as prepared_names
+from jtransfer.data.prepared_folders import prepared_names as prepared_names
 from jtransfer.data.saved_datasets import example_split as example_split
 from jtransfer.data.saved_datasets import has_pictures as has_pictures
 from jtransfer.data.saved_datasets import is_saved_dataset as is_saved_dataset

@@ -1,12 +1,7 @@
-"""Prepared TensorFlow Datasets, read without TensorFlow.
-
-A prepared data set is a folder ``name[/config]/version`` that describes itself, so
-one that TensorFlow Datasets does not know by name is read like any other.
-"""
+"""Prepared TensorFlow Datasets, read without TensorFlow."""
 
 import io
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,36 +12,11 @@ from jtransfer._internal.files import json_value
 from jtransfer._internal.provenance import bytes_fingerprint, files_fingerprint
 from jtransfer.data.cache import Decoded, cached
 from jtransfer.data.decoding import decoded, image_stack
-
-_NAME = re.compile(r"(\w+)(?:/([\w.+-]+))?(?::(\d+\.\d+\.\d+))?")
-
-
-def data_root(data_dir: str | os.PathLike | None = None) -> Path:
-    """Returns the folder of prepared data sets.
-
-    Args:
-      data_dir: the folder itself; if None the environment variable TFDS_DATA_DIR,
-        then ``~/tensorflow_datasets``.
-
-    Returns:
-      Its path, which need not exist.
-    """
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(default if data_dir is None else data_dir).expanduser()
-
-
-def prepared_names(data_dir: str | os.PathLike | None = None) -> tuple[str, ...]:
-    """Returns the names of all data sets prepared in a folder, for any purpose.
-
-    Args:
-      data_dir: see `data_root`.
-
-    Returns:
-      Names, sorted, such as ``("cifar10", "mnist_corrupted/fog")``.
-    """
-    root = data_root(data_dir)
-    infos = [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]
-    return tuple(sorted({str(info.parent.parent.relative_to(root)) for info in infos}))
+from jtransfer.data.prepared_folders import (
+    data_root,
+    tensorflow_datasets,
+    version_folder,
+)
 
 
 def prepared_images(
@@ -64,7 +34,7 @@ def prepared_images(
     The cache knows it by name, version, split, description and the contents of its
     files.
     """
-    folder = _version_folder(name, data_root(data_dir))
+    folder = version_folder(name, data_root(data_dir))
     description = (folder / "dataset_info.json").read_bytes()
     files = sorted(file for file in folder.iterdir() if file.is_file())
     key = {
@@ -86,74 +56,6 @@ def prepared_images(
         limit=limit,
         cache_dir=cache_dir,
     )
-
-
-def _version_folder(name: str, root: Path) -> Path:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise DataError(
-            f"{name!r} is no name of a data set; write name, name/config or "
-            "name:1.0.0, imagefolder:DIR for a folder, npz:FILE for an archive."
-        )
-    base, config, version = match.groups()
-    folder = root / base / (config or "")
-    versions = {_version(path.parent): path.parent for path in _descriptions(folder)}
-    versions.pop(None, None)
-    if version is not None and versions:
-        number = tuple(map(int, version.split(".")))
-        if number not in versions:
-            have = ", ".join(path.name for path in versions.values())
-            raise DataError(f"{base} is prepared in {root} as {have}, not {version}.")
-        return versions[number]
-    if versions:
-        return versions[max(versions)]
-    configs = sorted({path.parent.parent.name for path in folder.glob(_NESTED)})
-    if config is None and len(configs) == 1:
-        return _version_folder(name.replace(base, f"{base}/{configs[0]}", 1), root)
-    if config is None and configs:
-        raise DataError(
-            f"{base} has the configurations {', '.join(configs)} in {root}; write "
-            f"{base}/{configs[0]} or another of them."
-        )
-    raise _not_prepared(name, base, root)
-
-
-_NESTED = "*/*/dataset_info.json"
-
-
-def _descriptions(folder: Path) -> list[Path]:
-    return list(folder.glob("*/dataset_info.json"))
-
-
-def _version(folder: Path) -> tuple[int, ...] | None:
-    parts = folder.name.split(".")
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else None
-
-
-def _not_prepared(name: str, base: str, root: Path) -> DataError:
-    elsewhere = "if it lies elsewhere, name that folder by data_dir or TFDS_DATA_DIR"
-    if base in _tfds().list_builders(with_community_datasets=False):
-        return DataError(
-            f"{name} is not prepared in {root}: run `tfds build {name} --data_dir "
-            f"{root} --file_format array_record` once, where TensorFlow is installed; "
-            f"{elsewhere}."
-        )
-    held = ", ".join(prepared_names(root)) or "nothing"
-    return DataError(
-        f"TensorFlow Datasets knows no {name!r}, and it is not prepared in {root} "
-        f"(there: {held}); correct the name, or {elsewhere}."
-    )
-
-
-def _tfds():
-    try:
-        import tensorflow_datasets
-    except ImportError as error:
-        raise DataError(
-            f"TensorFlow Datasets cannot be imported ({error}); run `pip install "
-            "tensorflow-datasets array-record importlib-resources`."
-        ) from error
-    return tensorflow_datasets
 
 
 def _decoded_split(folder: Path, name, split, size, num_channels, count) -> Decoded:
@@ -200,16 +102,17 @@ def prepared_examples(
       DataError: if it cannot be read, or lacks one of the columns or class labels.
       MissingSplit: if it has no such split.
     """
-    folder = _version_folder(name, data_root(data_dir))
+    folder = version_folder(name, data_root(data_dir))
 
     def check(info):
+        text = tensorflow_datasets().features.Text
         for column in columns:
             if column not in info.features:
                 raise DataError(
                     f"{name} has no column {column!r}; it has "
                     f"{', '.join(info.features)}."
                 )
-            if not isinstance(info.features[column], _tfds().features.Text):
+            if not isinstance(info.features[column], text):
                 raise DataError(f"{name} has no texts in its column {column!r}.")
         _check_split(info, name, split)
         return ()
@@ -229,7 +132,7 @@ def is_prepared_texts(name: str, data_dir: str | os.PathLike | None = None) -> b
       False too for a data set that is not prepared; reading it says so.
     """
     try:
-        folder = _version_folder(name, data_root(data_dir))
+        folder = version_folder(name, data_root(data_dir))
         described = json_value((folder / "features.json").read_text(encoding="utf-8"))
         features = described["featuresDict"]["features"].values()
         kinds = {f["pythonClassName"].rpartition(".")[2] for f in features}
@@ -253,13 +156,13 @@ def _source(folder: Path, name: str, split: str):
 
 
 def _image_keys(info) -> list[str]:
-    image = _tfds().features.Image
+    image = tensorflow_datasets().features.Image
     return [k for k, feature in info.features.items() if isinstance(feature, image)]
 
 
 def _opened(folder: Path, name: str, split: str, check: Callable):
     """Returns the examples and the info; `check` names what is not to be decoded."""
-    tfds = _tfds()
+    tfds = tensorflow_datasets()
     try:
         builder = tfds.builder_from_directory(folder)
         info = builder.info
@@ -311,7 +214,7 @@ def _check_split(info, name: str, split: str) -> None:
 
 def _class_features(info, name: str) -> dict[str, tuple[str, ...]]:
     """Returns the class names of every label of an example, the default one first."""
-    tfds = _tfds()
+    tfds = tensorflow_datasets()
     labels = {
         key: tuple(feature.names or map(str, range(feature.num_classes)))
         for key, feature in info.features.items()

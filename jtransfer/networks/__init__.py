@@ -40,17 +40,17 @@ _MODULE_OF = {
     "TextNetwork": "text_networks",
     "check_num_tokens": "text_networks",
     "check_same_tokens": "text_networks",
-    "check_tokenizer_place": "text_networks",
+    "check_tokenizer_place": "text_disk",
     "is_text_network": "kinds",
-    "new_text_network": "text_networks",
-    "read_text_network": "text_networks",
+    "new_text_network": "text_disk",
+    "read_text_network": "text_disk",
     "text_function": "text_networks",
     "text_layer_outputs": "text_networks",
     "text_layers": "text_networks",
     "text_outputs": "text_networks",
     "tokenized": "text_networks",
-    "tokenizer_files": "text_networks",
-    "write_text_network": "text_networks",
+    "tokenizer_files": "text_disk",
+    "write_text_network": "text_disk",
 }
 
 

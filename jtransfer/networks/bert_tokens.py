@@ -37,7 +37,7 @@ def bert_tokenizer(
 
     Returns:
       A function of a list of texts, or of pairs of texts, that returns
-      `TokenizedTexts` with ``L = max_length``. It raises `ValueError` where an item is
+      `TokenizedTexts` with ``L = max_length``. It raises `DataError` where an item is
       neither a text nor a pair.
 
     Raises:
@@ -136,9 +136,12 @@ def _tokenizer(folder: Path):
 
 
 def _checked(text: str | Sequence[str]) -> str | tuple[str, ...]:
-    parts = (text,) if isinstance(text, str) else tuple(text)
+    try:
+        parts = (text,) if isinstance(text, str) else tuple(text)
+    except TypeError:
+        parts = ()
     if len(parts) not in (1, 2) or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"A text must be a string or a pair of them, got {text!r}.")
+        raise DataError(f"A text must be a string or a pair of them, got {text!r}.")
     return parts[0] if len(parts) == 1 else parts
 
 

@@ -1,9 +1,10 @@
 """Networks on disk: plain arrays and JSON, nothing that can run."""
 
+import contextlib
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -87,7 +88,7 @@ def read_network(folder: Path) -> Network:
         raise DataError(
             f"{folder} holds a network of texts, where one of images is needed."
         )
-    try:
+    with damage_named(file):
         described = json_value(file.read_text(encoding="utf-8"))
         architecture = Architecture(**described["architecture"])
         statistics = ChannelStatistics(
@@ -96,14 +97,6 @@ def read_network(folder: Path) -> Network:
         class_names = tuple(str(name) for name in described["class_names"])
         facts = dict(described["facts"])
         names = variable_names(architecture)
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{file} does not exist; make it with jtransfer train."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} is damaged ({error!r}); train it again.") from error
     arrays_file = folder / ARRAYS_FILE
     arrays = npz_arrays(arrays_file, required=names, optional=[CENTERS])
     variables = variables_in(architecture, arrays, arrays_file)
@@ -112,6 +105,25 @@ def read_network(folder: Path) -> Network:
         width = variables.params["classifier"]["kernel"].shape[0]
         check_centers(centers, (architecture.num_classes, width), arrays_file)
     return Network(architecture, variables, statistics, class_names, facts, centers)
+
+
+@contextlib.contextmanager
+def damage_named(file: Path) -> Iterator[None]:
+    """Turns whatever a damaged description raises into a DataError that names it.
+
+    Args:
+      file: the `JSON_FILE` that is read meanwhile.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{file} does not exist; make it with jtransfer train."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file} is damaged ({error!r}); train it again.") from error
 
 
 def check_centers(centers: np.ndarray, shape: tuple[int, int], file: Path) -> None:

@@ -27,6 +27,7 @@ from jtransfer.zoo._source_types import source_errors as source_errors
 from jtransfer.zoo._sources import sources as sources
 from jtransfer.zoo._targets import Target as Target
 from jtransfer.zoo._targets import equal_examples as equal_examples
+from jtransfer.zoo._targets import examples_at as examples_at
 from jtransfer.zoo._targets import image_target as image_target
 from jtransfer.zoo._targets import labelled_target as labelled_target
 from jtransfer.zoo._targets import target as target

@@ -1,6 +1,5 @@
 """Networks as sources: their embeddings, or each of their layers."""
 
-import contextlib
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from jtransfer import networks
-from jtransfer._internal.errors import DataError, SourceError
-from jtransfer._internal.files import json_value, printable_name
-from jtransfer.zoo._source_types import NUMBERS, Source, files_digest
+from jtransfer._internal.errors import SourceError
+from jtransfer._internal.files import printable_name
+from jtransfer.zoo._network_parts import (
+    LayerBatches,
+    as_source_errors,
+    declared_facts,
+    sources_of_layers,
+)
+from jtransfer.zoo._source_types import Source, files_digest
 from jtransfer.zoo._targets import Target
 from jtransfer.zoo._text_networks import text_layer_sources, text_network_source
 
@@ -67,14 +72,14 @@ def network_source(path: Path, target: Target | None) -> Source:
 
     @functools.cache
     def network():
-        with _as_source_errors():
+        with as_source_errors():
             return networks.pretrained.network(str(path))
 
     def outputs(part: int, images) -> Iterator[np.ndarray]:
-        with _as_source_errors():
+        with as_source_errors():
             own = network()
         _check_images(images, target)
-        with _as_source_errors():
+        with as_source_errors():
             for batch in networks.outputs(own, images):
                 yield batch[part]
 
@@ -118,28 +123,13 @@ def layer_sources(source: Source, target: Target | None) -> list[Source]:
     except SourceError:
         return [source]  # Its row says why, when it is read.
 
-    @functools.cache
-    def features(part: str) -> list[np.ndarray]:
-        # In one pass, and kept: a pass a layer would take many times longer.
-        images = getattr(target, part, None)
+    def outputs(of_test: bool) -> LayerBatches:
+        images = getattr(target, "test_images" if of_test else "images", None)
         _check_images(images, target)
-        with _as_source_errors():
-            batches = networks.layer_outputs(source.network(), images, names=names)
-            by_batch = [layers for layers, _ in batches]
-        return [np.concatenate(batch) for batch in zip(*by_batch, strict=True)]
+        return networks.layer_outputs(source.network(), images, names=names)
 
     has_test = getattr(target, "test_images", None) is not None
-
-    def layer(i: int, name: str) -> Source:
-        return Source(
-            name=f"{source.name}:{name}",
-            facts={k: v for k, v in source.facts.items() if k not in NUMBERS},
-            features=lambda: features("images")[i],
-            digest=lambda: f"{source.digest()}:{name}",
-            test_features=(lambda: features("test_images")[i]) if has_test else None,
-        )
-
-    return [layer(i, name) for i, name in enumerate(names)]
+    return sources_of_layers(source, names, outputs, has_test=has_test)
 
 
 def _check_images(images, target: Target | None) -> None:
@@ -151,19 +141,10 @@ def _check_images(images, target: Target | None) -> None:
         )
 
 
-@contextlib.contextmanager
-def _as_source_errors():
-    """Turns a fault of the data into the reason of a row."""
-    try:
-        yield
-    except DataError as error:
-        raise SourceError(str(error)) from error
-
-
 def _network_files(path: Path) -> list[Path]:
     if not str(path).startswith(PUBLISHED):
         return [path / "network.json", path / "variables.npz"]
-    with _as_source_errors():
+    with as_source_errors():
         names = networks.pretrained.IMAGENET
         return [networks.pretrained.weights_file(names.index(str(path)))]
 
@@ -171,9 +152,4 @@ def _network_files(path: Path) -> list[Path]:
 def _network_facts(path: Path) -> dict:
     if str(path).startswith(PUBLISHED):
         return {"source": "ImageNet"}
-    try:
-        described = json_value((path / "network.json").read_text(encoding="utf-8"))
-        facts = dict(described["facts"])
-        return {**facts, "source_classes": list(described["class_names"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}  # Its row says why, when it is read.
+    return declared_facts(path)

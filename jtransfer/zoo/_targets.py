@@ -169,6 +169,20 @@ def equal_examples(examples: np.ndarray | Sequence) -> np.ndarray | None:
     return copies(np.frombuffer(b"".join(hashes), np.uint64))
 
 
+def examples_at(
+    examples: np.ndarray | tuple, positions: np.ndarray
+) -> np.ndarray | tuple:
+    """Returns some of the images, or of the texts, of a target.
+
+    Args:
+      examples: images `[n, ...]`, or a tuple of texts and pairs of texts.
+      positions: of those that are wanted, integers.
+    """
+    if isinstance(examples, tuple):
+        return tuple(examples[i] for i in positions)
+    return examples[positions]
+
+
 def labelled_target(
     name: str,
     labels: np.ndarray,

@@ -1,6 +1,5 @@
 """Networks of texts as sources: their embeddings, or each of their layers."""
 
-import contextlib
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from jtransfer import networks
-from jtransfer._internal.errors import DataError, SourceError
-from jtransfer._internal.files import json_value, printable_name
-from jtransfer.zoo._source_types import NUMBERS, Source, files_digest
+from jtransfer._internal.errors import SourceError
+from jtransfer._internal.files import printable_name
+from jtransfer.zoo._network_parts import (
+    LayerBatches,
+    as_source_errors,
+    declared_facts,
+    sources_of_layers,
+)
+from jtransfer.zoo._source_types import Source, files_digest
 from jtransfer.zoo._targets import Target
 
 
@@ -29,11 +34,11 @@ def text_network_source(path: Path, target: Target | None) -> Source:
 
     @functools.cache
     def network():
-        with _as_source_errors():
+        with as_source_errors():
             return networks.read_text_network(path)
 
     def outputs(part: int, name: str) -> Iterator[np.ndarray]:
-        with _as_source_errors():
+        with as_source_errors():
             for batch in networks.text_outputs(network(), _texts_of(target, name)):
                 yield batch[part]
 
@@ -44,7 +49,7 @@ def text_network_source(path: Path, target: Target | None) -> Source:
 
     return Source(
         name=printable_name(path.name),
-        facts=_facts(path),
+        facts=declared_facts(path),
         features=lambda: outputs(0, "texts"),
         logits=lambda: outputs(1, "texts"),
         function=lambda: networks.text_function(network()),
@@ -77,26 +82,12 @@ def text_layer_sources(source: Source, target: Target | None) -> list[Source]:
     except SourceError:
         return [source]  # Its row says why, when it is read.
 
-    @functools.cache
-    def features(part: str) -> list[np.ndarray]:
-        with _as_source_errors():
-            texts = _texts_of(target, part)
-            batches = networks.text_layer_outputs(source.text_network(), texts)
-            by_batch = [layers for layers, _ in batches]
-        return [np.concatenate(batch) for batch in zip(*by_batch, strict=True)]
+    def outputs(of_test: bool) -> LayerBatches:
+        texts = _texts_of(target, "test_texts" if of_test else "texts")
+        return networks.text_layer_outputs(source.text_network(), texts)
 
     has_test = getattr(target, "test_texts", None) is not None
-
-    def layer(i: int, name: str) -> Source:
-        return Source(
-            name=f"{source.name}:{name}",
-            facts={k: v for k, v in source.facts.items() if k not in NUMBERS},
-            features=lambda: features("texts")[i],
-            digest=lambda: f"{source.digest()}:{name}",
-            test_features=(lambda: features("test_texts")[i]) if has_test else None,
-        )
-
-    return [layer(i, name) for i, name in enumerate(names)]
+    return sources_of_layers(source, names, outputs, has_test=has_test)
 
 
 def _texts_of(target: Target | None, part: str) -> tuple:
@@ -104,22 +95,3 @@ def _texts_of(target: Target | None, part: str) -> tuple:
     if texts is None:
         raise SourceError("It is a network of texts: the target must be texts.")
     return texts
-
-
-@contextlib.contextmanager
-def _as_source_errors():
-    """Turns a fault of the data into the reason of a row."""
-    try:
-        yield
-    except (DataError, ValueError) as error:
-        raise SourceError(str(error)) from error
-
-
-def _facts(path: Path) -> dict:
-    try:
-        text = (path / networks.JSON_FILE).read_text(encoding="utf-8")
-        described = json_value(text)
-        facts = dict(described["facts"])
-        return {**facts, "source_classes": list(described["class_names"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}  # Its row says why, when it is read.

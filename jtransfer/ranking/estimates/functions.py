@@ -17,7 +17,14 @@ from jtransfer._internal.errors import (
 )
 from jtransfer.intervals import Estimate, dealt_blocks, drawn_examples
 from jtransfer.pairs.measures import estimate_of_sums
-from jtransfer.zoo import Reference, Source, Target, equal_examples, pieces
+from jtransfer.zoo import (
+    Reference,
+    Source,
+    Target,
+    equal_examples,
+    examples_at,
+    pieces,
+)
 
 
 class Comparison(NamedTuple):
@@ -62,11 +69,12 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
             kind = "texts" if is_text else "images"
             raise RequestError(f"a reference needs {kind}, which the target lacks.")
         used = np.flatnonzero(target.labels >= 0)
-        whole = _at(whole, used)
+        whole = examples_at(whole, used)
         labels = target.labels[used]
         groups = None if target.groups is None else target.groups[used]
     chosen = drawn_examples(len(whole), reference.num_images, seed=seed)
-    whole, labels = _at(whole, chosen), None if labels is None else labels[chosen]
+    whole = examples_at(whole, chosen)
+    labels = None if labels is None else labels[chosen]
     groups = equal_examples(whole) if groups is None else groups[chosen]
     try:
         function = reference.source.function()
@@ -102,13 +110,6 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
         attacked,
         None if reference.source.logits is None else student_logits,
     )
-
-
-def _at(examples, positions: np.ndarray):
-    """Some of an array of images, or of a tuple of texts."""
-    if isinstance(examples, tuple):
-        return tuple(examples[i] for i in positions)
-    return examples[positions]
 
 
 def function_estimates(
