@@ -253,6 +253,25 @@ def test_forms_without_a_block_are_those_of_the_rows_left(d):
         np.testing.assert_allclose(log_det, np.linalg.slogdet(dense)[1], 1e-8)
 
 
+def test_with_no_row_left_out_nothing_is_lost_and_nothing_is_printed(capfd):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(4, 6))
+    rows -= rows.mean(axis=0)
+    right = rng.normal(size=(4, 2))
+    right -= right.mean(axis=0)
+    values, axes = np.linalg.eigh(rows @ rows.T)
+    squares, along, log_det = deletion.Deletion(
+        values, axes, np.zeros(4, bool), right
+    ).forms(1.0)
+    dense = rows @ rows.T + np.eye(4)
+    solved = np.linalg.solve(dense, right)
+    np.testing.assert_allclose(squares, np.sum(right * solved, axis=0), 1e-10)
+    np.testing.assert_allclose(along, right[:, -1] @ solved, 1e-10)
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(dense)[1], 1e-10)
+    # LAPACK writes its complaints to the screen, among the rows of --json.
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "few"])
 @pytest.mark.parametrize("kind", OF_ONE_FEATURE[:2] + ("copies",))
 def test_h_scores_are_the_same_by_either_factorisation(kind, shape):

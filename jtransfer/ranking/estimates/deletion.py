@@ -60,7 +60,9 @@ class Deletion:
         factor, bad = lapack.dpotrf((along @ along.T).T, lower=1)
         if bad:
             raise np.linalg.LinAlgError("The matrix is not positive definite.")
-        lost = lapack.dtrtrs(factor, self._left_out @ weighted, lower=1)[0]
+        lost = self._left_out @ weighted
+        if len(lost):  # Of no row LAPACK complains, on the user's screen.
+            lost = lapack.dtrtrs(factor, lost, lower=1)[0]
         last, ones = self._right[:, -2:].T @ weighted - lost[:, -2:].T @ lost
         squares = np.einsum("mk,mk->k", self._right, weighted)
         squares -= np.einsum("mk,mk->k", lost, lost)
