@@ -480,8 +480,19 @@ def test_layers_and_fine_tuning(folder, monkeypatch, capsys):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = {row["source"] for row in rows}
     assert names == {"first:hidden_states.0", "first:embedding"}
+    recipes, fine_tune = [], transfer.fine_tune_text_network
+
+    def recorded(network, texts, *, recipe, seed):
+        recipes.append((len(texts.texts), recipe))
+        return fine_tune(network, texts, recipe=recipe, seed=seed)
+
+    monkeypatch.setattr(transfer, "fine_tune_text_network", recorded)
     assert run(monkeypatch, folder, *command, "--zoo", "zoo/first", "--fine-tune") == 0
     assert '"verified_by": "fine-tuning"' in capsys.readouterr().out
+    # The preset's two epochs of a few texts would be two steps.
+    ((count, recipe),) = recipes
+    assert count < 2 * recipe.batch_size
+    assert recipe.num_epochs == 60
 
 
 @pytest.mark.parametrize(

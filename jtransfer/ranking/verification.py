@@ -101,6 +101,9 @@ def head_accuracy(source: Source, target: Target, *, seed: int) -> Verified:
 def fine_tuned_accuracy(source: Source, target: Target, *, seed: int) -> Verified:
     """Fine-tunes the whole of a source that is a network, and tests it.
 
+    Images by the settings of `transfer.fine_tune_network`, texts by the preset `cpu`
+    with `transfer.with_enough_steps`.
+
     Args:
       source: a source with a network, of images or of texts.
       target: the target as it was before `without_test_part`, with such examples.
@@ -136,7 +139,7 @@ def fine_tuned_accuracy(source: Source, target: Target, *, seed: int) -> Verifie
         if is_text:
             network = source.text_network()
             recipe = dataclasses.replace(
-                transfer.TEXT_PRESETS["cpu"],
+                transfer.with_enough_steps(transfer.TEXT_PRESETS["cpu"], len(train)),
                 num_tokens=network.architecture.num_tokens,
             )
             network = transfer.fine_tune_text_network(

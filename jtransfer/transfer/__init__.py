@@ -37,6 +37,7 @@ _MODULE_OF = {
     "are_right": "train_texts",
     "fine_tune_text_network": "train_texts",
     "train_text_network": "train_texts",
+    "with_enough_steps": "train_texts",
     "with_new_classifier": "train_texts",
     "with_tokens": "train_texts",
     "sinkhorn_method": "transport_methods",

@@ -41,6 +41,41 @@ and knowledge transferability, G.2.2, where it says nothing with usual settings,
 without dropout."""
 
 
+LEAST_STEPS = 60
+"""About those that the preset `cpu` takes for a thousand texts."""
+
+
+def with_enough_steps(recipe: TextRecipe, num_texts: int) -> TextRecipe:
+    """Returns a recipe with as many epochs as move the weights where texts are few.
+
+    Two epochs of fifty texts are two steps, after which a new classifier may well be
+    worse than chance.
+
+    Args:
+      recipe: how more texts would be learnt.
+      num_texts: how many there are.
+
+    Returns:
+      The recipe, of at least `LEAST_STEPS` steps.
+
+    Example:
+      >>> with_enough_steps(TextRecipe(num_epochs=2), 48).num_epochs
+      60
+      >>> with_enough_steps(TextRecipe(num_epochs=2), 2000).num_epochs
+      2
+
+    References:
+      Mosbach, Andriushchenko and Klakow, "On the Stability of Fine-tuning BERT", 2021:
+      small data need more steps, not other settings.
+    """
+    least = -(-LEAST_STEPS // _steps_of_epoch(recipe, num_texts))
+    return dataclasses.replace(recipe, num_epochs=max(recipe.num_epochs, least))
+
+
+def _steps_of_epoch(recipe: TextRecipe, num_texts: int) -> int:
+    return max(1, num_texts // recipe.batch_size)
+
+
 def with_new_classifier(
     network: TextNetwork, class_names: tuple[str, ...], *, seed: int
 ) -> TextNetwork:
@@ -166,8 +201,7 @@ def _fitted(
     seed: int,
     folder: Path | None,
 ) -> TextNetwork:
-    batch_size = min(recipe.batch_size, len(ids))
-    per_epoch = max(1, len(ids) // batch_size)
+    per_epoch = _steps_of_epoch(recipe, len(ids))
     num_steps = recipe.num_epochs * per_epoch
     checkpoints = None
     if folder is not None:
@@ -178,7 +212,7 @@ def _fitted(
         {"ids": ids, "labels": np.asarray(texts.labels, np.int32)},
         optimizer=_optimizer(recipe, num_steps),
         num_steps=num_steps,
-        batch_size=batch_size,
+        batch_size=min(recipe.batch_size, len(ids)),
         seed=seed,
         checkpoints=checkpoints,
         progress=folder is not None,

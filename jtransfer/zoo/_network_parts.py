@@ -1,4 +1,4 @@
-"""What networks of images and of texts have in common as sources."""
+"""Faults, facts and layers of networks as sources, of images or of texts."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ def as_source_errors() -> Iterator[None]:
 
 
 def declared_facts(path: Path) -> dict:
-    """Returns what a network on disk declares; nothing where it cannot be read.
+    """Returns the facts of a network on disk; none where they cannot be read.
 
     Args:
       path: the folder of the network.
