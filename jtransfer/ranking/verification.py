@@ -13,7 +13,7 @@ from jtransfer.intervals import dealt_groups, proportion_interval, stratified_pa
 from jtransfer.ranking.rows import Verified
 from jtransfer.scores import probes
 from jtransfer.training import NonFiniteLoss
-from jtransfer.zoo import Source, Target, examples_at, pieces
+from jtransfer.zoo import Source, Target, pieces, target_examples_at
 
 WEIGHT_DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)
 """Penalties of the head; the one that does best on a fifth of its training examples."""
@@ -130,10 +130,13 @@ def fine_tuned_accuracy(source: Source, target: Target, *, seed: int) -> Verifie
     )
     if target.test_labels is None:
         held_out = np.flatnonzero(reduced.labels < 0)
-        test, test_labels = examples_at(examples, held_out), target.labels[held_out]
+        test, test_labels = (
+            target_examples_at(examples, held_out),
+            target.labels[held_out],
+        )
     if not len(test_labels):
         raise SourceError("Too few examples to set some aside for a test.")
-    train, labels = examples_at(examples, used), reduced.labels[used]
+    train, labels = target_examples_at(examples, used), reduced.labels[used]
     names = target.class_names
     try:
         if is_text:

@@ -27,10 +27,10 @@ from jtransfer.zoo._source_types import source_errors as source_errors
 from jtransfer.zoo._sources import sources as sources
 from jtransfer.zoo._targets import Target as Target
 from jtransfer.zoo._targets import equal_examples as equal_examples
-from jtransfer.zoo._targets import examples_at as examples_at
 from jtransfer.zoo._targets import image_target as image_target
 from jtransfer.zoo._targets import labelled_target as labelled_target
 from jtransfer.zoo._targets import target as target
+from jtransfer.zoo._targets import target_examples_at as target_examples_at
 from jtransfer.zoo._text_rows import TextReading as TextReading
 from jtransfer.zoo.extraction import DEFAULT_EXTRACTION as DEFAULT_EXTRACTION
 from jtransfer.zoo.extraction import Extraction as Extraction

@@ -131,7 +131,7 @@ def image_target(
                 num_classes=len(train.class_names),
                 seed=seed,
             )
-            train = data.examples_at(train, chosen)
+            train = data.target_examples_at(train, chosen)
     except (DataError, ValueError) as error:
         raise RequestError(f"{spec}: {error}") from error
     try:
@@ -169,7 +169,7 @@ def equal_examples(examples: np.ndarray | Sequence) -> np.ndarray | None:
     return copies(np.frombuffer(b"".join(hashes), np.uint64))
 
 
-def examples_at(
+def target_examples_at(
     examples: np.ndarray | tuple, positions: np.ndarray
 ) -> np.ndarray | tuple:
     """Returns some of the images, or of the texts, of a target.

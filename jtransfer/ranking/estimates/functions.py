@@ -22,8 +22,8 @@ from jtransfer.zoo import (
     Source,
     Target,
     equal_examples,
-    examples_at,
     pieces,
+    target_examples_at,
 )
 
 
@@ -69,11 +69,11 @@ def comparison(reference: Reference, target: Target, *, seed: int) -> Comparison
             kind = "texts" if is_text else "images"
             raise RequestError(f"a reference needs {kind}, which the target lacks.")
         used = np.flatnonzero(target.labels >= 0)
-        whole = examples_at(whole, used)
+        whole = target_examples_at(whole, used)
         labels = target.labels[used]
         groups = None if target.groups is None else target.groups[used]
     chosen = drawn_examples(len(whole), reference.num_images, seed=seed)
-    whole = examples_at(whole, chosen)
+    whole = target_examples_at(whole, chosen)
     labels = None if labels is None else labels[chosen]
     groups = equal_examples(whole) if groups is None else groups[chosen]
     try:
