@@ -131,7 +131,7 @@ def image_target(
                 num_classes=len(train.class_names),
                 seed=seed,
             )
-            train = data.target_examples_at(train, chosen)
+            train = data.examples_at(train, chosen)
     except (DataError, ValueError) as error:
         raise RequestError(f"{spec}: {error}") from error
     try:
